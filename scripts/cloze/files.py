@@ -1,0 +1,114 @@
+"""Files that are either whole or not there: atomic writes, JSON, hashes."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cloze.errors import ClozeError
+
+CHUNK_BYTES = 1 << 20
+_REFUSALS = {
+    errno.ENOSPC: "the disk is full: free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
+    errno.EROFS: "the file system is read-only: choose another output folder",
+    errno.EACCES: "permission denied: choose another output folder or change its rights",
+    errno.EPERM: "permission denied: choose another output folder or change its rights",
+}
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return one sentence that names the file and, where the cause is known, the fix."""
+    subject = f"{error.filename}: " if error.filename else ""
+    reason = _REFUSALS.get(error.errno or 0, error.strerror or str(error))
+    return f"{subject}{reason}"
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` that replaces it when the block ends well.
+
+    If the block raises, the temporary file is removed and `path` is left as it was.
+    Parent folders are made. Raises `ClozeError` if the file system refuses the write.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        error.filename = str(path)
+        raise ClozeError(f"cannot write {describe_os_error(error)}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling folder that becomes `path` when the block ends well.
+
+    `path` must not exist yet. Raises `ClozeError` if the file system refuses the write.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        error.filename = str(path)
+        raise ClozeError(f"cannot write {describe_os_error(error)}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with Unix line ends, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; keys keep their order."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises `ClozeError` if it is missing or not JSON."""
+    try:
+        return json.loads(require_file(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ClozeError(f"{path}: not valid JSON ({error}); make it again") from error
+
+
+def require_file(path: Path) -> Path:
+    """Return `path` if it is a file; raises `ClozeError` otherwise."""
+    if not path.is_file():
+        raise ClozeError(f"{path}: no such file; check the path")
+    return path
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def resource(name: str) -> Path:
+    """Return the path of a data file that lies beside the library's modules.
+
+    `cloze.codekey` follows calls of this function with a literal name, so a script
+    that reads the file runs again when the file changes.
+    """
+    return Path(__file__).parent / name

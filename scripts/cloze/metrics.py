@@ -1,0 +1,84 @@
+"""`metrics.json`: the one shape in which every stage says what it did."""
+
+import argparse
+import importlib.metadata
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cloze.cli import available_cores
+from cloze.codekey import code_key
+from cloze.files import sha256_file, write_json
+
+_LIBRARIES = ("torch", "numpy", "tokenizers", "pyarrow", "scikit-learn")
+_NOT_IN_ARGS = ("log", "threads")
+
+
+class Stopwatch:
+    """Wall-clock and CPU seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """Return `{"wall": seconds, "cpu": seconds of this process}`."""
+        return {
+            "wall": round(time.perf_counter() - self._wall, 3),
+            "cpu": round(time.process_time() - self._cpu, 3),
+        }
+
+
+def environment() -> dict[str, Any]:
+    """Return what a number may depend on besides its inputs: machine and library versions."""
+    versions = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": available_cores(),
+        "libraries": versions,
+    }
+
+
+def write_metrics(
+    path: Path,
+    *,
+    metrics: Mapping[str, Any],
+    args: argparse.Namespace | Mapping[str, Any],
+    inputs: Iterable[Path],
+    script: Path,
+    seconds: Mapping[str, float],
+) -> None:
+    """Write `metrics.json` for one stage, atomically.
+
+    Its keys: `metrics` (what was measured), `args` (flags, paths as text), `inputs`
+    (path to SHA-256), `code` (`path@digest` of the modules that ran),
+    `environment` and `seconds`.
+    """
+    values = vars(args) if isinstance(args, argparse.Namespace) else dict(args)
+    write_json(
+        path,
+        {
+            "metrics": dict(metrics),
+            "args": {key: _plain(v) for key, v in values.items() if key not in _NOT_IN_ARGS},
+            "inputs": {str(name): sha256_file(name) for name in inputs},
+            "code": code_key(script),
+            "environment": environment(),
+            "seconds": dict(seconds),
+        },
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
