@@ -32,7 +32,7 @@ class Stopwatch:
 
 def environment() -> dict[str, Any]:
     """Return what a number may depend on besides its inputs: machine and library versions."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in _LIBRARIES:
         try:
             versions[name] = importlib.metadata.version(name)
