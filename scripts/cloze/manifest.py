@@ -1,0 +1,99 @@
+"""`manifest.json`: what a data set folder holds, written after everything it names."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cloze.errors import ClozeError
+from cloze.files import read_json, require_file, sha256_file, write_json
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard: its file name and what the file must hold."""
+
+    file: str
+    rows: int
+    samples: int
+    tokens: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SplitEntry:
+    """One split: its shards in order, with totals. `text_bytes` is UTF-8 before tokenising."""
+
+    shards: list[ShardEntry]
+    rows: int
+    samples: int
+    tokens: int
+    documents: int
+    text_bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set: how it was made, with which tokenizer, and its splits."""
+
+    format_version: int
+    format: str
+    method: str
+    max_length: int
+    vocab_size: int
+    tokenizer_sha256: str
+    special_ids: dict[str, int]
+    splits: dict[str, SplitEntry]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `folder/manifest.json`, atomically."""
+    write_json(folder / MANIFEST, dataclasses.asdict(manifest))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `folder/manifest.json`.
+
+    Raises `ClozeError` if it is missing, was written in another version of the
+    format, or lacks a key.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ClozeError(
+            f"{path}: no such file, so {folder} is no finished data set; "
+            "run segment_text.py or split_tokens.py again"
+        )
+    value = read_json(path)
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if version != FORMAT_VERSION:
+        raise ClozeError(
+            f"{path}: format_version is {version!r}, this version of Cloze reads "
+            f"{FORMAT_VERSION}; delete {folder} and run again"
+        )
+    try:
+        splits = {name: _split_entry(split) for name, split in value.pop("splits").items()}
+        return Manifest(splits=splits, **value)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ClozeError(
+            f"{path}: not a manifest of this format ({error}); delete {folder} and run again"
+        ) from error
+
+
+def check_tokenizer(manifest: Manifest, folder: Path, tokenizer: Path) -> None:
+    """Raise `ClozeError` unless the data set in `folder` was made with this tokenizer file."""
+    actual = sha256_file(require_file(tokenizer))
+    if actual != manifest.tokenizer_sha256:
+        raise ClozeError(
+            f"{tokenizer}: wrong tokenizer for {folder} (sha256 {actual[:12]}…, the shards were "
+            f"made with {manifest.tokenizer_sha256[:12]}…); pass the tokenizer that made the "
+            "shards, or delete the shards and run again"
+        )
+
+
+def _split_entry(value: dict[str, Any]) -> SplitEntry:
+    shards = [ShardEntry(**shard) for shard in value["shards"]]
+    return SplitEntry(**{**value, "shards": shards})
