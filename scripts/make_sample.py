@@ -1,0 +1,42 @@
+"""Write the sample corpus and task that the repository ships, from a grammar and a seed.
+
+Reads nothing; writes FOLDER/corpus.txt (reviews, one a paragraph, an empty line between
+two), FOLDER/reviews-train.tsv and FOLDER/reviews-validation.tsv (columns sentence and
+label: 0 negative, 1 positive). One seed gives the same bytes everywhere.
+
+Try: python scripts/make_sample.py --output /tmp/sample
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cloze.cli import make_parser, non_negative_int, run_script
+from cloze.files import write_text
+from cloze.sample import build_sample
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder for the three files")
+    parser.add_argument("--seed", type=non_negative_int, default=0, help="seed of every choice")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the three files."""
+    sample = build_sample(args.seed)
+    write_text(args.output / "corpus.txt", "\n\n".join(sample.reviews) + "\n")
+    for split, rows in (("train", sample.train), ("validation", sample.validation)):
+        lines = ["sentence\tlabel", *(f"{sentence}\t{label}" for sentence, label in rows)]
+        write_text(args.output / f"reviews-{split}.tsv", "\n".join(lines) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script and return its exit code."""
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
