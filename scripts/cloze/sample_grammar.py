@@ -11,16 +11,9 @@ import random
 import re
 from collections.abc import Sequence
 
-from cloze.sample_lexicon import (
-    DOMAINS,
-    PARTICIPLES,
-    SENTIMENT_CATEGORIES,
-    VERBS,
-    Domain,
-    Noun,
-    sentiment_words,
-)
-from cloze.sample_rules import RULES, WORDS
+from cloze.sample_domains import DOMAINS, PARTICIPLES, VERBS, WORDS, Domain, Noun
+from cloze.sample_lexicon import SENTIMENT_CATEGORIES, sentiment_words
+from cloze.sample_rules import RULES
 
 _SLOT = re.compile(r"\{([\w.]+)([+-]?)\}")
 # A vowel letter that starts a vowel sound: not as in "useless", "university" or "one".

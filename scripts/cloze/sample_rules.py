@@ -1,4 +1,4 @@
-"""The grammar of the sample reviews: weighted rules over signed symbols, and neutral words.
+"""The grammar of the sample reviews: weighted rules over signed symbols, in text.
 
 A rule stands on a line, its weight first. `{x}` is expanded by the rules of `x`, by the
 words of `x`, or by `cloze.sample_grammar` itself. `{x+}` keeps the polarity of the phrase
@@ -7,7 +7,6 @@ sentence is. So one rule serves both labels, and a sentence's form does not give
 only the rules of reviews that the task never uses are split by polarity.
 """
 
-from cloze.sample_lexicon import words
 
 
 def _rules(text: str) -> tuple[tuple[int, str], ...]:
@@ -276,74 +275,4 @@ RULES: dict[str, tuple[tuple[int, str], ...]] = {
         1 On {my} {ordinal} visit
         1 While {relation} was talking
     """),
-}
-
-WORDS: dict[str, tuple[str, ...]] = {
-    "very": words("very, really, truly, thoroughly, remarkably, deeply, quite, rather"),
-    "slightly": words("slightly, a little, somewhat, a bit, mildly, a touch"),
-    "utterly": words("utterly, absolutely, completely, extremely, totally, incredibly"),
-    "stars_good": words("Four, Five, Four and a half"),
-    "stars_bad": words("One star, Two stars, Half a star"),
-    "anyone": words("anyone, a friend, {my} neighbours, families, people like {me}, students"),
-    "relation": words(
-        "{my} sister, {my} brother, {my} mother, {my} father, {my} aunt, {my} uncle, "
-        "{my} cousin, {my} neighbour, {my} boss, {my} daughter, {my} son, {my} grandmother, "
-        "a friend, an old friend, a colleague, a man from work, a woman from {city}"
-    ),
-    "day": words(
-        "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday, New Year's Eve, "
-        "a public holiday"
-    ),
-    "month": words(
-        "January, February, March, April, May, June, July, August, September, October, "
-        "November, December"
-    ),
-    "year": words("1968, 1974, 1983, 1987, 1991, 1996, 1999, 2003, 2008, 2012, 2016, 2019, 2021"),
-    "decade": words("twenties, thirties, forties, fifties, sixties, seventies, eighties, nineties"),
-    "number": words("two, three, four, five, six, seven, eight, nine, ten, eleven, twelve"),
-    "ordinal": words("first, second, third, fourth, fifth, sixth"),
-    "landmark": words(
-        "harbour, cathedral, old bridge, railway station, market hall, museum, town hall, park, "
-        "canal, lighthouse, football ground, university, mill, abbey, castle, ferry pier"
-    ),
-    "event": words("wedding, conference, funeral, race, job interview, trade fair, birthday"),
-    "event_past": words(
-        "the lights went down, we paid, the rain stopped, the others arrived, {name} left, "
-        "lunch, the interval, we sat down, the second bottle, it got dark, the last bus"
-    ),
-    "dish": words(
-        "tomato soup, roast lamb, fried fish, mushroom pie, lentil stew, goat cheese, plum cake, "
-        "grilled peppers, apple tart, rice pudding, onion rings, smoked trout, lemon sorbet, "
-        "stuffed cabbage, duck with cherries, beetroot salad, garlic bread, chocolate mousse, "
-        "pumpkin ravioli, scrambled eggs, potato dumplings, walnut ice cream"
-    ),
-    "job": words(
-        "baker, judge, sailor, widow, teacher, burglar, surgeon, farmer, pianist, nurse, spy, "
-        "librarian, detective, tailor, boxer, priest, gardener, pilot, chemist, photographer, "
-        "clockmaker, soldier, taxi driver, botanist, carpenter, senator, dentist, miner"
-    ),
-    "plot": words(
-        "inherits a lighthouse, loses a bet, looks for a missing brother, returns after the war, "
-        "falls in love with a neighbour, finds a box of letters, hides a stolen painting, "
-        "learns to swim, forgets a name, opens a shop, crosses the desert with a camel, "
-        "writes to a stranger, steals a boat, moves back to the village, runs for mayor, "
-        "builds a telescope, takes the wrong train, meets a ghost, sells the family house, "
-        "pretends to be someone else, adopts a wolf, leads a strike, plans a robbery, "
-        "discovers an island, joins a circus, buries a secret, wins a lottery, guards a tomb"
-    ),
-    "city": words(
-        "Lisbon, Leeds, Ghent, Oslo, Turin, Bristol, Galway, Porto, Bergen, Lyon, Bath, "
-        "Seville, Dresden, Zagreb, Cork, Utrecht, Basel, Malmö, Trieste, York, Antwerp, Tartu, "
-        "Kraków, Brno, Cardiff, Córdoba, Halifax, Montréal, Boston, Perth, Wellington"
-    ),
-    "first_name": words(
-        "Anna, Ben, Carla, David, Elena, Felix, Greta, Hugo, Ines, Jonas, Klara, Luis, Maria, "
-        "Nora, Oscar, Paula, Rafael, Sofia, Tom, Ursula, Victor, Wanda, Yusuf, Zoë, Amir, Bea, "
-        "Chen, Dora, Emil, Fatima, Gus, Hanna, Ivo, Jana, Kofi, Lena, Milo, Nadia, Otto, Priya"
-    ),
-    "last_name": words(
-        "Abbott, Baker, Castell, Dunne, Ekström, Farrow, Gruber, Hale, Ibarra, Jensen, Keller, "
-        "Lindqvist, Moreau, Novak, Okafor, Petrov, Quinn, Rossi, Santos, Tanaka, Unwin, Vance, "
-        "Whitlock, Yilmaz, Zeman, Adeyemi, Brandt, Costa, Delgado, Fischer, Grant, Holm"
-    ),
 }
