@@ -10,14 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cloze.masking import MaskedTokens, Masker
+from cloze.masking import MaskedTokens, Masker, counter_generator
 from cloze.model import PackedBatch
 from cloze.shards import Rows
 
 
 @dataclass(frozen=True)
 class MaskedBatch:
-    """A packed batch and its predictions: `positions`, `labels` int64 and `weights` float32 [B, M]."""
+    """A packed batch with its predictions.
+
+    `positions` int64, `labels` int64 and `weights` float32, each [B, M]; see `MaskedTokens`.
+    """
 
     packed: PackedBatch
     positions: Tensor
@@ -49,7 +52,7 @@ class RowBatches:
         return len(self._rows.row_offsets) - 1
 
     def training_batch(self, seed: int, step: int, batch_size: int) -> MaskedBatch:
-        """Return the batch of optimizer step `step` (from 0): rows by a seeded permutation an epoch."""
+        """Return the batch of optimizer step `step`, from 0; each epoch is a seeded permutation."""
         first = step * batch_size
         indices = np.empty(batch_size, dtype=np.int64)
         filled = 0
@@ -68,7 +71,7 @@ class RowBatches:
     def _row_order(self, seed: int, epoch: int) -> np.ndarray:
         if self._permutation is None or self._permutation[:2] != (seed, epoch):
             # The high bit keeps this stream apart from the masks', which count steps.
-            generator = np.random.Generator(np.random.Philox(key=[seed, (1 << 63) | epoch]))
+            generator = counter_generator(seed, (1 << 63) | epoch)
             self._permutation = (seed, epoch, generator.permutation(self.num_rows))
         return self._permutation[2]
 

@@ -59,15 +59,17 @@ def resolve_compute(
     return Compute(device, precision, compiled, threads)
 
 
+def device_is_present(device: str) -> bool:
+    """Whether PyTorch can compute on `device` here."""
+    if device == "cuda":
+        return torch.cuda.is_available()
+    return device == "cpu" or torch.backends.mps.is_available()
+
+
 def _resolve_device(device: str) -> str:
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
     if device == "auto":
-        return next(name for name, there in present.items() if there)
-    if not present[device]:
+        return next(name for name in ("cuda", "mps", "cpu") if device_is_present(name))
+    if not device_is_present(device):
         raise ClozeError(f"--device {device}: PyTorch sees no such device here; use auto or cpu")
     return device
 

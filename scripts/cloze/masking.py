@@ -22,6 +22,11 @@ class MaskedTokens:
     weights: np.ndarray
 
 
+def counter_generator(seed: int, counter: int) -> np.random.Generator:
+    """Return the random stream number `counter` of `seed` (Philox, Salmon et al. 2011)."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, counter], dtype=np.uint64)))
+
+
 class Masker:
     """Chooses and corrupts tokens as Devlin et al. 2019, §3.1: 80 % mask, 10 % random, 10 % kept.
 
@@ -55,7 +60,7 @@ class Masker:
         `input_ids` int [B, L] and `valid` bool [B, L] (False on padding) hold the whole
         global batch, so a row's mask does not depend on who computes it.
         """
-        generator = np.random.Generator(np.random.Philox(key=[self._seed, step]))
+        generator = counter_generator(self._seed, step)
         order = generator.random(input_ids.shape, dtype=np.float32)
         action = generator.random(input_ids.shape, dtype=np.float32)
         random_ids = self._ordinary_ids[

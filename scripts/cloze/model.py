@@ -104,20 +104,21 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=bias)
         self.output = nn.Linear(config.hidden_size, config.hidden_size, bias=bias)
 
-    def forward(self, hidden_BLD: Tensor, mask: Tensor, rotary: Tensor | None) -> Tensor:  # noqa: N803
+    def forward(self, hidden_BLD: Tensor, mask: Tensor, rotary: Tensor | None) -> Tensor:
+        """Return what each token gathers [B, L, D]; `mask` as `PackedBatch.attention_mask`."""
         batch_size, length, hidden_size = hidden_BLD.shape
         qkv = self.qkv(hidden_BLD).view(batch_size, length, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         if rotary is not None:
             query, key = rotate(query, rotary), rotate(key, rotary)
-        attended_BHLK = F.scaled_dot_product_attention(  # noqa: N806
+        attended_BHLK = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=self.dropout_prob if self.training else 0.0
         )
         return self.output(attended_BHLK.transpose(1, 2).reshape(batch_size, length, hidden_size))
 
 
 def rotary_angles(position_ids: Tensor, config: EncoderConfig) -> Tensor:
-    """Return cosine and sine of each position's angles, float32 [2, B, 1, L, K] (Su et al. 2021)."""
+    """Return cosine and sine of every angle (Su et al. 2021, §3.2), float32 [2, B, 1, L, K]."""
     features = torch.arange(0, config.head_size, 2, device=position_ids.device).float()
     inverse_frequency = 1.0 / (config.rope_theta ** (features / config.head_size))
     angles = position_ids[:, None, :, None].float() * inverse_frequency
@@ -125,7 +126,7 @@ def rotary_angles(position_ids: Tensor, config: EncoderConfig) -> Tensor:
     return torch.stack((angles.cos(), angles.sin()))
 
 
-def rotate(states_BHLK: Tensor, rotary: Tensor) -> Tensor:  # noqa: N803
+def rotate(states_BHLK: Tensor, rotary: Tensor) -> Tensor:
     """Apply rotary position embeddings to queries or keys; keeps shape and dtype."""
     cosine, sine = rotary
     states = states_BHLK.float()
@@ -147,9 +148,10 @@ class PostNormLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(size, eps=eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, hidden_BLD: Tensor, mask: Tensor, rotary: Tensor | None) -> Tensor:  # noqa: N803
+    def forward(self, hidden_BLD: Tensor, mask: Tensor, rotary: Tensor | None) -> Tensor:
+        """Return the next hidden states [B, L, D]."""
         attended = self.dropout(self.attention(hidden_BLD, mask, rotary))
-        hidden_BLD = self.attention_norm(hidden_BLD + attended)  # noqa: N806
+        hidden_BLD = self.attention_norm(hidden_BLD + attended)
         transformed = self.dropout(self.down(F.gelu(self.up(hidden_BLD))))
         return self.mlp_norm(hidden_BLD + transformed)
 
@@ -168,9 +170,10 @@ class PreNormLayer(nn.Module):
         self.down = nn.Linear(config.intermediate_size, size, bias=False)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, hidden_BLD: Tensor, mask: Tensor, rotary: Tensor | None) -> Tensor:  # noqa: N803
+    def forward(self, hidden_BLD: Tensor, mask: Tensor, rotary: Tensor | None) -> Tensor:
+        """Return the next hidden states [B, L, D]."""
         attended = self.attention(self.attention_norm(hidden_BLD), mask, rotary)
-        hidden_BLD = hidden_BLD + self.dropout(attended)  # noqa: N806
+        hidden_BLD = hidden_BLD + self.dropout(attended)
         value, gate = self.up(self.mlp_norm(hidden_BLD)).chunk(2, dim=-1)
         return hidden_BLD + self.dropout(self.down(F.gelu(value) * gate))
 
@@ -198,12 +201,12 @@ class Encoder(nn.Module):
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Return the last layer's hidden states [B, L, D]."""
-        hidden_BLD = self.dropout(self.embedding_norm(self._embed(batch)))  # noqa: N806
+        hidden_BLD = self.dropout(self.embedding_norm(self._embed(batch)))
         mask, rotary = batch.attention_mask(), None
         if self.config.layout == "modernbert":
             rotary = rotary_angles(batch.position_ids, self.config)
         for layer in self.layers:
-            hidden_BLD = layer(hidden_BLD, mask, rotary)  # noqa: N806
+            hidden_BLD = layer(hidden_BLD, mask, rotary)
         return self.final_norm(hidden_BLD)
 
     def _embed(self, batch: PackedBatch) -> Tensor:
@@ -232,9 +235,9 @@ class MaskedLM(nn.Module):
         self.decoder_bias = nn.Parameter(torch.zeros(config.vocab_size))
         initialize_weights(self, config)
 
-    def forward(self, batch: PackedBatch, positions_BM: Tensor) -> Tensor:  # noqa: N803
+    def forward(self, batch: PackedBatch, positions_BM: Tensor) -> Tensor:
         """Return logits [B, M, V] at the token positions `positions_BM` (int64) of each row."""
-        hidden_BLD = self.encoder(batch)  # noqa: N806
+        hidden_BLD = self.encoder(batch)
         index = positions_BM[:, :, None].expand(-1, -1, hidden_BLD.shape[-1])
         predicted = self.head_norm(F.gelu(self.head_dense(hidden_BLD.gather(1, index))))
         return F.linear(predicted, self.encoder.token_embedding.weight, self.decoder_bias)
@@ -264,9 +267,9 @@ class SequenceClassifier(nn.Module):
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Return logits [S, num_labels], samples in the order of the rows."""
-        first_SD = self.encoder(batch)[batch.first_tokens()]  # noqa: N806
+        first_SD = self.encoder(batch)[batch.first_tokens()]
         activation = torch.tanh if self.config.layout == "bert" else F.gelu
-        pooled_SD = self.pooler_norm(activation(self.pooler_dense(first_SD)))  # noqa: N806
+        pooled_SD = self.pooler_norm(activation(self.pooler_dense(first_SD)))
         return self.classifier(self.dropout(pooled_SD))
 
 

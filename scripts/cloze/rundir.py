@@ -1,0 +1,169 @@
+"""The working directory of one training run: fingerprint, lock, checkpoints, results.
+
+A run lives in `{root}/{fingerprint}/`, so the same recipe on the same bytes finds its
+own work again, unfinished (it resumes) or finished (it publishes), and another recipe
+never touches it. Nothing in it is pickled.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cloze.cli import log
+from cloze.errors import ClozeError
+from cloze.files import atomic_folder, atomic_path, read_json, write_json
+
+_KEPT_CHECKPOINTS = 2
+
+
+def fingerprint(recipe: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that stand for a recipe of plain JSON values."""
+    text = json.dumps(recipe, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class RunDirectory:
+    """One run's folder; open it with `open_run`, which holds its lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def final(self) -> Path:
+        """The finished run's files; exists only when training has ended."""
+        return self.path / "final"
+
+    @property
+    def best(self) -> Path:
+        """The weights with the lowest validation loss so far."""
+        return self.path / "best.safetensors"
+
+    @property
+    def log_path(self) -> Path:
+        """The stream of measurements, one JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    def read_run(self) -> dict[str, Any]:
+        """Return what `write_run` kept, or an empty dictionary for a new run."""
+        path = self.path / "run.json"
+        return read_json(path) if path.is_file() else {}
+
+    def write_run(self, values: Mapping[str, Any]) -> None:
+        """Keep what was decided once for the whole run."""
+        write_json(self.path / "run.json", dict(values))
+
+    def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Keep everything that step `step` (steps done) needs, whole or not at all."""
+        target = self.path / f"checkpoint-{step:08d}"
+        if target.is_dir():
+            return
+        with atomic_folder(target) as folder:
+            save_file(tensors, folder / "tensors.safetensors")
+            write_json(folder / "state.json", {"step": step, **state})
+        for old in self.checkpoints()[:-_KEPT_CHECKPOINTS]:
+            shutil.rmtree(old)
+
+    def checkpoints(self) -> list[Path]:
+        """Return the whole checkpoints, oldest first."""
+        return sorted(self.path.glob("checkpoint-*"))
+
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return tensors and state of the newest readable checkpoint, or None for a new run.
+
+        A checkpoint that cannot be read is reported and passed over for the one before;
+        if none can be read, training starts again rather than from half a state.
+        """
+        for folder in reversed(self.checkpoints()):
+            try:
+                return load_file(folder / "tensors.safetensors"), read_json(folder / "state.json")
+            except (SafetensorError, OSError, ClozeError) as error:
+                log.warning("warning: %s cannot be read (%s); trying an older one", folder, error)
+        return None
+
+    def save_best(self, tensors: dict[str, Tensor]) -> None:
+        """Keep the weights with the lowest validation loss apart from the checkpoints."""
+        with atomic_path(self.best) as temporary:
+            save_file(tensors, temporary)
+
+    def append_log(self, record: Mapping[str, Any]) -> None:
+        """Add one measurement to the stream."""
+        with open(self.log_path, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(dict(record)) + "\n")
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return the whole stream."""
+        if not self.log_path.is_file():
+            return []
+        return [json.loads(line) for line in self.log_path.read_text("utf-8").splitlines()]
+
+    def rewind_log(self, step: int) -> None:
+        """Forget measurements after `step`, which a resumed run makes again."""
+        kept = []
+        for line in (
+            self.log_path.read_text("utf-8").splitlines() if self.log_path.is_file() else []
+        ):
+            # A kill in the middle of a write leaves a last line that is no JSON.
+            with contextlib.suppress(ValueError):
+                kept += [line] if json.loads(line)["step"] <= step else []
+        with atomic_path(self.log_path) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+    def discard_checkpoints(self) -> None:
+        """Remove the checkpoints of a finished run."""
+        for folder in self.checkpoints():
+            shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def open_run(root: Path, recipe: Mapping[str, Any]) -> Iterator[RunDirectory]:
+    """Open the run of `recipe` below `root`, alone.
+
+    The lock is the kernel's and ends with its process, however that ends. Raises
+    `ClozeError` naming the process if another trainer is at work in the folder.
+    """
+    path = root / fingerprint(recipe)
+    path.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _lock(descriptor, path)
+        _remove_leftovers(path)
+        write_json(path / "recipe.json", dict(recipe))
+        yield RunDirectory(path)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        holder = os.read(descriptor, 64).decode() or "unknown"
+        raise ClozeError(
+            f"{path}: process {holder} is still training this very run (perhaps an orphan of an "
+            f"earlier Snakemake); wait for it to finish, or stop it with `kill {holder}`, then "
+            "run the same command again: it resumes from the last checkpoint"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of writers that were killed; the lock says they are gone."""
+    for leftover in path.glob(".*.tmp"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()

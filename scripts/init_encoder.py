@@ -1,0 +1,44 @@
+"""Describe an encoder that has not been pretrained, for `finetune.py --from-scratch`.
+
+Reads a tokenizer; writes a model folder without weights: config.json and the
+tokenizer's files.
+
+Try: python scripts/init_encoder.py --tokenizer tokenizer.json --output MODEL --hidden-size 128
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cloze.cli import make_parser, run_script
+from cloze.encoder_flags import add_architecture_flags, encoder_config
+from cloze.files import write_json
+from cloze.model_io import config_to_hf, copy_tokenizer
+from cloze.tokenizer import load_tokenizer, special_ids
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
+    parser.add_argument("--output", type=Path, required=True, help="model folder to write")
+    add_architecture_flags(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the folder."""
+    tokenizer = load_tokenizer(args.tokenizer)
+    pad_token_id = special_ids(tokenizer).pad
+    config = encoder_config(args, tokenizer.get_vocab_size(), pad_token_id, dropout=0.0)
+    copy_tokenizer(args.tokenizer.parent, args.output)
+    write_json(args.output / "config.json", config_to_hf(config))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line."""
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Pretrain an encoder by masked-language modelling.
+
+Reads a data set folder (segment_text.py or split_tokens.py) and its tokenizer; writes a
+model folder: config.json, model.safetensors, the tokenizer's files, metrics.json,
+metrics.jsonl, loss_curve.svg, masked_examples.html, and best/, the same model as it was at
+its lowest validation loss. The work in progress lies in
+`--run-dir` under a fingerprint of the recipe and the data: the same command goes on
+where a killed one stopped, and publishes a finished run again without a step.
+
+Try: python scripts/pretrain.py --dataset DATASET --tokenizer tokenizer.json \\
+         --output MODEL --run-dir MODEL/.runs --max-steps 1000
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cloze.cli import (
+    add_threads,
+    make_parser,
+    non_negative_float,
+    non_negative_int,
+    positive_float,
+    positive_int,
+    probability,
+    run_script,
+)
+from cloze.device import COMPILE_MODES, DEVICES, PRECISIONS
+from cloze.encoder_flags import add_architecture_flags
+from cloze.optimization import SCHEDULES
+from cloze.pretraining_run import pretrain_and_publish
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = make_parser(__doc__)
+    files = parser.add_argument_group("files")
+    files.add_argument("--dataset", type=Path, required=True, help="data set folder")
+    files.add_argument("--tokenizer", type=Path, required=True, help="its tokenizer.json")
+    files.add_argument("--output", type=Path, required=True, help="model folder to write")
+    files.add_argument("--run-dir", type=Path, required=True, help="folder for work in progress")
+    files.add_argument("--init-from", type=Path, help="model folder whose encoder to start from")
+
+    add_architecture_flags(parser)
+
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument("--max-steps", type=positive_int, default=1000, help="optimizer steps")
+    recipe.add_argument("--train-batch-size", type=positive_int, default=32, help="rows a step")
+    recipe.add_argument("--learning-rate", type=positive_float, default=1e-3, help="peak")
+    recipe.add_argument(
+        "--lr-scheduler-type", choices=SCHEDULES, default="linear", help="after the warm-up"
+    )
+    recipe.add_argument("--warmup-steps", type=non_negative_int, default=100, help="linear warm-up")
+    recipe.add_argument(
+        "--weight-decay", type=non_negative_float, default=0.01, help="not on biases and norms"
+    )
+    recipe.add_argument("--adam-beta1", type=probability, default=0.9, help="AdamW beta 1")
+    recipe.add_argument("--adam-beta2", type=probability, default=0.98, help="AdamW beta 2")
+    recipe.add_argument("--adam-epsilon", type=positive_float, default=1e-6, help="AdamW epsilon")
+    recipe.add_argument("--max-grad-norm", type=positive_float, default=1.0, help="clipping")
+    recipe.add_argument(
+        "--mlm-probability", type=probability, default=0.15, help="share of tokens predicted"
+    )
+    recipe.add_argument("--dropout", type=probability, default=0.0, help="while pretraining")
+    recipe.add_argument(
+        "--eval-steps", type=positive_int, default=250, help="steps between validations"
+    )
+    recipe.add_argument("--seed", type=non_negative_int, default=0, help="weights, order, masks")
+
+    machine = parser.add_argument_group("machine (no part of the recipe)")
+    machine.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
+    machine.add_argument("--precision", choices=PRECISIONS, default="auto", help="of products")
+    machine.add_argument("--compile", choices=COMPILE_MODES, default="auto", help="torch.compile")
+    machine.add_argument(
+        "--checkpoint-seconds",
+        type=non_negative_float,
+        default=120.0,
+        help="time between checkpoints: what a kill can cost",
+    )
+    add_threads(machine)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, or go on, or publish what is finished."""
+    pretrain_and_publish(args, Path(__file__))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line."""
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,20 @@
+import init_encoder
+from cloze.model_io import config_from_folder
+
+from tests.tiny import write_tokenizer
+
+
+def test_it_describes_an_encoder_for_the_tokenizer(tmp_path):
+    tokenizer = write_tokenizer(tmp_path / "tokenizer")
+    arguments = ["--tokenizer", str(tokenizer), "--output", str(tmp_path / "model")]
+    assert init_encoder.main([*arguments, "--hidden-size=32", "--layout=modernbert"]) == 0
+    config = config_from_folder(tmp_path / "model")
+    assert (config.hidden_size, config.layout, config.vocab_size) == (32, "modernbert", 64)
+    assert (tmp_path / "model" / "tokenizer.json").read_bytes() == tokenizer.read_bytes()
+
+
+def test_an_impossible_shape_is_refused(tmp_path, capsys):
+    tokenizer = write_tokenizer(tmp_path / "tokenizer")
+    arguments = ["--tokenizer", str(tokenizer), "--output", str(tmp_path / "model")]
+    assert init_encoder.main([*arguments, "--num-attention-heads=7"]) == 1
+    assert "num_attention_heads: 7 does not divide hidden_size 256" in capsys.readouterr().err

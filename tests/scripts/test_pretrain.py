@@ -1,0 +1,173 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pretrain
+import pytest
+from cloze.files import read_json, sha256_file
+
+from tests.tiny import write_dataset, write_tokenizer
+
+SHAPE = [
+    "--hidden-size=16", "--num-hidden-layers=1", "--num-attention-heads=2",
+    "--intermediate-size=32", "--max-position-embeddings=16",
+]  # fmt: skip
+MACHINE = ["--device=cpu", "--precision=fp32", "--compile=off", "--threads=1"]
+
+
+@pytest.fixture
+def inputs(tmp_path) -> list[str]:
+    tokenizer = write_tokenizer(tmp_path / "tokenizer")
+    dataset = write_dataset(tmp_path / "dataset", tokenizer)
+    return [f"--dataset={dataset}", f"--tokenizer={tokenizer}", f"--run-dir={tmp_path / '.runs'}"]
+
+
+def command(inputs: list[str], output: Path, steps: int, *more: str) -> list[str]:
+    recipe = [f"--max-steps={steps}", "--eval-steps=20", "--warmup-steps=5", "--learning-rate=0.01"]
+    return [*inputs, f"--output={output}", *SHAPE, *MACHINE, *recipe, *more]
+
+
+def weights(folder: Path) -> str:
+    return sha256_file(folder / "model.safetensors")
+
+
+def test_it_learns_and_says_how_well(inputs, tmp_path):
+    assert pretrain.main(command(inputs, tmp_path / "model", 120)) == 0
+    metrics = read_json(tmp_path / "model" / "metrics.json")["metrics"]
+    assert metrics["validation_loss"] < metrics["unigram_entropy"] - 0.3
+    assert metrics["steps"] == 120
+    assert metrics["best_validation_loss"] <= metrics["validation_loss"]
+    assert metrics["bits_per_byte"] > 0
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert names == {
+        "config.json", "model.safetensors", "tokenizer.json", "metrics.json", "metrics.jsonl",
+        "loss_curve.svg", "masked_examples.html", "best",
+    }  # fmt: skip
+    page = (tmp_path / "model" / "masked_examples.html").read_text()
+    assert 'class="right"' in page or 'class="wrong"' in page
+    assert "{{" not in page
+
+
+def test_a_finished_run_is_published_again_without_a_step(inputs, tmp_path, monkeypatch):
+    assert pretrain.main(command(inputs, tmp_path / "model", 20)) == 0
+    first = {p.name: p.read_bytes() for p in (tmp_path / "model").iterdir() if p.is_file()}
+    for path in (tmp_path / "model").iterdir():
+        if path.is_file():
+            path.unlink()
+
+    def step(self):
+        raise AssertionError("a finished run took a step")
+
+    monkeypatch.setattr("cloze.pretraining.Pretraining._step", step)
+    assert pretrain.main(command(inputs, tmp_path / "model", 20)) == 0
+    assert first == {p.name: p.read_bytes() for p in (tmp_path / "model").iterdir() if p.is_file()}
+
+
+def start(arguments: list[str]) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(Path(pretrain.__file__)), *arguments], stderr=subprocess.PIPE
+    )
+
+
+def wait_for_checkpoint(process: subprocess.Popen, runs: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not list(runs.glob("*/checkpoint-*")):
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_killed_and_resumed_equals_uninterrupted(inputs, tmp_path):
+    arguments = command(inputs, tmp_path / "killed", 600, "--checkpoint-seconds=0.05")
+    process = start(arguments)
+    wait_for_checkpoint(process, tmp_path / ".runs")
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed").exists()
+    assert pretrain.main(arguments) == 0
+    resumed = read_json(tmp_path / "killed" / "metrics.json")["metrics"]["resumed_from"]
+    assert resumed
+    assert 0 < resumed[0] < 600
+
+    elsewhere = [*inputs[:2], f"--run-dir={tmp_path / '.other'}"]
+    assert pretrain.main(command(elsewhere, tmp_path / "whole", 600)) == 0
+    assert read_json(tmp_path / "whole" / "metrics.json")["metrics"]["resumed_from"] == []
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert weights(tmp_path / "killed" / "best") == weights(tmp_path / "whole" / "best")
+    losses = [
+        [
+            (record["step"], record.get("loss"), record.get("validation_loss"))
+            for record in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        ]
+        for folder in (tmp_path / "killed", tmp_path / "whole")
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_sigterm_saves_and_says_how_to_go_on(inputs, tmp_path):
+    process = start(command(inputs, tmp_path / "model", 100_000, "--checkpoint-seconds=0.05"))
+    wait_for_checkpoint(process, tmp_path / ".runs")
+    process.send_signal(signal.SIGTERM)
+    message = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 1
+    assert "run the same command again" in message
+
+
+def test_a_changed_hyper_parameter_never_resumes_an_old_run(inputs, tmp_path):
+    assert pretrain.main(command(inputs, tmp_path / "a", 20)) == 0
+    assert pretrain.main(command(inputs, tmp_path / "b", 20, "--weight-decay=0.2")) == 0
+    assert len(list((tmp_path / ".runs").iterdir())) == 2
+    assert weights(tmp_path / "a") != weights(tmp_path / "b")
+    assert pretrain.main(command(inputs, tmp_path / "c", 20)) == 0
+    assert weights(tmp_path / "a") == weights(tmp_path / "c")
+
+
+def test_it_starts_from_an_earlier_encoder(inputs, tmp_path):
+    assert pretrain.main(command(inputs, tmp_path / "first", 100)) == 0
+    further = command(inputs, tmp_path / "second", 20, f"--init-from={tmp_path / 'first'}")
+    assert pretrain.main(further) == 0
+    fresh = command(inputs, tmp_path / "fresh", 20)
+    assert pretrain.main(fresh) == 0
+    losses = [
+        read_json(tmp_path / name / "metrics.json")["metrics"]["validation_loss"]
+        for name in ("second", "fresh")
+    ]
+    assert losses[0] < losses[1]
+
+
+def test_an_encoder_of_another_tokenizer_is_refused(inputs, tmp_path, capsys):
+    assert pretrain.main(command(inputs, tmp_path / "first", 20)) == 0
+    write_tokenizer(tmp_path / "first", num_words=40)
+    further = command(inputs, tmp_path / "second", 20, f"--init-from={tmp_path / 'first'}")
+    assert pretrain.main(further) == 1
+    assert "is another tokenizer than" in capsys.readouterr().err
+
+
+def test_samples_longer_than_the_positions_are_refused(inputs, tmp_path, capsys):
+    arguments = command(inputs, tmp_path / "model", 20, "--max-position-embeddings=8")
+    assert pretrain.main(arguments) == 1
+    assert "max_position_embeddings: 8 is less than" in capsys.readouterr().err
+
+
+def test_a_diverging_loss_stops_with_the_step(inputs, tmp_path, capsys):
+    arguments = command(inputs, tmp_path / "model", 60, "--learning-rate=1e30")
+    assert pretrain.main(arguments) == 1
+    assert "lower learning_rate" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.slow
+def test_compiled_and_bf16_runs_resume_to_the_bit(inputs, tmp_path):
+    machine = ["--compile=on", "--precision=bf16", "--dropout=0.1"]
+    arguments = command(inputs, tmp_path / "killed", 2000, *machine, "--checkpoint-seconds=0.05")
+    process = start(arguments)
+    wait_for_checkpoint(process, tmp_path / ".runs")
+    process.kill()
+    process.wait()
+    assert pretrain.main(arguments) == 0
+    elsewhere = [*inputs[:2], f"--run-dir={tmp_path / '.other'}"]
+    assert pretrain.main(command(elsewhere, tmp_path / "whole", 2000, *machine)) == 0
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")

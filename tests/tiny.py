@@ -1,0 +1,80 @@
+"""Small inputs that many tests share."""
+
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from cloze.files import sha256_file
+from cloze.manifest import FORMAT_VERSION, Manifest, SplitEntry, write_manifest
+from cloze.shards import Rows, shard_name, write_shard
+from cloze.tokenizer import load_tokenizer, special_ids
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def write_tokenizer(folder: Path, num_words: int = 59) -> Path:
+    """Write a WordPiece tokenizer with words `w0`, `w1`, …; returns tokenizer.json."""
+    vocabulary = SPECIAL + [f"w{index}" for index in range(num_words)]
+    tokenizer = Tokenizer(
+        models.WordPiece({token: i for i, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )  # fmt: skip
+    tokenizer.add_special_tokens(SPECIAL)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder / "tokenizer.json"
+
+
+def make_rows(num_rows: int, max_length: int, vocab_size: int, seed: int) -> Rows:
+    """Rows of two samples each in which every word is followed by its successor."""
+    generator = np.random.default_rng(seed)
+    ids: list[int] = []
+    row_offsets, sample_offsets = [0], [0]
+    for _ in range(num_rows):
+        for length in (max_length // 2, max_length // 2 - int(generator.integers(0, 4))):
+            start = int(generator.integers(vocab_size))
+            words = (start + np.arange(length - 2)) % (vocab_size - 5) + 5
+            ids += [2, *words.tolist(), 3]
+            sample_offsets.append(len(ids))
+        row_offsets.append(len(ids))
+    input_ids = np.array(ids, dtype=np.uint16)
+    return Rows(
+        max_length=max_length,
+        vocab_size=vocab_size,
+        input_ids=input_ids,
+        row_offsets=np.array(row_offsets),
+        sample_offsets=np.array(sample_offsets),
+        word_starts=np.ones(len(ids), dtype=bool),
+        sentence_starts=input_ids == 2,
+        documents=np.arange(len(sample_offsets) - 1, dtype=np.uint32),
+    )
+
+
+def write_dataset(folder: Path, tokenizer: Path, num_rows: int = 64, max_length: int = 16) -> Path:
+    """Write a data set of one shard a split for `tokenizer`; returns its folder."""
+    vocab_size = load_tokenizer(tokenizer).get_vocab_size()
+    splits = {}
+    for split, count, seed in (("train", num_rows, 1), ("validation", 8, 2)):
+        rows = make_rows(count, max_length, vocab_size, seed)
+        entry = write_shard(folder / shard_name(split, 0, 1, "msgpack"), rows, "msgpack")
+        splits[split] = SplitEntry(
+            shards=[entry], rows=rows.num_rows, samples=rows.num_samples, tokens=rows.num_tokens,
+            documents=rows.num_samples, text_bytes=4 * rows.num_tokens,
+        )  # fmt: skip
+    special = special_ids(load_tokenizer(tokenizer))
+    write_manifest(
+        folder,
+        Manifest(
+            format_version=FORMAT_VERSION, format="msgpack", method="segment_text",
+            max_length=max_length, vocab_size=vocab_size, tokenizer_sha256=sha256_file(tokenizer),
+            special_ids={"pad": special.pad, "mask": special.mask}, splits=splits,
+        ),
+    )  # fmt: skip
+    return folder

@@ -1,0 +1,71 @@
+import numpy as np
+import torch
+from cloze.batches import RowBatches
+from cloze.masking import Masker
+from cloze.model import PackedBatch
+
+from tests.tiny import make_rows
+
+VOCAB_SIZE = 64
+
+
+def make_batches(num_rows: int = 13, mlm_probability: float = 0.15) -> RowBatches:
+    rows = make_rows(num_rows, 16, VOCAB_SIZE, seed=0)
+    masker = Masker(
+        vocab_size=VOCAB_SIZE,
+        mask_token_id=4,
+        special_token_ids=frozenset(range(5)),
+        mlm_probability=mlm_probability,
+        max_length=16,
+        seed=7,
+    )
+    return RowBatches(rows, masker, pad_token_id=0)
+
+
+def original_ids(batch) -> torch.Tensor:
+    ids = batch.packed.input_ids.clone()
+    return ids.scatter(1, batch.positions, batch.labels)
+
+
+def test_an_epoch_visits_every_row_once_and_the_next_in_another_order():
+    batches = make_batches()
+    rows = [original_ids(batches.training_batch(3, step, 13)) for step in range(2)]
+    first, second = ({tuple(row.tolist()) for row in epoch} for epoch in rows)
+    assert len(first) == 13
+    assert first == second
+    assert not torch.equal(rows[0], rows[1])
+
+
+def test_a_batch_may_span_epochs():
+    batches = make_batches()
+    steps = torch.cat([original_ids(batches.training_batch(3, step, 5)) for step in range(13)])
+    counts = np.unique(steps.numpy(), axis=0, return_counts=True)[1]
+    assert counts.tolist() == [5] * 13
+
+
+def test_any_batch_is_found_without_those_before_it():
+    wanted = make_batches().training_batch(3, 40, 4)
+    batches = make_batches()
+    for step in (90, 2, 40):
+        got = batches.training_batch(3, step, 4)
+    assert torch.equal(got.packed.input_ids, wanted.packed.input_ids)
+    assert torch.equal(got.positions, wanted.positions)
+
+
+def test_positions_and_samples_of_a_row():
+    packed: PackedBatch = next(make_batches().evaluation_batches(4)).packed
+    assert packed.position_ids[0, :8].tolist() == list(range(8))
+    assert packed.position_ids[0, 8:12].tolist() == [0, 1, 2, 3]
+    assert packed.sample_ids[0, :10].tolist() == [1] * 8 + [2] * 2
+    padding = packed.sample_ids == 0
+    assert (packed.input_ids[padding] == 0).all()
+    assert int(packed.first_tokens().sum()) == 8
+
+
+def test_evaluation_masks_never_change():
+    batches = make_batches()
+    first = [b.packed.input_ids for b in batches.evaluation_batches(5)]
+    batches.training_batch(3, 9, 4)
+    second = [b.packed.input_ids for b in batches.evaluation_batches(5)]
+    assert sum(len(ids) for ids in first) == 13
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
