@@ -72,7 +72,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def add_threads(parser: argparse.ArgumentParser) -> None:
+def add_threads(parser: argparse._ActionsContainer) -> None:
     """Add `--threads`, whose default is every core this process may run on."""
     parser.add_argument(
         "--threads",

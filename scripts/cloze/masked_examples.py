@@ -60,14 +60,14 @@ def _row(
         if batch.packed.sample_ids[row, position] == 0:
             break
         if position not in predicted:
-            pieces.append(_spaced(tokenizer.id_to_token(token_id), _escape))
+            pieces.append(_spaced(str(tokenizer.id_to_token(token_id)), _escape))
             continue
         label, guess, probability = predicted[position]
         right += label == guess
         pieces.append(
             _spaced(
-                tokenizer.id_to_token(label),
-                _Guess(tokenizer.id_to_token(guess), label == guess, probability).mark,
+                str(tokenizer.id_to_token(label)),
+                _Guess(str(tokenizer.id_to_token(guess)), label == guess, probability).mark,
             )
         )
     return "".join(pieces), right, len(predicted)

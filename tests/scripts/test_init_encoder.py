@@ -1,6 +1,5 @@
 import init_encoder
 from cloze.model_io import config_from_folder
-
 from tests.tiny import write_tokenizer
 
 

@@ -5,10 +5,10 @@ import sys
 import time
 from pathlib import Path
 
-import pretrain
 import pytest
-from cloze.files import read_json, sha256_file
 
+import pretrain
+from cloze.files import read_json, sha256_file
 from tests.tiny import write_dataset, write_tokenizer
 
 SHAPE = [

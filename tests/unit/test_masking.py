@@ -1,4 +1,5 @@
 import numpy as np
+
 from cloze.masking import Masker
 
 SPECIAL = frozenset({0, 1, 2, 3, 4})

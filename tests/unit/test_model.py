@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from cloze.errors import ClozeError
 from cloze.model import LAYOUTS, EncoderConfig, MaskedLM, PackedBatch, SequenceClassifier
 from cloze.model_io import (
@@ -9,7 +10,6 @@ from cloze.model_io import (
     load_weights,
     save_model,
 )
-
 from tests.tiny import write_tokenizer
 
 VOCAB_SIZE = 64

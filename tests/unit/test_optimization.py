@@ -1,5 +1,8 @@
+import itertools
+
 import pytest
 import torch
+
 from cloze.model import EncoderConfig, MaskedLM
 from cloze.optimization import SCHEDULES, adamw, learning_rate_factor, training_flop
 
@@ -11,7 +14,7 @@ def test_schedules_rise_to_the_peak_and_stay_within_it(schedule):
     assert max(factors) == pytest.approx(1.0)
     assert min(factors) >= 0
     falling = factors[9:]
-    assert all(a >= b for a, b in zip(falling, falling[1:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(falling))
 
 
 def test_schedules_end_where_they_say():

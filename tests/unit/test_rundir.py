@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+
 from cloze.errors import ClozeError
 from cloze.rundir import fingerprint, open_run
 
