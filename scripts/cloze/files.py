@@ -105,6 +105,16 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sha256_path(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and hashes of all files in a folder."""
+    if not path.is_dir():
+        return sha256_file(path)
+    hasher = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        hasher.update(f"{sha256_file(file)}  {file.relative_to(path).as_posix()}\n".encode())
+    return hasher.hexdigest()
+
+
 def resource(name: str) -> Path:
     """Return the path of a data file that lies beside the library's modules.
 

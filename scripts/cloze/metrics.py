@@ -10,7 +10,7 @@ from typing import Any
 
 from cloze.cli import available_cores
 from cloze.codekey import code_key
-from cloze.files import sha256_file, write_json
+from cloze.files import sha256_path, write_json
 
 _LIBRARIES = ("torch", "numpy", "tokenizers", "pyarrow", "scikit-learn")
 _NOT_IN_ARGS = ("log", "threads")
@@ -59,7 +59,7 @@ def write_metrics(
     """Write `metrics.json` for one stage, atomically.
 
     Its keys: `metrics` (what was measured), `args` (flags, paths as text), `inputs`
-    (path to SHA-256), `code` (`path@digest` of the modules that ran),
+    (path to SHA-256, see `files.sha256_path`), `code` (`path@digest` of the modules that ran),
     `environment` and `seconds`.
     """
     values = vars(args) if isinstance(args, argparse.Namespace) else dict(args)
@@ -68,7 +68,7 @@ def write_metrics(
         {
             "metrics": dict(metrics),
             "args": {key: _plain(v) for key, v in values.items() if key not in _NOT_IN_ARGS},
-            "inputs": {str(name): sha256_file(name) for name in inputs},
+            "inputs": {str(name): sha256_path(name) for name in inputs},
             "code": code_key(script),
             "environment": environment(),
             "seconds": dict(seconds),
