@@ -1,0 +1,31 @@
+"""Sentence boundaries in any language, from Wikimedia's `sentencex`."""
+
+import sentencex
+
+
+def split_sentences(text: str, language: str) -> list[str]:
+    """Split a document into sentences; none spans a paragraph (a line).
+
+    `language` is a code of ISO 639-1; for a language without rules of its own,
+    sentencex takes those of the language it falls back to, in the end English's.
+    White space between two sentences goes to the second one, as byte-level
+    vocabularies expect; otherwise the pieces of a line add up to the line. Lines of
+    white space alone give nothing.
+    """
+    sentences: list[str] = []
+    for paragraph in text.split("\n"):
+        if paragraph.strip():
+            sentences += _lead_with_space(sentencex.segment(language, paragraph))
+    return sentences
+
+
+def _lead_with_space(sentences: list[str]) -> list[str]:
+    moved = []
+    space = ""
+    for sentence in sentences:
+        body = sentence.rstrip()
+        if body:
+            moved.append(space + body)
+            space = ""
+        space += sentence[len(body) :]
+    return moved

@@ -1,0 +1,186 @@
+"""Tokenizers: the BERT pipeline around a vocabulary, loading, special tokens."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from cloze.errors import ClozeError
+from cloze.files import require_file, write_json
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+CONTINUATION = "##"
+_ROLES = {
+    "pad": ("[PAD]", "<pad>"),
+    "unk": ("[UNK]", "<unk>"),
+    "cls": ("[CLS]", "<s>"),
+    "sep": ("[SEP]", "</s>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """Ids of the special tokens. `all` also holds any further token flagged as special."""
+
+    pad: int
+    unk: int
+    cls: int
+    sep: int
+    mask: int
+    all: frozenset[int]
+
+    def roles(self) -> dict[str, int]:
+        """Return `{"pad": …, "unk": …, "cls": …, "sep": …, "mask": …}`."""
+        return {role: getattr(self, role) for role in _ROLES}
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Load a `tokenizer.json` without padding or truncation.
+
+    Text that spells a special token, such as `[MASK]` in a page about BERT, is
+    encoded as the text it is. Raises `ClozeError` if the file is missing or is no
+    tokenizer.
+    """
+    try:
+        tokenizer = Tokenizer.from_file(str(require_file(path)))
+    except ClozeError:
+        raise
+    # The library raises bare `Exception` for whatever is wrong with the file.
+    except Exception as error:
+        raise ClozeError(
+            f"{path}: not a tokenizer.json ({error}); make it again with train_tokenizer.py"
+        ) from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
+    """Return the token that plays each role (`pad`, `unk`, `cls`, `sep`, `mask`).
+
+    Knows BERT's names and RoBERTa's. Raises `ClozeError` if a role has no token.
+    """
+    found = {}
+    for role, names in _ROLES.items():
+        present = [name for name in names if tokenizer.token_to_id(name) is not None]
+        if not present:
+            raise ClozeError(
+                f"the vocabulary has no {role} token ({' or '.join(names)}); "
+                "add it or choose another vocabulary"
+            )
+        found[role] = present[0]
+    return found
+
+
+def special_ids(tokenizer: Tokenizer) -> SpecialIds:
+    """Look up the ids of the special tokens; raises `ClozeError` if one is missing."""
+    vocab = tokenizer.get_vocab(with_added_tokens=True)
+    roles = {role: vocab[name] for role, name in special_tokens(tokenizer).items()}
+    added = tokenizer.get_added_tokens_decoder()
+    flagged = {token_id for token_id, token in added.items() if token.special}
+    return SpecialIds(**roles, all=frozenset(flagged | set(roles.values())))
+
+
+def vocab_size(tokenizer: Tokenizer) -> int:
+    """Return the largest id + 1: the rows that an embedding table needs."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+
+def bert_normalizer(
+    *, lowercase: bool, strip_accents: bool, clean_text: bool
+) -> normalizers.Normalizer:
+    """Return BERT's normalizer; `clean_text` drops control and format characters."""
+    return normalizers.BertNormalizer(
+        clean_text=clean_text,
+        handle_chinese_chars=True,
+        strip_accents=strip_accents,
+        lowercase=lowercase,
+    )
+
+
+def bert_tokenizer(
+    vocab: Mapping[str, int], normalizer: normalizers.Normalizer, max_input_chars_per_word: int
+) -> Tokenizer:
+    """Return BERT's pipeline around a WordPiece vocabulary.
+
+    A single text becomes `[CLS] A [SEP]`, a pair `[CLS] A [SEP] B [SEP]`. A word of
+    more than `max_input_chars_per_word` characters becomes `[UNK]`. The decoder joins
+    pieces and leaves everything else as it is. Raises `ClozeError` if the vocabulary
+    lacks one of `SPECIAL_TOKENS`.
+    """
+    missing = [token for token in SPECIAL_TOKENS if token not in vocab]
+    if missing:
+        raise ClozeError(f"the vocabulary lacks {' '.join(missing)}; add a line for each of them")
+    tokenizer = Tokenizer(
+        models.WordPiece(
+            dict(vocab),
+            unk_token="[UNK]",
+            continuing_subword_prefix=CONTINUATION,
+            max_input_chars_per_word=max_input_chars_per_word,
+        )
+    )
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    # Cleaning up would also rewrite text: it turns " do not" into " don't".
+    tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION, cleanup=False)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(token, vocab[token]) for token in ("[CLS]", "[SEP]")],
+    )
+    return tokenizer
+
+
+def write_tokenizer_config(path: Path, tokenizer: Tokenizer) -> None:
+    """Write the `tokenizer_config.json` with which `transformers` reads `tokenizer.json` as it is.
+
+    Any narrower class than the generic one would rebuild the pipeline from the
+    vocabulary and so give other ids.
+    """
+    names = special_tokens(tokenizer)
+    write_json(
+        path,
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            **{f"{role}_token": names[role] for role in _ROLES},
+            "clean_up_tokenization_spaces": False,
+            "model_input_names": ["input_ids", "attention_mask"],
+        },
+    )
+
+
+def is_wordpiece(tokenizer: Tokenizer) -> bool:
+    """Return whether the tokenizer's model is WordPiece."""
+    return isinstance(tokenizer.model, models.WordPiece)
+
+
+def tokens_by_id(tokenizer: Tokenizer) -> list[str]:
+    """Return the vocabulary in the order of ids, the lines of a `vocab.txt`."""
+    vocab = tokenizer.get_vocab(with_added_tokens=True)
+    return sorted(vocab, key=vocab.__getitem__)
+
+
+def read_vocab(path: Path) -> dict[str, int]:
+    """Read a `vocab.txt`, a token a line, ids from 0 on.
+
+    Raises `ClozeError` for a file that is missing, empty, not UTF-8, or that has an
+    empty line or the same token twice.
+    """
+    try:
+        text = require_file(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ClozeError(f"{path}: not UTF-8 ({error}); convert it") from error
+    # Not splitlines(): characters that it takes for line ends may be tokens.
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    vocab: dict[str, int] = {}
+    for number, token in enumerate(lines, start=1):
+        if not token:
+            raise ClozeError(f"{path}: line {number} is empty; remove it")
+        if token in vocab:
+            raise ClozeError(f"{path}: line {number} repeats {token!r}; remove one of the two")
+        vocab[token] = number - 1
+    return vocab
