@@ -1,0 +1,33 @@
+# Cloze: from raw text to an evaluated encoder. config.yaml says what to run.
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+localrules:
+    all,
+    download,
+
+
+rule all:
+    default_target: True
+    input:
+        "results/sample/uncased-4k/sentences-128/small/sample-reviews/seed-1/evaluation/metrics.json",
+
+
+include: "workflow/rules/documents.smk"
+include: "workflow/rules/tokenizer.smk"
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/report.smk"
+
+
+onstart:
+    write_resolved_config()

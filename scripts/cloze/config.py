@@ -1,0 +1,296 @@
+"""`config.yaml`: read, completed by the schema, checked, and resolved to runs.
+
+The workflow and `clean.py` read the configuration; the steps never do. Nothing heavy is
+imported, because every dry run passes here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cloze.config_schema import Schema, SchemaReader, nearest
+from cloze.errors import ClozeError
+from cloze.files import require_file
+from cloze.sources import LocalSource, expand_braces, parse_source
+
+SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+SPLITS = ("train", "validation", "test")
+_PICKS = {
+    "corpus": "corpora",
+    "tokenizer": "tokenizers",
+    "dataset": "datasets",
+    "encoder": "encoders",
+}
+# Keys that name inputs, other sections or the script itself; every other key is a flag.
+NO_FLAGS = {
+    "corpora": {"files"},
+    "tokenizers": {"vocab"},
+    "datasets": {"method"},
+    "architectures": set[str](),
+    "encoders": {"architecture"},
+    "tasks": {*SPLITS, "finetuning", "finetuning_from_scratch"},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One name picked from each table; `reports` maps a report's file name to a task."""
+
+    corpus: str
+    tokenizer: str
+    dataset: str
+    encoder: str
+    architecture: str
+    seeds: tuple[int, ...]
+    reports: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that `download` fetches: its source and, where given, its SHA-256."""
+
+    source: str
+    sha256: str | None
+
+
+class Config:
+    """A completed and checked configuration."""
+
+    def __init__(self, raw: Mapping[str, Any], schema_path: Path = SCHEMA) -> None:
+        """Complete and check `raw`; raises `ClozeError` with one sentence about the first problem.
+
+        `raw` is what the YAML files and `--config` say together.
+        """
+        self._reader = SchemaReader(yaml.safe_load(schema_path.read_text(encoding="utf-8")))
+        self.values: dict[str, Any] = self._reader.complete(_with_inherited(raw))
+        for name, encoder in self.values["encoders"].items():
+            self._require(encoder["architecture"], "architectures", f"encoders.{name}.architecture")
+        self.runs = self._runs()
+        self.downloads: dict[str, Download] = {}
+        self._corpus_files = {name: self._place_corpus(name) for name in self.values["corpora"]}
+        self._tokenizer_vocabs = {
+            name: self._place(name, f"tokenizers.{name}.vocab", section["vocab"])
+            for name, section in self.values["tokenizers"].items()
+            if "vocab" in section
+        }
+        self._task_files = {name: self._place_task(name) for name in self.values["tasks"]}
+
+    @property
+    def mirror(self) -> str | None:
+        """The folder or server that stands in for every remote source."""
+        return self.values.get("mirror")
+
+    @property
+    def reports(self) -> dict[str, tuple[Run, str]]:
+        """Report name to the run and the task that it reports."""
+        return {name: (run, task) for run in self.runs for name, task in run.reports.items()}
+
+    def names(self, table: str) -> list[str]:
+        """Return the names in a table, `corpora` for example."""
+        return list(self.values[table])
+
+    def section(self, table: str, name: str) -> dict[str, Any]:
+        """Return one entry of a table, completed with defaults."""
+        return dict(self.values[table][name])
+
+    def flags(self, table: str, name: str) -> list[str]:
+        """Return the command-line flags that one entry of a table stands for."""
+        section = self.values[table][name]
+        schema = self._reader.branch(self._reader.section(table), section)
+        return render_flags(schema, section, NO_FLAGS[table])
+
+    def finetuning_flags(self, task: str, *, from_scratch: bool) -> list[str]:
+        """Return the flags of `finetune.py` for a task, `--seed` apart."""
+        return self._finetuning_flags(task, from_scratch, skip=())
+
+    def evaluation_flags(self, task: str, *, from_scratch: bool) -> list[str]:
+        """Return the flags of `evaluate.py`, which cuts texts where fine-tuning did."""
+        others = self.values["tasks"][task]["finetuning"].keys() - {"max_length"}
+        return self._finetuning_flags(task, from_scratch, skip=others)
+
+    def _finetuning_flags(self, task: str, from_scratch: bool, skip: Iterable[str]) -> list[str]:
+        key = "finetuning_from_scratch" if from_scratch else "finetuning"
+        schema = self._reader.section("tasks", "finetuning")
+        return render_flags(schema, self.values["tasks"][task][key], skip)
+
+    def as_yaml(self) -> str:
+        """Return the completed configuration as YAML, keys in the order of the schema."""
+        return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True)
+
+    def corpus_files(self, corpus: str) -> dict[str, list[str]]:
+        """Return a corpus's local files: by split, or under `input` where it has no splits."""
+        return self._corpus_files[corpus]
+
+    def task_files(self, task: str) -> dict[str, str]:
+        """Return a task's local file for each split that it has."""
+        return self._task_files[task]
+
+    def tokenizer_vocab(self, tokenizer: str) -> str | None:
+        """Return the existing vocabulary that a tokenizer takes over, if it does."""
+        return self._tokenizer_vocabs.get(tokenizer)
+
+    def _runs(self) -> list[Run]:
+        picks = {key: self.values[key] for key in (*_PICKS, "seeds", "reports")}
+        runs = [self._run(picks, "", "")]
+        for position, changes in enumerate(self.values["runs"]):
+            where = f"runs[{position}]"
+            name = changes.get("name") or "-".join(
+                str(changes[key]) for key in _PICKS if key in changes
+            )
+            if not name:
+                raise ClozeError(f"config: {where}.name: missing; it ends the report's file name")
+            runs.append(self._run({**picks, **changes}, f"{where}.", f"-{name}"))
+        reports = [report for run in runs for report in run.reports]
+        for report in reports:
+            if reports.count(report) > 1:
+                raise ClozeError(
+                    f"config: runs: two runs write results/{report}_report.txt; "
+                    "give one of them another name"
+                )
+        return runs
+
+    def _run(self, picks: Mapping[str, Any], where: str, suffix: str) -> Run:
+        for key, table in _PICKS.items():
+            self._require(picks[key], table, f"{where}{key}")
+        for report, section in picks["reports"].items():
+            self._require(section["task"], "tasks", f"{where}reports.{report}.task")
+        return Run(
+            **{key: picks[key] for key in _PICKS},
+            architecture=self.values["encoders"][picks["encoder"]]["architecture"],
+            seeds=tuple(picks["seeds"]),
+            reports={f"{name}{suffix}": s["task"] for name, s in picks["reports"].items()},
+        )
+
+    def _require(self, name: str, table: str, path: str) -> None:
+        known = self.values[table]
+        if name not in known:
+            raise ClozeError(
+                f"config: {path}: {name!r} is not in {table}{nearest(name, known)} "
+                f"(known: {', '.join(known) or 'none'})"
+            )
+
+    def _place_corpus(self, name: str) -> dict[str, list[str]]:
+        path = f"corpora.{name}.files"
+        files = self.values["corpora"][name].get("files", [])
+        if bool(files) == (self.values["corpora"][name]["format"] == "python-docs"):
+            raise ClozeError(
+                f"config: {path}: python-docs reads no files; leave it out"
+                if files
+                else f"config: {path}: missing; name the corpus's files"
+            )
+        if not isinstance(files, Mapping):
+            return {"input": self._place_all(name, path, files)}
+        return {
+            split: self._place_all(name, f"{path}.{split}", sources)
+            for split, sources in files.items()
+        }
+
+    def _place_task(self, name: str) -> dict[str, str]:
+        section = self.values["tasks"][name]
+        return {
+            split: self._place(name, f"tasks.{name}.{split}", section[split])
+            for split in SPLITS
+            if split in section
+        }
+
+    def _place(self, owner: str, path: str, item: Any) -> str:
+        files = self._place_all(owner, path, [item])
+        if len(files) != 1:
+            raise ClozeError(f"config: {path}: one file belongs here, not {len(files)}")
+        return files[0]
+
+    def _place_all(self, owner: str, path: str, items: Sequence[Any]) -> list[str]:
+        """Return where the sources' files lie, noting the ones that `download` must fetch."""
+        placed: list[str] = []
+        for item in items:
+            given = item if isinstance(item, Mapping) else {"source": item}
+            try:
+                for text in expand_braces(given["source"]):
+                    placed.append(self._place_one(owner, path, text, given.get("sha256")))
+            except ClozeError as error:
+                raise ClozeError(f"config: {path}: {error}") from error
+        for file in placed:
+            if placed.count(file) > 1:
+                raise ClozeError(f"config: {path}: {file} stands there twice")
+        return placed
+
+    def _place_one(self, owner: str, path: str, text: str, sha256: str | None) -> str:
+        source = parse_source(text)
+        if isinstance(source, LocalSource) and sha256 is None:
+            return str(source)
+        target = f"resources/{owner}/{source.file_name}"
+        download = Download(str(source), sha256)
+        if self.downloads.setdefault(target, download) != download:
+            raise ClozeError(
+                f"{text} and {self.downloads[target].source} would both be {target}; "
+                f"rename {owner!r} in one of the tables"
+            )
+        return target
+
+
+def load_config(files: Iterable[Path]) -> Config:
+    """Read YAML files, each laid over the ones before it, as `snakemake --configfile` does."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            value = yaml.safe_load(require_file(file).read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ClozeError(f"{file}: not valid YAML ({error}); correct it") from error
+        merged = _overlay(merged, value or {})
+    return Config(merged)
+
+
+def _overlay(below: Any, above: Any) -> Any:
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
+        return above
+    merged = dict(below)
+    for key, value in above.items():
+        merged[key] = _overlay(merged[key], value) if key in merged else value
+    return merged
+
+
+def _with_inherited(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `raw` with each task's `finetuning_from_scratch` laid over its `finetuning`."""
+    tasks = raw.get("tasks")
+    if not isinstance(tasks, Mapping):
+        return dict(raw)
+    inherited = {
+        name: {
+            **task,
+            "finetuning_from_scratch": _overlay(
+                task.get("finetuning") or {}, task.get("finetuning_from_scratch") or {}
+            ),
+        }
+        if isinstance(task, Mapping)
+        else task
+        for name, task in tasks.items()
+    }
+    return {**raw, "tasks": inherited}
+
+
+def render_flags(schema: Schema, section: Mapping[str, Any], skip: Iterable[str]) -> list[str]:
+    """Return `["--max-length", "128", …]` for the keys of a section, in the schema's order.
+
+    A key becomes a flag with hyphens, a list follows its flag. A switch appears where it
+    differs from its default, as `--key` or `--no-key`. Keys without a value are left out.
+    """
+    flags: list[str] = []
+    for key, about in schema["properties"].items():
+        if key in skip or key not in section:
+            continue
+        value, flag = section[key], key.replace("_", "-")
+        if isinstance(value, bool):
+            if value != about["default"]:
+                flags.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, list):
+            flags += [f"--{flag}", *map(_text, value)] if value else []
+        else:
+            flags += [f"--{flag}", _text(value)]
+    return flags
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) and value == float(f"{value:g}") else str(value)

@@ -1,0 +1,231 @@
+# The functions that the rules share: the checked configuration, keys, paths and threads.
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from cloze.cli import available_cores
+from cloze.codekey import code_key
+from cloze.config import Config
+from cloze.errors import ClozeError
+from cloze.files import write_text
+
+# Without an activated environment the shell would find another `python` than Snakemake's.
+os.environ |= {
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+}
+
+
+def checked_config():
+    """Return the configuration, or stop Snakemake with its one-sentence complaint."""
+    try:
+        return Config(config)
+    except ClozeError as error:
+        raise WorkflowError(str(error)) from None
+
+
+CONFIG = checked_config()
+CORES = available_cores()
+# Two jobs on one card would fight for its memory, so a GPU job claims the machine's one slot.
+GPUS = 1 if shutil.which("nvidia-smi") else 0
+
+
+def one_of(names):
+    """Return a regular expression for exactly these names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+wildcard_constraints:
+    corpus=one_of(CONFIG.names("corpora")),
+    tokenizer=one_of(CONFIG.names("tokenizers")),
+    dataset=one_of(CONFIG.names("datasets")),
+    architecture=one_of(CONFIG.names("architectures")),
+    encoder=one_of(CONFIG.names("encoders")),
+    task=one_of(CONFIG.names("tasks")),
+    report=one_of(CONFIG.reports),
+    seed=r"\d+",
+
+
+def write_resolved_config():
+    """Write the completed configuration beside the results; no rule reads it."""
+    write_text(Path("results/config.yaml"), CONFIG.as_yaml())
+
+
+def code(script):
+    """Return a digest for each module that a script imports: the code part of a rule's key."""
+    return code_key(Path(workflow.basedir) / "scripts" / script)
+
+
+def core_ratio():
+    """Return (cores given, cores there are) where --cores promises more than the machine has.
+
+    Two jobs that keep one core each busy then claim half of --cores each, so that
+    `--cores 8` keeps a machine with two cores busy twice, not eight times. (1, 1) otherwise,
+    and where other machines run the jobs.
+    """
+    try:
+        given = workflow.cores
+    except WorkflowError:
+        return 1, 1
+    return (given, CORES) if workflow.local_exec and given > CORES else (1, 1)
+
+
+GIVEN, REAL = core_ratio()
+if GIVEN > REAL:
+    # Snakemake sets these variables to `threads`, which counts the promised cores.
+    shell.prefix(
+        f"set -euo pipefail; export OMP_NUM_THREADS=$((OMP_NUM_THREADS * {REAL} / {GIVEN})); "
+        "export OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS MKL_NUM_THREADS=$OMP_NUM_THREADS; "
+    )
+
+
+def claim(cores):
+    """Return the `threads:` of a job that keeps this many cores busy, or all there are."""
+    return -(-min(cores, CORES) * GIVEN // REAL)
+
+
+# Flags of the machine. Snakemake keeps params out of the key if their function takes input,
+# output, threads or resources; these take threads, so that no machine makes a stage run again.
+
+
+def threads_flags(wildcards, threads):
+    """Return --threads in cores of this machine."""
+    return ["--threads", str(max(1, threads * REAL // GIVEN))]
+
+
+def compute_flags(wildcards, threads, resources):
+    """Return --threads, --device and --precision."""
+    chosen = ["--device", resources.device, "--precision", resources.precision]
+    return [*threads_flags(wildcards, threads), *chosen]
+
+
+def pretraining_compute_flags(wildcards, threads, resources):
+    """Return --threads, --device, --precision and --compile."""
+    return [*compute_flags(wildcards, threads, resources), "--compile", resources.compile]
+
+
+def mirror_flags(wildcards, output):
+    """Return --mirror, where the configuration names one."""
+    return ["--mirror", CONFIG.mirror] if CONFIG.mirror else []
+
+
+# Flags of one section of the configuration each: what `args` is in a rule.
+
+
+def download_flags(wildcards):
+    """Return the flags of download.py for one file."""
+    download = CONFIG.downloads[f"resources/{wildcards.owner}/{wildcards.file}"]
+    sha256 = ["--sha256", download.sha256] if download.sha256 else []
+    return ["--source", download.source, *sha256]
+
+
+def corpus_flags(wildcards):
+    """Return the flags of extract_documents.py."""
+    return CONFIG.flags("corpora", wildcards.corpus)
+
+
+def corpus_file_flags(wildcards, input):
+    """Return --input FILE..., or --train FILE... --validation FILE... for a corpus with splits."""
+    named = CONFIG.corpus_files(wildcards.corpus)
+    return [text for key, files in named.items() if files for text in (f"--{key}", *files)]
+
+
+def tokenizer_flags(wildcards):
+    """Return the flags of train_tokenizer.py."""
+    return CONFIG.flags("tokenizers", wildcards.tokenizer)
+
+
+def tokenizer_source_flags(wildcards, input):
+    """Return --documents FILE or --vocab FILE."""
+    return [text for key, file in input.items() for text in (f"--{key}", file)]
+
+
+def architecture_flags(wildcards):
+    """Return the flags of init_encoder.py."""
+    return CONFIG.flags("architectures", wildcards.architecture)
+
+
+def pretraining_flags(wildcards):
+    """Return the flags of pretrain.py: the architecture's, then the recipe's."""
+    architecture = CONFIG.section("encoders", wildcards.encoder)["architecture"]
+    return CONFIG.flags("architectures", architecture) + CONFIG.flags("encoders", wildcards.encoder)
+
+
+def task_flags(wildcards):
+    """Return the flags of prepare_task.py."""
+    return CONFIG.flags("tasks", wildcards.task)
+
+
+def task_file_flags(wildcards, input):
+    """Return --train FILE --validation FILE, and --test FILE where the task has one."""
+    named = CONFIG.task_files(wildcards.task)
+    return [text for split, file in named.items() for text in (f"--{split}", file)]
+
+
+def finetuning_flags(wildcards):
+    """Return the flags of finetune.py for a pretrained encoder."""
+    return CONFIG.finetuning_flags(wildcards.task, from_scratch=False)
+
+
+def scratch_finetuning_flags(wildcards):
+    """Return the flags of finetune.py for an encoder without pretraining."""
+    return CONFIG.finetuning_flags(wildcards.task, from_scratch=True)
+
+
+def evaluation_flags(wildcards):
+    """Return the flags of evaluate.py for a pretrained encoder."""
+    return CONFIG.evaluation_flags(wildcards.task, from_scratch=False)
+
+
+def scratch_evaluation_flags(wildcards):
+    """Return the flags of evaluate.py for an encoder without pretraining."""
+    return CONFIG.evaluation_flags(wildcards.task, from_scratch=True)
+
+
+# Files that the configuration decides.
+
+
+def corpus_files(wildcards):
+    """Return the files that a corpus is read from."""
+    return [file for files in CONFIG.corpus_files(wildcards.corpus).values() for file in files]
+
+
+def tokenizer_source(wildcards):
+    """Return the text that a tokenizer is trained on, or the vocabulary that it takes over."""
+    vocab = CONFIG.tokenizer_vocab(wildcards.tokenizer)
+    if vocab is not None:
+        return {"vocab": vocab}
+    return {"documents": f"results/{wildcards.corpus}/documents/train.parquet"}
+
+
+def task_files(wildcards):
+    """Return the files that a task is read from."""
+    return list(CONFIG.task_files(wildcards.task).values())
+
+
+def shards(dataset, folder):
+    """Return the shards of a data set, training shards first."""
+    section = CONFIG.section("datasets", dataset)
+    suffix = {"msgpack": "msgpack.gz", "parquet": "parquet"}[section["format"]]
+    last = section["num_shards"]
+    train = [f"{folder}/train-{n:05d}-of-{last:05d}.{suffix}" for n in range(last)]
+    return [*train, f"{folder}/validation-00000-of-00001.{suffix}"]
+
+
+def dataset_files(wildcards):
+    """Return every file of a data set that a trainer reads."""
+    folder = f"results/{wildcards.corpus}/{wildcards.tokenizer}/{wildcards.dataset}"
+    return [f"{folder}/manifest.json", *shards(wildcards.dataset, folder)]
+
+
+def initial_encoder(wildcards):
+    """Return the files of the encoder whose weights pretraining starts from, if any."""
+    folder = CONFIG.section("encoders", wildcards.encoder).get("init_from")
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    return [f"{folder}/{name}" for name in names] if folder else []

@@ -1,0 +1,53 @@
+# From sources to documents.
+#
+# Reads what corpora and tasks name; writes resources/{owner}/{file} as fetched and
+# results/{corpus}/documents/, one row a document, split once by document.
+
+
+rule download:
+    output:
+        "resources/{owner}/{file}",
+    log:
+        "logs/resources/{owner}/{file}.log",
+    benchmark:
+        "logs/resources/{owner}/{file}.benchmark.tsv"
+    wildcard_constraints:
+        owner=one_of({Path(file).parent.name for file in CONFIG.downloads}),
+        file=one_of({Path(file).name for file in CONFIG.downloads}),
+    conda:
+        "../envs/pipeline.yaml"
+    threads: claim(1)
+    resources:
+        mem_mb=500,
+    params:
+        args=download_flags,
+        code=code("download.py"),
+        mirror=mirror_flags,
+    shell:
+        "python scripts/download.py {params.args:q} --output {output:q} {params.mirror:q} --log {log:q}"
+
+
+rule extract_documents:
+    input:
+        corpus_files,
+    output:
+        train="results/{corpus}/documents/train.parquet",
+        validation="results/{corpus}/documents/validation.parquet",
+        test="results/{corpus}/documents/test.parquet",
+        metrics="results/{corpus}/documents/metrics.json",
+    log:
+        "logs/{corpus}/extract_documents.log",
+    benchmark:
+        "logs/{corpus}/extract_documents.benchmark.tsv"
+    conda:
+        "../envs/pipeline.yaml"
+    threads: claim(1)
+    resources:
+        mem_mb=4000,
+    params:
+        args=corpus_flags,
+        code=code("extract_documents.py"),
+        files=corpus_file_flags,
+    shell:
+        "python scripts/extract_documents.py {params.args:q} {params.files:q}"
+        " --output results/{wildcards.corpus}/documents --log {log}"

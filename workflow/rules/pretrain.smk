@@ -1,0 +1,81 @@
+# From shards to an encoder.
+#
+# Reads results/{corpus}/{tokenizer}/{dataset}/; writes the model folder
+# results/{corpus}/{tokenizer}/{dataset}/{encoder}/. The work in progress lies undeclared in
+# its .runs/, so that neither a failed job nor an input remade costs training.
+
+
+rule pretrain:
+    input:
+        dataset=dataset_files,
+        tokenizer="results/{corpus}/{tokenizer}/tokenizer.json",
+        initial=initial_encoder,
+    output:
+        config="results/{corpus}/{tokenizer}/{dataset}/{encoder}/config.json",
+        weights="results/{corpus}/{tokenizer}/{dataset}/{encoder}/model.safetensors",
+        tokenizer="results/{corpus}/{tokenizer}/{dataset}/{encoder}/tokenizer.json",
+        tokenizer_config="results/{corpus}/{tokenizer}/{dataset}/{encoder}/tokenizer_config.json",
+        records="results/{corpus}/{tokenizer}/{dataset}/{encoder}/metrics.jsonl",
+        metrics="results/{corpus}/{tokenizer}/{dataset}/{encoder}/metrics.json",
+        best="results/{corpus}/{tokenizer}/{dataset}/{encoder}/best/model.safetensors",
+        curve=report(
+            "results/{corpus}/{tokenizer}/{dataset}/{encoder}/loss_curve.svg",
+            caption="../report/loss_curve.rst",
+            category="Pretraining",
+            subcategory="{corpus}",
+            labels={"encoder": "{encoder}", "data set": "{dataset}", "figure": "loss"},
+        ),
+        examples=report(
+            "results/{corpus}/{tokenizer}/{dataset}/{encoder}/masked_examples.html",
+            caption="../report/masked_examples.rst",
+            category="Pretraining",
+            subcategory="{corpus}",
+            labels={"encoder": "{encoder}", "data set": "{dataset}", "figure": "masked words"},
+        ),
+    log:
+        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/pretrain.log",
+    benchmark:
+        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/pretrain.benchmark.tsv"
+    conda:
+        "../envs/pipeline.yaml"
+    threads: claim(16)
+    resources:
+        mem_mb=8000,
+        gpu=GPUS,
+        device="auto",
+        precision="auto",
+        compile="auto",
+    params:
+        args=pretraining_flags,
+        code=code("pretrain.py"),
+        machine=pretraining_compute_flags,
+    shell:
+        "folder=results/{wildcards.corpus}/{wildcards.tokenizer}/{wildcards.dataset};"
+        " python scripts/pretrain.py --dataset $folder --tokenizer {input.tokenizer}"
+        " --output $folder/{wildcards.encoder} --run-dir $folder/{wildcards.encoder}/.runs"
+        " {params.args:q} {params.machine:q} --log {log}"
+
+
+rule init_encoder:
+    input:
+        tokenizer="results/{corpus}/{tokenizer}/tokenizer.json",
+    output:
+        config="results/{corpus}/{tokenizer}/scratch/{architecture}/config.json",
+        tokenizer="results/{corpus}/{tokenizer}/scratch/{architecture}/tokenizer.json",
+        tokenizer_config="results/{corpus}/{tokenizer}/scratch/{architecture}/tokenizer_config.json",
+    log:
+        "logs/{corpus}/{tokenizer}/scratch/{architecture}/init_encoder.log",
+    benchmark:
+        "logs/{corpus}/{tokenizer}/scratch/{architecture}/init_encoder.benchmark.tsv"
+    conda:
+        "../envs/pipeline.yaml"
+    threads: claim(1)
+    resources:
+        mem_mb=2000,
+    params:
+        args=architecture_flags,
+        code=code("init_encoder.py"),
+    shell:
+        "python scripts/init_encoder.py --tokenizer {input.tokenizer} {params.args:q}"
+        " --output results/{wildcards.corpus}/{wildcards.tokenizer}/scratch/{wildcards.architecture}"
+        " --log {log}"
