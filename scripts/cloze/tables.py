@@ -28,13 +28,7 @@ def read_columns(
     Raises `ClozeError`, naming `where` and the place, for a column that is not there (with
     those that are), a value that is no text, and a row that is malformed.
     """
-    if format == "parquet":
-        rows = _parquet_rows(stream, where, columns)
-    elif format == "jsonl":
-        rows = _json_rows(stream, where, columns)
-    else:
-        rows = _delimited_rows(stream, where, format, columns, header)
-    for place, values in rows:
+    for place, values in read_values(stream, where, format, columns, header):
         yield (
             place,
             [
@@ -42,6 +36,21 @@ def read_columns(
                 for column, value in zip(columns, values, strict=True)
             ],
         )
+
+
+def read_values(
+    stream: BinaryIO, where: str, format: str, columns: Sequence[str], header: bool = True
+) -> Iterator[tuple[str, list[Any]]]:
+    """Yield rows as `read_columns` does, their values as the format types them, null as None.
+
+    Raises `ClozeError` as `read_columns` does, but for values that are no text.
+    """
+    if format == "parquet":
+        yield from _parquet_rows(stream, where, columns)
+    elif format == "jsonl":
+        yield from _json_rows(stream, where, columns)
+    else:
+        yield from _delimited_rows(stream, where, format, columns, header)
 
 
 def _text(value: Any, where: str) -> str:
