@@ -1,0 +1,172 @@
+"""Turn labelled files into a task folder: one shape, checked labels, known origin.
+
+Reads a training file and a validation file (CSV, TSV, JSONL or parquet, also compressed),
+perhaps a test file. Writes `train.parquet`, `validation.parquet` and, with a test file,
+`test.parquet` (columns `text`, `label`), `task.json` and `metrics.json`.
+
+With --hold-out-fraction the validation split is a part of the training file that shares no
+row, and no part of a row, with what is left to train on: choose hyper-parameters there and
+keep the published validation file for the report.
+
+Try: python scripts/prepare_task.py --train resources/sample/task/train.csv
+--validation resources/sample/task/validation.csv --text-column sentence --label-column label
+--labels negative positive --output /tmp/task
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from cloze.cli import log, make_parser, non_negative_int, probability, progress, run_script
+from cloze.containment import grouped_hold_out
+from cloze.errors import ClozeError
+from cloze.files import sha256_file, write_json
+from cloze.labelled_rows import FORMATS, LabelledRow, RowSource
+from cloze.metrics import Stopwatch, write_metrics
+from cloze.tasks import (
+    TaskSplit,
+    describe_split,
+    encode_labels,
+    label_names,
+    overlap_with_train,
+    write_split,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this script."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--train", type=Path, required=True, help="file with the training rows")
+    parser.add_argument("--validation", type=Path, help="file with the validation rows")
+    parser.add_argument("--test", type=Path, help="file with labelled test rows")
+    parser.add_argument("--format", choices=FORMATS, help="format of the files; unset: by suffix")
+    parser.add_argument("--text-column", required=True, help="column with the text")
+    parser.add_argument("--label-column", required=True, help="column with the label")
+    parser.add_argument(
+        "--no-header",
+        dest="header",
+        action="store_false",
+        help="CSV and TSV: the first line is a row; columns are numbers counted from 0",
+    )
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="NAME",
+        help="the task's labels in order; numbers in the files index them; "
+        "unset: those of the training file",
+    )
+    parser.add_argument("--name", help="the task's name; unset: that of the output folder")
+    parser.add_argument("--origin", default="", help="where the data comes from, for the report")
+    parser.add_argument(
+        "--hold-out-fraction",
+        type=probability,
+        help="validate on this part of the training file's sentences, not on --validation",
+    )
+    parser.add_argument(
+        "--hold-out-seed", type=non_negative_int, default=0, help="draws the held-out sentences"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="task folder to write")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, check and write every split."""
+    stopwatch = Stopwatch()
+    sources = _sources(args)
+    rows = {split: _read(args, path) for split, path in sources.items()}
+    names = _names(args, rows["train"])
+    splits = {split: encode_labels(sources[split], rows[split], names) for split in rows}
+    hold_out = {}
+    if args.hold_out_fraction is not None:
+        hold_out = _hold_out(args, splits)
+    facts = {
+        "name": args.name or args.output.resolve().name,
+        "labels": names,
+        "origin": args.origin,
+        "splits": {split: describe_split(part, names) for split, part in splits.items()},
+        "sources": {
+            split: {"file": path.name, "sha256": sha256_file(path)}
+            for split, path in sources.items()
+        },
+        "overlap_with_train": {
+            split: overlap_with_train(splits["train"], part)
+            for split, part in splits.items()
+            if split != "train"
+        },
+        **hold_out,
+    }
+    for split, part in splits.items():
+        write_split(args.output / f"{split}.parquet", part)
+    if "test" not in splits:
+        (args.output / "test.parquet").unlink(missing_ok=True)
+    write_json(args.output / "task.json", facts)
+    write_metrics(
+        args.output / "metrics.json",
+        metrics=facts,
+        args=args,
+        inputs=sources.values(),
+        script=Path(__file__),
+        seconds=stopwatch.read(),
+    )
+
+
+def _sources(args: argparse.Namespace) -> dict[str, Path]:
+    sources = {"train": args.train}
+    if args.hold_out_fraction is None:
+        if args.validation is None:
+            raise ClozeError("--validation: give a validation file, or --hold-out-fraction")
+        sources["validation"] = args.validation
+    elif not 0 < args.hold_out_fraction < 1:
+        raise ClozeError("--hold-out-fraction: must lie between 0 and 1, both excluded")
+    if args.test is not None:
+        sources["test"] = args.test
+    return sources
+
+
+def _read(args: argparse.Namespace, path: Path) -> list[LabelledRow]:
+    source = RowSource(args.text_column, args.label_column, args.format, args.header)
+    return list(progress(source.read(path), unit=" rows", description=path.name))
+
+
+def _names(args: argparse.Namespace, train: list[LabelledRow]) -> list[str]:
+    names = list(args.labels) if args.labels else label_names(train)
+    if len(set(names)) != len(names):
+        raise ClozeError(f"--labels: a label is given twice ({', '.join(names)})")
+    if len(names) < 2 and train:
+        raise ClozeError(
+            f"{args.train}: a task needs two labels or more, this one has {', '.join(names)}; "
+            "check --label-column"
+        )
+    return names
+
+
+def _hold_out(args: argparse.Namespace, splits: dict[str, TaskSplit]) -> dict[str, Any]:
+    """Replace the validation split by a part of the training split; returns the counts."""
+    everything = splits["train"]
+    parts = grouped_hold_out(everything.texts, args.hold_out_fraction, args.hold_out_seed)
+    if not parts.held_out.size or not parts.train.size:
+        raise ClozeError(
+            f"{args.train}: a hold-out of {args.hold_out_fraction} leaves one side empty "
+            f"({parts.train.size} rows to train on, {parts.held_out.size} held out); "
+            "choose another --hold-out-fraction"
+        )
+    splits["train"] = everything.take(parts.train)
+    splits["validation"] = everything.take(parts.held_out)
+    counts = {
+        "fraction": args.hold_out_fraction,
+        "seed": args.hold_out_seed,
+        "rows_held_out": int(parts.held_out.size),
+        "rows_removed_inside_held_out": int(parts.removed.size),
+    }
+    log.info("held out %(rows_held_out)d rows, removed %(rows_removed_inside_held_out)d", counts)
+    return {"hold_out": counts}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
