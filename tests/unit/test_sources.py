@@ -167,4 +167,4 @@ def test_import_stays_light() -> None:
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=True
     )
-    assert result.stdout.strip() == "set()"
+    assert result.stdout.strip() == "[]"
