@@ -1,0 +1,73 @@
+"""Measure what a task gives away without an encoder: majority class, TF-IDF + logistic regression.
+
+Reads a task folder. Writes one JSON file in the shape of `metrics.json`, with the accuracy and
+the predictions of each baseline on the validation split; C of the logistic regression is chosen
+on a part of the training split that shares no row, and no part of a row, with the rest.
+
+Try: python scripts/baselines.py --task TASK_FOLDER --output /tmp/baselines.json
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from cloze.baselines import Baseline, majority_class, tfidf_logistic_regression
+from cloze.classification import classification_metrics
+from cloze.cli import log, make_parser, non_negative_int, run_script
+from cloze.metrics import Stopwatch, write_metrics
+from cloze.tasks import TaskSplit, load_task
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this script."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--task", type=Path, required=True, help="task folder")
+    parser.add_argument(
+        "--seed", type=non_negative_int, default=0, help="draws the hold-out on which C is chosen"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fit both baselines and score them on the validation split."""
+    stopwatch = Stopwatch()
+    task = load_task(args.task)
+    train, validation = task.split("train"), task.split("validation")
+    baselines = {
+        "majority": majority_class(train, validation),
+        "tfidf_logistic_regression": tfidf_logistic_regression(train, validation, args.seed),
+    }
+    scores = {
+        name: _scores(baseline, validation, task.labels) for name, baseline in baselines.items()
+    }
+    for name, score in scores.items():
+        log.info("%s: accuracy %.4f", name, score["accuracy"])
+    write_metrics(
+        args.output,
+        metrics={"task": task.name, "split": "validation", **scores},
+        args=args,
+        inputs=[task.split_path("train"), task.split_path("validation")],
+        script=Path(__file__),
+        seconds=stopwatch.read(),
+    )
+
+
+def _scores(baseline: Baseline, validation: TaskSplit, labels: list[str]) -> dict[str, Any]:
+    measured = classification_metrics(validation.labels, baseline.predictions, labels)
+    return {
+        "accuracy": measured["accuracy"],
+        "macro_f1": measured["macro_f1"],
+        **baseline.facts,
+        "predictions": baseline.predictions.tolist(),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

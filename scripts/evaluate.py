@@ -1,0 +1,107 @@
+"""Evaluate a fine-tuned model on a whole split of its task.
+
+Reads a model folder that `finetune.py` wrote and a task folder. Writes `predictions.parquet`
+(row, text, label, prediction, probabilities) and `metrics.json` (accuracy, precision, recall
+and F1 by class, confusion matrix, cross-entropy).
+
+Try: python scripts/evaluate.py --model CLASSIFIER_FOLDER --task TASK_FOLDER --output /tmp/eval
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cloze.classification import classification_metrics
+from cloze.cli import add_threads, capped_threads, log, make_parser, positive_int, run_script
+from cloze.device import DEVICES, PRECISIONS, resolve_compute
+from cloze.errors import ClozeError
+from cloze.files import read_json
+from cloze.finetuning import check_max_length
+from cloze.metrics import Stopwatch, write_metrics
+from cloze.model_io import load_classifier
+from cloze.prediction import predict_probabilities, write_predictions
+from cloze.sentence_batches import encode_texts
+from cloze.tasks import SPLITS, Task, load_task
+from cloze.tokenizer import load_tokenizer
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this script."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="fine-tuned model folder")
+    parser.add_argument("--task", type=Path, required=True, help="task folder")
+    parser.add_argument("--split", choices=SPLITS, default="validation", help="split to evaluate")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--max-length", type=positive_int, default=128, help="tokens kept of a text, from its start"
+    )
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="of the matrix products"
+    )
+    add_threads(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Predict every row of the split and measure."""
+    stopwatch = Stopwatch()
+    compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
+    task = load_task(args.task)
+    model, names = load_classifier(args.model)
+    _require_same_labels(args.model, names, task)
+    check_max_length(args.max_length, model.config.max_position_embeddings)
+    split = task.split(args.split)
+    tokenizer = load_tokenizer(args.model / "tokenizer.json")
+    encoded = encode_texts(tokenizer, split.texts, args.max_length, model.config.vocab_size)
+    probabilities = predict_probabilities(model.to(compute.torch_device), encoded, compute)
+    predictions = probabilities.argmax(axis=1)
+    chosen = probabilities[np.arange(len(split)), split.labels]
+    metrics: dict[str, Any] = {
+        "task": task.name,
+        "split": args.split,
+        "finetuning": _finetuning_facts(args.model),
+        **classification_metrics(split.labels, predictions, names),
+        "cross_entropy": float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean()),
+        "truncated_texts": encoded.truncated,
+    }
+    log.info("%s accuracy %.4f on %d rows", args.split, metrics["accuracy"], len(split))
+    write_predictions(args.output / "predictions.parquet", split, predictions, probabilities)
+    write_metrics(
+        args.output / "metrics.json",
+        metrics=metrics,
+        args=args,
+        inputs=[
+            args.model / "model.safetensors",
+            args.model / "tokenizer.json",
+            task.split_path(args.split),
+        ],
+        script=Path(__file__),
+        seconds=stopwatch.read(),
+    )
+
+
+def _require_same_labels(folder: Path, names: list[str], task: Task) -> None:
+    if names != task.labels:
+        raise ClozeError(
+            f"{folder / 'config.json'}: the model knows the labels {', '.join(names)}, the task "
+            f"{task.name} has {', '.join(task.labels)}; fine-tune the model on this task"
+        )
+
+
+def _finetuning_facts(folder: Path) -> dict[str, Any]:
+    """What the model's own `metrics.json` says of its training; empty if it came without one."""
+    path = folder / "metrics.json"
+    return dict(read_json(path)["metrics"]) if path.is_file() else {}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Write the report of a task: what was built, how well it does, and what that is worth.
+
+Reads a task folder, the evaluation folders of the encoder (one a seed) and of the same encoder
+without pretraining, the baselines' JSON, and where they are known the model folder, data set
+and documents of the pretraining. Writes the report as text and as JSON, and perhaps the
+confusion matrix as SVG.
+
+Try: python scripts/report.py --name sst2 --task TASK_FOLDER --evaluations EVALUATION_FOLDER
+--baselines TASK_FOLDER/baselines.json --output-text /tmp/report.txt --output-json /tmp/report.json
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cloze.cli import make_parser, run_script
+from cloze.evaluations import read_evaluations
+from cloze.figures import draw_confusion_matrix
+from cloze.files import write_json, write_text
+from cloze.report_text import render_report
+from cloze.reporting import Sources, build_report
+from cloze.tasks import load_task
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this script."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--name", required=True, help="name of the report, its title")
+    parser.add_argument("--task", type=Path, required=True, help="task folder")
+    parser.add_argument(
+        "--evaluations", type=Path, nargs="+", required=True, help="evaluation folders, one a seed"
+    )
+    parser.add_argument(
+        "--scratch-evaluations",
+        type=Path,
+        nargs="+",
+        help="evaluation folders of the same encoder without pretraining",
+    )
+    parser.add_argument("--baselines", type=Path, required=True, help="what baselines.py wrote")
+    parser.add_argument("--pretraining", type=Path, help="model folder that was fine-tuned")
+    parser.add_argument("--dataset", type=Path, help="data set folder of the pretraining")
+    parser.add_argument(
+        "--corpus-documents", type=Path, help="documents folder of the pretraining's corpus"
+    )
+    parser.add_argument(
+        "--recipe",
+        type=_key_value,
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="names to print, such as corpus=wikitext-2 encoder=small",
+    )
+    parser.add_argument("--output-text", type=Path, required=True, help="text file to write")
+    parser.add_argument("--output-json", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--confusion-matrix", type=Path, help="SVG file to write")
+    return parser
+
+
+def _key_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
+
+
+def run(args: argparse.Namespace) -> None:
+    """Collect, measure, write."""
+    sources = Sources(
+        task=load_task(args.task),
+        evaluations=read_evaluations(args.evaluations),
+        baselines=args.baselines,
+        scratch=read_evaluations(args.scratch_evaluations) if args.scratch_evaluations else None,
+        pretraining=args.pretraining,
+        dataset=args.dataset,
+        documents=args.corpus_documents,
+        recipe=dict(args.recipe),
+    )
+    report = build_report(args.name, sources)
+    write_json(args.output_json, report)
+    write_text(args.output_text, render_report(report))
+    if args.confusion_matrix is not None:
+        draw_confusion_matrix(
+            report["confusion_matrix"], report["task"]["labels"], args.confusion_matrix
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
