@@ -43,10 +43,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
     encoded as the text it is. Raises `ClozeError` if the file is missing or is no
     tokenizer.
     """
+    require_file(path)
     try:
-        tokenizer = Tokenizer.from_file(str(require_file(path)))
-    except ClozeError:
-        raise
+        tokenizer = Tokenizer.from_file(str(path))
     # The library raises bare `Exception` for whatever is wrong with the file.
     except Exception as error:
         raise ClozeError(

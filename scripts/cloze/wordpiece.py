@@ -19,12 +19,13 @@ _CODE_POINTS = sys.maxunicode + 1
 class Alphabet:
     """The characters of a corpus after normalisation.
 
-    `characters`: those kept, in code point order. `inside_words`: those of them that
-    stand behind the first place of some word. `dropped`: those left out.
+    `characters`: those kept, in code point order. `of_words`: those of them that may
+    stand beside others in one word, so not punctuation and not Han, say. `dropped`:
+    those left out.
     """
 
     characters: list[str]
-    inside_words: list[str]
+    of_words: list[str]
     dropped: list[str]
 
 
@@ -40,13 +41,14 @@ def train_wordpiece(
 
     The special tokens have ids 0 to 4. Pairs seen fewer than `min_frequency` times
     are not merged. `limit_alphabet` keeps only that many of the most frequent
-    characters; 0 keeps all, so that no character of the corpus becomes `[UNK]`.
+    characters; 0 keeps all. Each one kept can begin and continue a word, so no text
+    made of these characters has an unknown word, even one the corpus never held.
 
     Raises `ClozeError` if there is no text or if the characters alone need more than
     `vocab_size` tokens.
     """
     alphabet = find_alphabet(texts(), normalizer, limit_alphabet)
-    continuations = [CONTINUATION + character for character in alphabet.inside_words]
+    continuations = [CONTINUATION + character for character in alphabet.of_words]
     needed = len(SPECIAL_TOKENS) + len(alphabet.characters) + len(continuations)
     if needed > vocab_size:
         raise ClozeError(
@@ -80,44 +82,28 @@ def find_alphabet(texts: Iterable[str], normalizer: normalizers.Normalizer, limi
     equals. Raises `ClozeError` if the texts hold no character but white space.
     """
     counts = np.zeros(_CODE_POINTS, np.int64)
-    inside = np.zeros(_CODE_POINTS, np.bool_)
-    kinds = _CharacterKinds()
     for text in texts:
         points = np.frombuffer(normalizer.normalize_str(text).encode("utf-32-le"), np.uint32)
         distinct, frequency = np.unique(points, return_counts=True)
         counts[distinct] += frequency
-        kinds.learn(distinct)
-        of_word = kinds.of_word[points]
-        inside[points[1:][of_word[1:] & of_word[:-1]]] = True
-    counts[kinds.is_space] = 0
-    seen = np.flatnonzero(counts)
+    found = [chr(point) for point in np.flatnonzero(counts)]
+    seen = np.array([ord(c) for c in found if _pieces(f"a {c}", normalizer) > 1], np.int64)
     if not len(seen):
         raise ClozeError("the corpus is empty: there is no text to train a vocabulary on")
     by_frequency = seen[np.lexsort((seen, -counts[seen]))]
     kept = np.sort(by_frequency[:limit] if limit else by_frequency)
+    characters = [chr(point) for point in kept]
     return Alphabet(
-        characters=[chr(point) for point in kept],
-        inside_words=[chr(point) for point in kept[inside[kept]]],
+        characters=characters,
+        of_words=[c for c in characters if _pieces(f"a{c}", normalizer) == 1],
         dropped=[chr(point) for point in np.setdiff1d(seen, kept)],
     )
 
 
-class _CharacterKinds:
-    """What the pre-tokenizer makes of each character: asked once, remembered by code point."""
-
-    def __init__(self) -> None:
-        self.of_word = np.zeros(_CODE_POINTS, np.bool_)
-        self.is_space = np.zeros(_CODE_POINTS, np.bool_)
-        self._known = np.zeros(_CODE_POINTS, np.bool_)
-        self._pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-
-    def learn(self, points: np.ndarray) -> None:
-        """Classify the code points that are new."""
-        for point in points[~self._known[points]]:
-            pieces = self._pre_tokenizer.pre_tokenize_str(f"a{chr(point)}a")
-            self.of_word[point] = len(pieces) == 1
-            self.is_space[point] = len(pieces) == 2
-            self._known[point] = True
+def _pieces(text: str, normalizer: normalizers.Normalizer) -> int:
+    """How many words and punctuation marks the pipeline sees in `text`."""
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text)))
 
 
 def _without(

@@ -1,0 +1,181 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+import train_tokenizer
+from cloze.tokenizer import load_tokenizer
+from tests.texts import MULTILINGUAL, random_text, without_space, write_documents
+
+SCRIPT = Path(train_tokenizer.__file__)
+TEXTS = [MULTILINGUAL, *(random_text(seed, 40) for seed in range(20))]
+BERT = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cafe", "the", "##s", "x", ","]
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("documents") / "train.parquet"
+    write_documents(path, TEXTS)
+    return path
+
+
+def train(documents: Path, output: Path, *flags: str) -> int:
+    command = ["--documents", str(documents), "--output", str(output), "--vocab-size", "900"]
+    return train_tokenizer.main([*command, *flags])
+
+
+def error_of(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err
+
+
+def test_five_fresh_processes_write_the_same_bytes(documents: Path, tmp_path: Path) -> None:
+    digests = set()
+    for seed, threads in [("0", "1"), ("1", "4"), ("2", "2"), ("3", "4"), ("random", "1")]:
+        output = tmp_path / f"{seed}-{threads}"
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": threads}
+        arguments = ["--documents", documents, "--output", output, "--vocab-size", "900"]
+        command = [sys.executable, SCRIPT, *arguments, "--threads", threads]
+        subprocess.run([str(part) for part in command], check=True, env=environment)
+        names = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+        content = b"\0".join((output / name).read_bytes() for name in names)
+        digests.add(hashlib.sha256(content).hexdigest())
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], "Ünïcödé DO naïve"),
+        (["--lowercase"], "ünïcödé do naïve"),
+        (["--strip-accents"], "Unicode DO naive"),
+        (["--lowercase", "--strip-accents"], "unicode do naive"),
+    ],
+)
+def test_case_and_accents(documents: Path, tmp_path: Path, flags: list[str], expected: str) -> None:
+    assert train(documents, tmp_path, *flags) == 0
+    tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
+    ids = tokenizer.encode("Ünïcödé DO naïve").ids
+    assert without_space(tokenizer.decode(ids)) == without_space(expected)
+
+
+@pytest.mark.parametrize("model_type", [None, "bert", "modernbert"])
+def test_transformers_reads_the_same_tokenizer(
+    documents: Path, tmp_path: Path, model_type: str | None
+) -> None:
+    from transformers import AutoTokenizer
+
+    assert train(documents, tmp_path) == 0
+    if model_type:
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    ours = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    for text in [*TEXTS, "Ünseen Wörds do not vanish. [MASK] x\u200cy"]:
+        assert theirs(text)["input_ids"] == ours.encode(text).ids
+        assert theirs(text, "two")["input_ids"] == ours.encode(text, "two").ids
+    assert set(theirs(MULTILINGUAL)) == {"input_ids", "attention_mask"}
+    assert (theirs.pad_token_id, theirs.unk_token_id, theirs.cls_token_id) == (0, 1, 2)
+    assert (theirs.sep_token_id, theirs.mask_token_id, len(theirs)) == (3, 4, 900)
+    plain = TEXTS[1]
+    decoded = theirs.decode(theirs(plain, add_special_tokens=False)["input_ids"])
+    assert without_space(decoded) == without_space(plain)
+
+
+def test_vocab_txt_lists_tokens_by_id_and_gives_the_same_tokenizer(
+    documents: Path, tmp_path: Path
+) -> None:
+    assert train(documents, tmp_path / "trained") == 0
+    trained = load_tokenizer(tmp_path / "trained" / "tokenizer.json")
+    vocab = tmp_path / "trained" / "vocab.txt"
+    lines = vocab.read_text(encoding="utf-8").split("\n")
+    assert lines[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert lines[:-1] == [trained.id_to_token(i) for i in range(trained.get_vocab_size())]
+    again = ["--vocab", str(vocab), "--output", str(tmp_path / "again")]
+    assert train_tokenizer.main(again) == 0
+    taken = load_tokenizer(tmp_path / "again" / "tokenizer.json")
+    assert taken.get_vocab() == trained.get_vocab()
+    assert (tmp_path / "again" / "vocab.txt").read_bytes() == vocab.read_bytes()
+
+
+def test_metrics(documents: Path, tmp_path: Path) -> None:
+    assert train(documents, tmp_path, "--limit-alphabet", "100") == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
+    assert metrics["documents"] == len(TEXTS)
+    assert metrics["alphabet"] == 100
+    assert metrics["dropped_characters"] > 0
+    assert metrics["special_ids"] == {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
+
+
+def test_an_existing_vocab_txt_is_taken_with_its_ids(tmp_path: Path) -> None:
+    from transformers import BertTokenizer
+
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("\n".join(BERT) + "\n")
+    flags = ["--vocab", str(vocab), "--lowercase", "--strip-accents"]
+    assert train_tokenizer.main([*flags, "--output", str(tmp_path / "out")]) == 0
+    ours = load_tokenizer(tmp_path / "out" / "tokenizer.json")
+    theirs = BertTokenizer(vocab=str(vocab), do_lower_case=True)
+    for text in [
+        "The Cafés, x\u200cs",
+        "Café",
+        "café [MASK] x" + "s" * 101,
+        "中x",
+        "\ufffdthe\x01s",
+    ]:
+        ours.encode_special_tokens = False
+        assert ours.encode(text).ids == theirs(text)["input_ids"]
+    assert ours.token_to_id("[CLS]") == 3
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["metrics"]
+    assert metrics["special_ids"] == {"pad": 0, "unk": 2, "cls": 3, "sep": 4, "mask": 5}
+
+
+@pytest.mark.skipif("CLOZE_DATA" not in os.environ, reason="needs CLOZE_DATA")
+def test_the_vocabulary_of_bert_base_uncased(tmp_path: Path) -> None:
+    from transformers import BertTokenizer
+
+    vocab = Path(os.environ["CLOZE_DATA"]) / "bert-base-uncased" / "vocab.txt"
+    flags = ["--vocab", str(vocab), "--lowercase", "--strip-accents"]
+    assert train_tokenizer.main([*flags, "--output", str(tmp_path)]) == 0
+    ours = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    theirs = BertTokenizer(vocab=str(vocab), do_lower_case=True)
+    assert all(ours.encode(text).ids == theirs(text)["input_ids"] for text in TEXTS)
+    assert (tmp_path / "vocab.txt").read_bytes() == vocab.read_bytes()
+
+
+def test_an_existing_tokenizer_json_is_copied(documents: Path, tmp_path: Path) -> None:
+    assert train(documents, tmp_path / "first") == 0
+    path = tmp_path / "first" / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text())))
+    arguments = ["--vocab", str(path), "--output", str(tmp_path / "second"), "--lowercase"]
+    assert train_tokenizer.main(arguments) == 0
+    assert (tmp_path / "second" / "tokenizer.json").read_bytes() == path.read_bytes()
+    first = (tmp_path / "first" / "vocab.txt").read_bytes()
+    assert (tmp_path / "second" / "vocab.txt").read_bytes() == first
+
+
+@pytest.mark.parametrize("texts", [[], [""], [" \n", "\t"]])
+def test_empty_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str], texts: list[str]) -> None:
+    write_documents(tmp_path / "train.parquet", texts)
+    assert train(tmp_path / "train.parquet", tmp_path / "out") == 1
+    assert "train.parquet: the corpus is empty" in error_of(capsys)
+    assert not (tmp_path / "out" / "tokenizer.json").exists()
+
+
+def test_vocabulary_too_small(
+    documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(documents, tmp_path, "--vocab-size", "30") == 1
+    assert "train.parquet: vocab_size of 30 is too small" in error_of(capsys)
+
+
+def test_vocabulary_without_a_special_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n")
+    assert train_tokenizer.main(["--vocab", str(vocab), "--output", str(tmp_path / "out")]) == 1
+    assert f"{vocab}: the vocabulary lacks [MASK]" in error_of(capsys)

@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cloze.document_reader import count_documents, read_documents
+from cloze.errors import ClozeError
+from tests.texts import write_documents
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    path = tmp_path / "train.parquet"
+    write_documents(path, [f"text {i}" for i in range(10)], first_id=100)
+    return path
+
+
+@pytest.mark.parametrize("start", range(11))
+def test_any_range_of_rows(documents: Path, start: int) -> None:
+    assert count_documents(documents) == 10
+    for stop in range(start, 11):
+        expected = [(100 + i, f"text {i}") for i in range(start, stop)]
+        assert list(read_documents(documents, start, stop)) == expected
+
+
+def test_ranges_within_one_large_row_group(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    texts = [str(i) for i in range(300)]
+    pq.write_table(pa.table({"document_id": range(300), "text": texts}), path)
+    for start, stop in [(0, 300), (63, 65), (64, 128), (130, 131), (200, 300)]:
+        assert [text for _, text in read_documents(path, start, stop)] == texts[start:stop]
+    assert len(list(read_documents(path))) == 300
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ClozeError, match=r"absent\.parquet: no such file"):
+        count_documents(tmp_path / "absent.parquet")
+
+
+def test_truncated_file(documents: Path) -> None:
+    documents.write_bytes(documents.read_bytes()[:-10])
+    with pytest.raises(ClozeError, match=r"train\.parquet: not a parquet file"):
+        list(read_documents(documents))
+
+
+def test_missing_column(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"document_id": [1], "body": ["text"]}), path)
+    with pytest.raises(ClozeError, match=r"x\.parquet: no column 'text'"):
+        list(read_documents(path))
