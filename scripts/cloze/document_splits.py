@@ -8,7 +8,6 @@ and neither order, file names nor seeds matter.
 
 import contextlib
 import hashlib
-import heapq
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -194,13 +193,17 @@ def _write(
 
 
 def _move(paths: Mapping[str, Path], moves: Mapping[int, str]) -> dict[str, dict[str, int]]:
-    """Write the splits again with some documents in another one, in order of id."""
+    """Write the splits again with each document of `moves` in its new one."""
     moved = {split: path.with_name(f"{path.name}.moved") for split, path in paths.items()}
     try:
-        stored = [_with_split(split, path) for split, path in paths.items()]
-        documents = heapq.merge(*stored, key=lambda item: item[1].document_id)
+        # A split that takes documents in was empty and takes one, so order is kept.
         counts = _write(
-            moved, ((moves.get(doc.document_id, split), doc) for split, doc in documents)
+            moved,
+            (
+                (moves.get(document.document_id, split), document)
+                for split, path in paths.items()
+                for document in read_documents(path)
+            ),
         )
         for split, path in moved.items():
             path.replace(paths[split])
@@ -208,11 +211,6 @@ def _move(paths: Mapping[str, Path], moves: Mapping[int, str]) -> dict[str, dict
         for path in moved.values():
             path.unlink(missing_ok=True)
     return counts
-
-
-def _with_split(split: str, path: Path) -> Iterator[tuple[str, StoredDocument]]:
-    for document in read_documents(path):
-        yield split, document
 
 
 def _require_documents(

@@ -33,7 +33,7 @@ WIKITEXT = "\n".join(
         "",
     ]
 )
-PLAIN = " = Café = \nA first paragraph.\nHistory.\n\n = Λόγος = \nAnother.\r\n= not a title =\n\n"
+PLAIN = " = Café = \nA first paragraph.\nHistory.\n\n = Λόγος = \nAnother.\r\n= not a title =\n\u3000Last.\u2028 \n\n"
 
 
 def read(*paths: Path, column: str = "text") -> list[Document]:
@@ -66,7 +66,7 @@ def test_natural_text_is_left_as_it_is(tmp_path: Path) -> None:
 
     assert documents == [
         Document("wiki.txt", "Café", "Café\nA first paragraph.\nHistory."),
-        Document("wiki.txt", "Λόγος", "Λόγος\nAnother.\n= not a title ="),
+        Document("wiki.txt", "Λόγος", "Λόγος\nAnother.\n= not a title =\n\u3000Last.\u2028"),
     ]
 
 
