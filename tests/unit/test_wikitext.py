@@ -33,7 +33,10 @@ WIKITEXT = "\n".join(
         "",
     ]
 )
-PLAIN = " = Café = \nA first paragraph.\nHistory.\n\n = Λόγος = \nAnother.\r\n= not a title =\n\u3000Last.\u2028 \n\n"
+PLAIN = (
+    " = Café = \nA first paragraph.\nHistory.\n\n"
+    " = Λόγος = \nAnother.\r\n= not a title =\n\u3000Last.\u2028 \n\n"
+)
 
 
 def read(*paths: Path, column: str = "text") -> list[Document]:
