@@ -18,7 +18,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        "results/sample/uncased-4k/sentences-128/small/sample-reviews/seed-1/evaluation/metrics.json",
+        expand("results/{report}_report.txt", report=CONFIG.reports),
 
 
 include: "workflow/rules/documents.smk"

@@ -27,7 +27,7 @@ def checked_config():
     try:
         return Config(config)
     except ClozeError as error:
-        raise WorkflowError(str(error)) from None
+        sys.exit(f"error: {error}")
 
 
 CONFIG = checked_config()
@@ -229,3 +229,53 @@ def initial_encoder(wildcards):
     folder = CONFIG.section("encoders", wildcards.encoder).get("init_from")
     names = ("config.json", "model.safetensors", "tokenizer.json")
     return [f"{folder}/{name}" for name in names] if folder else []
+
+
+def report_flags(wildcards):
+    """Return --name and --recipe: the names that make up the report's run."""
+    run, task = CONFIG.reports[wildcards.report]
+    picks = ("corpus", "tokenizer", "dataset", "encoder", "architecture")
+    recipe = [f"{pick}={getattr(run, pick)}" for pick in picks]
+    return ["--name", wildcards.report, "--recipe", *recipe, f"task={task}"]
+
+
+def report_sources(wildcards):
+    """Return what a report is made from: evaluations of every seed and each stage's metrics."""
+    run, task = CONFIG.reports[wildcards.report]
+    corpus = f"results/{run.corpus}"
+    tokenizer = f"{corpus}/{run.tokenizer}"
+    dataset = f"{tokenizer}/{run.dataset}"
+    encoder = f"{dataset}/{run.encoder}"
+    scratch = f"{tokenizer}/scratch/{run.architecture}"
+    files = ("metrics.json", "predictions.parquet")
+    return {
+        "task": [f"results/tasks/{task}/{name}" for name in ("task.json", "validation.parquet")],
+        "baselines": f"results/tasks/{task}/baselines.json",
+        "documents": [f"{corpus}/documents/{name}" for name in ("metrics.json", "train.parquet")],
+        "dataset": [f"{dataset}/{name}" for name in ("manifest.json", "metrics.json")],
+        "pretraining": [f"{encoder}/{name}" for name in ("metrics.json", "config.json")],
+        "evaluations": seed_files(f"{encoder}/{task}", run.seeds, files),
+        "scratch_evaluations": seed_files(f"{scratch}/{task}", run.seeds, files),
+    }
+
+
+def seed_files(folder, seeds, names):
+    """Return these files of the evaluation of every seed."""
+    return [f"{folder}/seed-{seed}/evaluation/{name}" for seed in seeds for name in names]
+
+
+def report_source_flags(wildcards, input):
+    """Return the folders of the report's inputs as flags."""
+    folder = {key: str(Path(files[0]).parent) for key, files in input.items() if key != "baselines"}
+    return [
+        *("--task", folder["task"], "--dataset", folder["dataset"]),
+        *("--pretraining", folder["pretraining"], "--corpus-documents", folder["documents"]),
+        *("--baselines", input.baselines),
+        *("--evaluations", *unique_folders(input.evaluations)),
+        *("--scratch-evaluations", *unique_folders(input.scratch_evaluations)),
+    ]
+
+
+def unique_folders(files):
+    """Return the folders of these files, each once, in order."""
+    return list(dict.fromkeys(str(Path(file).parent) for file in files))

@@ -1,1 +1,40 @@
-# report
+# From evaluations to what a person reads.
+#
+# Reads the evaluations of every seed, with and without pretraining, the baselines and the
+# metrics of every stage before them; writes results/{report}_report.txt, .json and .svg.
+
+
+rule report:
+    input:
+        unpack(report_sources),
+    output:
+        text=report(
+            "results/{report}_report.txt",
+            caption="../report/report.rst",
+            category="Reports",
+            labels={"report": "{report}", "content": "text"},
+        ),
+        json="results/{report}_report.json",
+        confusion_matrix=report(
+            "results/{report}_confusion_matrix.svg",
+            caption="../report/confusion_matrix.rst",
+            category="Reports",
+            labels={"report": "{report}", "content": "confusion matrix"},
+        ),
+    log:
+        "logs/{report}_report.log",
+    benchmark:
+        "logs/{report}_report.benchmark.tsv"
+    conda:
+        "../envs/pipeline.yaml"
+    threads: claim(1)
+    resources:
+        mem_mb=4000,
+    params:
+        args=report_flags,
+        code=code("report.py"),
+        sources=report_source_flags,
+    shell:
+        "python scripts/report.py {params.args:q} {params.sources:q}"
+        " --output-text {output.text} --output-json {output.json}"
+        " --confusion-matrix {output.confusion_matrix} --log {log}"
