@@ -56,3 +56,10 @@ def write_documents(path: Path, texts: Sequence[str], first_id: int = 0) -> None
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, compression="zstd", row_group_size=3)
+
+
+def damage_pages(path: Path) -> None:
+    """Overwrite the first pages of a parquet file, so that it opens but cannot be read."""
+    content = bytearray(path.read_bytes())
+    content[4:204] = bytes(200)
+    path.write_bytes(content)

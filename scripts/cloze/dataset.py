@@ -1,6 +1,7 @@
 """Build a data set folder: documents in, shards and a manifest out, on several cores."""
 
 import concurrent.futures
+import concurrent.futures.process
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
@@ -155,6 +156,11 @@ def _run_in_processes(tasks: list[_ShardTask], threads: int, bar: tqdm) -> list[
                 _, pending = concurrent.futures.wait(pending, timeout=_POLL_SECONDS)
                 bar.update(counter.value - bar.n)
                 _raise_first_failure(futures)
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise ClozeError(
+                "a process that was writing shards was killed, as happens when memory runs out; "
+                "use fewer threads, or more and so smaller shards (num_shards)"
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         return [future.result() for future in futures]

@@ -24,7 +24,7 @@ def read_documents(
 ) -> Iterator[tuple[int, str]]:
     """Yield `(document_id, text)` for the rows `start` to `stop`, in order.
 
-    Raises `ClozeError` if the file is missing, is no parquet or lacks a column.
+    Raises `ClozeError` if the file is missing, is no parquet, lacks a column or is damaged.
     """
     with _open(path) as parquet:
         stop = parquet.metadata.num_rows if stop is None else stop
@@ -32,7 +32,12 @@ def read_documents(
         for group in range(parquet.num_row_groups):
             last = first + parquet.metadata.row_group(group).num_rows
             if first < stop and last > start:
-                yield from _read_group(parquet, group, max(start - first, 0), stop - first)
+                try:
+                    yield from _read_group(parquet, group, max(start - first, 0), stop - first)
+                except (pa.ArrowException, OSError) as error:
+                    raise ClozeError(
+                        f"{path}: damaged ({_one_line(error)}); make it again with extract_documents.py"
+                    ) from error
             first = last
 
 
@@ -52,11 +57,12 @@ def _read_group(
 
 
 def _open(path: Path) -> pq.ParquetFile:
+    require_file(path)
     try:
-        parquet = pq.ParquetFile(require_file(path))
-    except pa.ArrowException as error:
+        parquet = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
         raise ClozeError(
-            f"{path}: not a parquet file ({error}); make it again with extract_documents.py"
+            f"{path}: not a parquet file ({_one_line(error)}); make it again with extract_documents.py"
         ) from error
     missing = [name for name in _COLUMNS if name not in parquet.schema_arrow.names]
     if missing:
@@ -65,3 +71,7 @@ def _open(path: Path) -> pq.ParquetFile:
             "make it with extract_documents.py"
         )
     return parquet
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

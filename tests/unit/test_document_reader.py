@@ -6,7 +6,7 @@ import pytest
 
 from cloze.document_reader import count_documents, read_documents
 from cloze.errors import ClozeError
-from tests.texts import write_documents
+from tests.texts import damage_pages, random_text, write_documents
 
 
 @pytest.fixture
@@ -48,4 +48,13 @@ def test_missing_column(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"document_id": [1], "body": ["text"]}), path)
     with pytest.raises(ClozeError, match=r"x\.parquet: no column 'text'"):
+        list(read_documents(path))
+
+
+def test_damaged_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    write_documents(path, [random_text(seed, 20) for seed in range(3)])
+    damage_pages(path)
+    assert count_documents(path) == 3
+    with pytest.raises(ClozeError, match=r"x\.parquet: damaged \(.*extract_documents\.py"):
         list(read_documents(path))
