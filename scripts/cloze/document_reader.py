@@ -36,7 +36,8 @@ def read_documents(
                     yield from _read_group(parquet, group, max(start - first, 0), stop - first)
                 except (pa.ArrowException, OSError) as error:
                     raise ClozeError(
-                        f"{path}: damaged ({_one_line(error)}); make it again with extract_documents.py"
+                        f"{path}: damaged ({_one_line(error)}); "
+                        "make it again with extract_documents.py"
                     ) from error
             first = last
 
@@ -62,7 +63,8 @@ def _open(path: Path) -> pq.ParquetFile:
         parquet = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise ClozeError(
-            f"{path}: not a parquet file ({_one_line(error)}); make it again with extract_documents.py"
+            f"{path}: not a parquet file ({_one_line(error)}); "
+            "make it again with extract_documents.py"
         ) from error
     missing = [name for name in _COLUMNS if name not in parquet.schema_arrow.names]
     if missing:
