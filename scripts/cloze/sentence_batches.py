@@ -15,7 +15,7 @@ from cloze.tokenizer import SpecialIds, special_ids
 
 # Rows as long as this hold a handful of sentences each: long enough to waste little on
 # padding, short enough that attention over a row stays cheap.
-ROW_TOKENS = 128
+ROW_TOKENS = 64
 _TEXTS_AT_ONCE = 1024
 
 
