@@ -24,6 +24,7 @@ _PICKS = {
     "dataset": "datasets",
     "encoder": "encoders",
 }
+_SHARD_SUFFIXES = {"msgpack": "msgpack.gz", "parquet": "parquet"}
 # Keys that name inputs, other sections or the script itself; every other key is a flag.
 NO_FLAGS = {
     "corpora": {"files"},
@@ -46,6 +47,31 @@ class Run:
     architecture: str
     seeds: tuple[int, ...]
     reports: Mapping[str, str]
+
+    @property
+    def documents_folder(self) -> str:
+        """Where the corpus's documents lie."""
+        return f"results/{self.corpus}/documents"
+
+    @property
+    def tokenizer_folder(self) -> str:
+        """Where the tokenizer lies."""
+        return f"results/{self.corpus}/{self.tokenizer}"
+
+    @property
+    def dataset_folder(self) -> str:
+        """Where the shards lie."""
+        return f"{self.tokenizer_folder}/{self.dataset}"
+
+    @property
+    def encoder_folder(self) -> str:
+        """Where the pretrained encoder lies, with a folder for each task below it."""
+        return f"{self.dataset_folder}/{self.encoder}"
+
+    @property
+    def scratch_folder(self) -> str:
+        """Where the encoder without pretraining lies; many recipes share it."""
+        return f"{self.tokenizer_folder}/scratch/{self.architecture}"
 
 
 @dataclass(frozen=True)
@@ -119,6 +145,14 @@ class Config:
     def as_yaml(self) -> str:
         """Return the completed configuration as YAML, keys in the order of the schema."""
         return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True)
+
+    def dataset_files(self, dataset: str) -> list[str]:
+        """Return the names of a data set's files: manifest, training shards, validation shard."""
+        section = self.values["datasets"][dataset]
+        suffix = _SHARD_SUFFIXES[section["format"]]
+        count = section["num_shards"]
+        train = [f"train-{number:05d}-of-{count:05d}.{suffix}" for number in range(count)]
+        return ["manifest.json", *train, f"validation-00000-of-00001.{suffix}"]
 
     def corpus_files(self, corpus: str) -> dict[str, list[str]]:
         """Return a corpus's local files: by split, or under `input` where it has no splits."""

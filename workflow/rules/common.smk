@@ -209,19 +209,10 @@ def task_files(wildcards):
     return list(CONFIG.task_files(wildcards.task).values())
 
 
-def shards(dataset, folder):
-    """Return the shards of a data set, training shards first."""
-    section = CONFIG.section("datasets", dataset)
-    suffix = {"msgpack": "msgpack.gz", "parquet": "parquet"}[section["format"]]
-    last = section["num_shards"]
-    train = [f"{folder}/train-{n:05d}-of-{last:05d}.{suffix}" for n in range(last)]
-    return [*train, f"{folder}/validation-00000-of-00001.{suffix}"]
-
-
 def dataset_files(wildcards):
     """Return every file of a data set that a trainer reads."""
     folder = f"results/{wildcards.corpus}/{wildcards.tokenizer}/{wildcards.dataset}"
-    return [f"{folder}/manifest.json", *shards(wildcards.dataset, folder)]
+    return [f"{folder}/{name}" for name in CONFIG.dataset_files(wildcards.dataset)]
 
 
 def initial_encoder(wildcards):
@@ -242,20 +233,17 @@ def report_flags(wildcards):
 def report_sources(wildcards):
     """Return what a report is made from: evaluations of every seed and each stage's metrics."""
     run, task = CONFIG.reports[wildcards.report]
-    corpus = f"results/{run.corpus}"
-    tokenizer = f"{corpus}/{run.tokenizer}"
-    dataset = f"{tokenizer}/{run.dataset}"
-    encoder = f"{dataset}/{run.encoder}"
-    scratch = f"{tokenizer}/scratch/{run.architecture}"
     files = ("metrics.json", "predictions.parquet")
     return {
         "task": [f"results/tasks/{task}/{name}" for name in ("task.json", "validation.parquet")],
         "baselines": f"results/tasks/{task}/baselines.json",
-        "documents": [f"{corpus}/documents/{name}" for name in ("metrics.json", "train.parquet")],
-        "dataset": [f"{dataset}/{name}" for name in ("manifest.json", "metrics.json")],
-        "pretraining": [f"{encoder}/{name}" for name in ("metrics.json", "config.json")],
-        "evaluations": seed_files(f"{encoder}/{task}", run.seeds, files),
-        "scratch_evaluations": seed_files(f"{scratch}/{task}", run.seeds, files),
+        "documents": [
+            f"{run.documents_folder}/{name}" for name in ("metrics.json", "train.parquet")
+        ],
+        "dataset": [f"{run.dataset_folder}/{name}" for name in ("manifest.json", "metrics.json")],
+        "pretraining": [f"{run.encoder_folder}/{name}" for name in ("metrics.json", "config.json")],
+        "evaluations": seed_files(f"{run.encoder_folder}/{task}", run.seeds, files),
+        "scratch_evaluations": seed_files(f"{run.scratch_folder}/{task}", run.seeds, files),
     }
 
 

@@ -15,8 +15,10 @@ for name in CONFIG.names("datasets"):
             ),
             tokenizer="results/{corpus}/{tokenizer}/tokenizer.json",
         output:
-            shards=shards(name, f"results/{{corpus}}/{{tokenizer}}/{name}"),
-            manifest=f"results/{{corpus}}/{{tokenizer}}/{name}/manifest.json",
+            files=[
+                f"results/{{corpus}}/{{tokenizer}}/{name}/{file}"
+                for file in CONFIG.dataset_files(name)
+            ],
             metrics=f"results/{{corpus}}/{{tokenizer}}/{name}/metrics.json",
         log:
             f"logs/{{corpus}}/{{tokenizer}}/{name}/dataset.log",
@@ -30,10 +32,9 @@ for name in CONFIG.names("datasets"):
         params:
             args=CONFIG.flags("datasets", name),
             code=code(f"{CONFIG.section('datasets', name)['method']}.py"),
-            script=f"scripts/{CONFIG.section('datasets', name)['method']}.py",
-            output=f"results/{{corpus}}/{{tokenizer}}/{name}",
+            method=CONFIG.section("datasets", name)["method"],
             machine=threads_flags,
         shell:
-            "python {params.script} --documents results/{wildcards.corpus}/documents"
-            " --tokenizer {input.tokenizer} {params.args:q} --output {params.output}"
+            "python scripts/{params.method}.py --documents results/{wildcards.corpus}/documents"
+            " --tokenizer {input.tokenizer} {params.args:q} --output $(dirname {output.metrics})"
             " {params.machine:q} --log {log}"
