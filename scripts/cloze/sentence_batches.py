@@ -12,6 +12,7 @@ from cloze.errors import ClozeError
 from cloze.model import PackedBatch
 from cloze.packing import pack_best_fit
 from cloze.tokenizer import SpecialIds, special_ids
+from cloze.tokenizer import vocab_size as tokenizer_size
 
 # Rows as long as this hold a handful of sentences each: long enough to waste little on
 # padding, short enough that attention over a row stays cheap.
@@ -45,10 +46,11 @@ def encode_texts(
 
     Raises `ClozeError` if the tokenizer has more entries than the encoder's `vocab_size`.
     """
-    if tokenizer.get_vocab_size() > vocab_size:
+    entries = tokenizer_size(tokenizer)
+    if entries > vocab_size:
         raise ClozeError(
-            f"tokenizer.json: has {tokenizer.get_vocab_size()} entries, the encoder "
-            f"{vocab_size}; this is not the tokenizer it was trained with"
+            f"tokenizer.json: has {entries} entries, the encoder {vocab_size}; "
+            "this is not the tokenizer it was trained with"
         )
     special = special_ids(tokenizer)
     pieces: list[list[int]] = []

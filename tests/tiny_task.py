@@ -1,0 +1,62 @@
+"""A tiny sentence task and a tiny encoder for it, shared by the tests of fine-tuning."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cloze.files import write_json
+from cloze.model import EncoderConfig, MaskedLM
+from cloze.model_io import save_model
+from cloze.tasks import TaskSplit, describe_split, load_task, overlap_with_train, write_split
+from tests.tiny import write_tokenizer
+
+LABELS = ["negative", "positive"]
+GOOD, BAD = "w1", "w2"
+
+
+def make_split(num_rows: int, seed: int) -> TaskSplit:
+    """Sentences of filler words with one word that decides the label."""
+    rng = random.Random(seed)
+    labels = np.arange(num_rows) % 2
+    texts = []
+    for label in labels:
+        words = [f"w{rng.randrange(10, 59)}" for _ in range(rng.randrange(2, 12))]
+        words.insert(rng.randrange(len(words)), GOOD if label else BAD)
+        texts.append(" ".join(words))
+    return TaskSplit(texts, labels.astype(np.int64))
+
+
+def write_task(folder: Path, train_rows: int = 128, validation_rows: int = 40) -> Path:
+    """Write a task folder; returns it."""
+    splits = {"train": make_split(train_rows, 1), "validation": make_split(validation_rows, 2)}
+    for name, split in splits.items():
+        write_split(folder / f"{name}.parquet", split)
+    write_json(
+        folder / "task.json",
+        {
+            "name": "tiny-task",
+            "labels": LABELS,
+            "origin": "made for a test",
+            "splits": {name: describe_split(split, LABELS) for name, split in splits.items()},
+            "sources": {},
+            "overlap_with_train": {
+                "validation": overlap_with_train(splits["train"], splits["validation"])
+            },
+        },
+    )
+    load_task(folder)
+    return folder
+
+
+def write_encoder(folder: Path, layout: str = "bert") -> Path:
+    """Write a model folder with random weights and a tokenizer; returns it."""
+    tokenizer = write_tokenizer(folder / "tokenizer")
+    torch.manual_seed(0)
+    config = EncoderConfig(
+        vocab_size=64, layout=layout, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=32,
+    )  # fmt: skip
+    save_model(folder, MaskedLM(config), tokenizer.parent)
+    return folder

@@ -1,0 +1,90 @@
+import random
+
+import numpy as np
+import pytest
+
+from cloze.containment import ContainmentIndex, grouped_hold_out, words_of
+
+
+def stands_inside(row: str, text: str) -> bool:
+    return f" {' '.join(words_of(row))} " in f" {' '.join(words_of(text))} "
+
+
+def random_texts(count: int, seed: int) -> list[str]:
+    """Texts of few distinct words, and pieces of them, so that containment is common."""
+    rng = random.Random(seed)
+    texts = [
+        " ".join(rng.choice("abcdef") * rng.randrange(1, 3) for _ in range(rng.randrange(1, 25)))
+        for _ in range(count)
+    ]
+    for text in list(texts):
+        words = text.split()
+        start = rng.randrange(len(words))
+        texts.append(" ".join(words[start : start + rng.randrange(1, 15)]))
+    return texts
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_finds_what_a_plain_search_finds(seed):
+    texts = random_texts(60, seed)
+    rows, others = texts[::2], texts[1::2]
+    expected = [any(stands_inside(row, text) for text in others) for row in rows]
+    assert 5 < sum(expected) < len(rows)
+    assert ContainmentIndex(rows).find(others).tolist() == expected
+
+
+def test_proper_leaves_the_row_itself_out():
+    rows = ["a b c", "b c", "a b", "d"]
+    found = ContainmentIndex(rows).find(rows, proper=True)
+    assert found.tolist() == [False, True, True, False]
+    assert ContainmentIndex(rows).find(rows).all()
+
+
+def test_words_never_match_across_two_texts():
+    assert not ContainmentIndex(["b c"]).find(["a b", "c d"]).any()
+    long_row = " ".join("abcdefghij")
+    assert not ContainmentIndex([long_row]).find([long_row[:15], long_row[15:]]).any()
+
+
+def test_case_and_space_do_not_count_but_punctuation_does():
+    index = ContainmentIndex(["Good  Film!", "good film ?", "", "  "])
+    assert index.find(["a GOOD film ! indeed"]).tolist() == [True, False, False, False]
+
+
+def test_scripts_without_spaces_are_compared_by_letter():
+    assert ContainmentIndex(["好吃", "不好"]).find(["这个很好吃。"]).tolist() == [True, False]
+
+
+def test_nothing_leaks_out_of_the_hold_out():
+    texts = random_texts(150, 7) + ["", "a", "A"]
+    parts = grouped_hold_out(texts, 0.3, seed=1)
+    train, held_out = ([texts[row] for row in part] for part in (parts.train, parts.held_out))
+    assert held_out
+    assert train
+    for held in held_out:
+        for row in train:
+            assert row == "" or not stands_inside(row, held)
+            assert not stands_inside(held, row)
+    everything = np.concatenate([parts.train, parts.held_out, parts.removed])
+    assert sorted(everything) == list(range(len(texts)))
+    for row in parts.removed:
+        assert any(stands_inside(texts[row], held) for held in held_out)
+
+
+def test_equal_rows_are_held_out_together():
+    texts = ["one two", "three four", "One  Two", "five six", "three four"]
+    for seed in range(6):
+        parts = grouped_hold_out(texts, 0.34, seed)
+        assert [texts[row].casefold().split() for row in parts.held_out] in (
+            [["one", "two"]] * 2,
+            [["three", "four"]] * 2,
+            [["five", "six"]],
+        ), parts
+
+
+def test_the_seed_decides_what_is_held_out():
+    texts = [f"row number {index}" for index in range(100)]
+    first = grouped_hold_out(texts, 0.2, seed=0).held_out
+    assert first.size == 20
+    assert first.tolist() == grouped_hold_out(texts, 0.2, seed=0).held_out.tolist()
+    assert first.tolist() != grouped_hold_out(texts, 0.2, seed=1).held_out.tolist()
