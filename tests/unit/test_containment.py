@@ -56,7 +56,7 @@ def test_scripts_without_spaces_are_compared_by_letter():
 
 
 def test_nothing_leaks_out_of_the_hold_out():
-    texts = random_texts(150, 7) + ["", "a", "A"]
+    texts = [*random_texts(150, 7), "", "a", "A"]
     parts = grouped_hold_out(texts, 0.3, seed=1)
     train, held_out = ([texts[row] for row in part] for part in (parts.train, parts.held_out))
     assert held_out

@@ -1,0 +1,247 @@
+import bz2
+import json
+import lzma
+import os
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import prepare_task
+from cloze.tasks import load_task
+
+TRAIN = "sentence,label\nA fine film,1\nA poor film,0\nNot a fine film,0\n"
+VALIDATION = "sentence,label\na FINE  film,1\npoor film,0\n"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def prepare(folder: Path, train: Path, validation: Path | None, *more: str) -> int:
+    arguments = ["--train", str(train), "--output", str(folder / "task")]
+    if validation is not None:
+        arguments += ["--validation", str(validation)]
+    if "--text-column" not in more:
+        arguments += ["--text-column", "sentence", "--label-column", "label"]
+    return prepare_task.main([*arguments, *more])
+
+
+def failure(capsys, *arguments) -> str:
+    assert prepare(*arguments) == 1
+    return capsys.readouterr().err
+
+
+def rows(folder: Path, split: str) -> list[tuple[str, int]]:
+    table = pq.read_table(folder / "task" / f"{split}.parquet")
+    assert table.schema.field("text").type == pa.string()
+    assert table.schema.field("label").type == pa.int32()
+    return [(row["text"], row["label"]) for row in table.to_pylist()]
+
+
+@pytest.fixture
+def files(tmp_path):
+    return write(tmp_path / "train.csv", TRAIN), write(tmp_path / "validation.csv", VALIDATION)
+
+
+def test_a_csv_task_is_written_and_described(tmp_path, files):
+    labels = ["--labels", "negative", "positive"]
+    assert prepare(tmp_path, *files, "--origin", "made up", "--name", "films", *labels) == 0
+    assert rows(tmp_path, "train") == [
+        ("A fine film", 1),
+        ("A poor film", 0),
+        ("Not a fine film", 0),
+    ]
+    assert rows(tmp_path, "validation") == [("a FINE  film", 1), ("poor film", 0)]
+    facts = load_task(tmp_path / "task").facts
+    assert (facts["name"], facts["labels"], facts["origin"]) == (
+        "films", ["negative", "positive"], "made up",
+    )  # fmt: skip
+    assert facts["splits"]["train"] == {
+        "rows": 3, "rows_by_label": {"negative": 2, "positive": 1}, "empty_texts": 0,
+    }  # fmt: skip
+    assert facts["overlap_with_train"] == {"validation": {"equal": 1, "inside": 2}}
+    assert facts["sources"]["train"]["file"] == "train.csv"
+    assert len(facts["sources"]["train"]["sha256"]) == 64
+    assert "test" not in facts["splits"]
+    assert not (tmp_path / "task" / "test.parquet").exists()
+
+
+def test_the_same_files_give_the_same_bytes(tmp_path, files):
+    prepare(tmp_path, *files)
+    names = ("train.parquet", "validation.parquet", "task.json")
+    before = [(tmp_path / "task" / name).read_bytes() for name in names]
+    prepare(tmp_path, *files)
+    assert [(tmp_path / "task" / name).read_bytes() for name in names] == before
+
+
+def test_every_format_gives_the_same_rows(tmp_path, files):
+    prepare(tmp_path, *files)
+    expected = rows(tmp_path, "train")
+    records = [{"sentence": text, "label": label} for text, label in expected]
+    jsonl = "".join(json.dumps(record) + "\n" for record in records)
+    tsv = "".join(f"{label}\t{text}\n" for text, label in expected)
+    pq.write_table(pa.Table.from_pylist(records), tmp_path / "train.parquet")
+    (tmp_path / "train.csv.xz").write_bytes(lzma.compress(TRAIN.encode()))
+    (tmp_path / "train.jsonl.bz2").write_bytes(bz2.compress(jsonl.encode()))
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        archive.writestr("inner/train.jsonl", jsonl)
+    write(tmp_path / "train.jsonl", jsonl)
+    for name in ("parquet", "csv.xz", "jsonl.bz2", "zip", "jsonl"):
+        assert prepare(tmp_path, tmp_path / f"train.{name}", files[1]) == 0
+        assert rows(tmp_path, "train") == expected, name
+    train = write(tmp_path / "headless", tsv)
+    columns = ["--no-header", "--format=tsv", "--text-column", "1", "--label-column", "0"]
+    assert prepare(tmp_path, train, train, *columns) == 0
+    assert rows(tmp_path, "train") == expected
+
+
+def test_text_labels_are_named_in_order_of_the_alphabet(tmp_path):
+    train = write(tmp_path / "train.csv", "sentence,label\na,Neutral\nb,Bad\nc,Good\nd,Bad\n")
+    assert prepare(tmp_path, train, train) == 0
+    assert load_task(tmp_path / "task").labels == ["Bad", "Good", "Neutral"]
+    assert rows(tmp_path, "train") == [("a", 2), ("b", 0), ("c", 1), ("d", 0)]
+
+
+def test_number_labels_are_ordered_by_value_and_are_names_if_names_are_numbers(tmp_path):
+    train = write(tmp_path / "train.csv", "sentence,label\na,10\nb,9\nc,1\n")
+    assert prepare(tmp_path, train, train) == 0
+    assert load_task(tmp_path / "task").labels == ["1", "9", "10"]
+    assert rows(tmp_path, "train") == [("a", 2), ("b", 1), ("c", 0)]
+
+
+def test_a_label_outside_the_task_is_named(tmp_path, files, capsys):
+    validation = write(tmp_path / "validation.csv", "sentence,label\na,1\nb,2\n")
+    message = failure(capsys, tmp_path, files[0], validation, "--labels", "negative", "positive")
+    assert "validation.csv: line 3: label '2' is not one of the task's labels" in message
+    assert "(negative, positive)" in message
+    assert "declare the label with --labels" in message
+
+
+def test_a_label_that_only_validation_has_is_refused(tmp_path, capsys):
+    train = write(tmp_path / "train.csv", "sentence,label\na,good\nb,bad\n")
+    validation = write(tmp_path / "validation.csv", "sentence,label\na,fair\n")
+    message = failure(capsys, tmp_path, train, validation)
+    assert "label 'fair' is not one of the task's labels (bad, good)" in message
+
+
+@pytest.mark.parametrize("row", ["b,", 'b,"  "'])
+def test_a_missing_label_is_refused(tmp_path, files, capsys, row):
+    validation = write(tmp_path / "validation.csv", f"sentence,label\na,1\n{row}\n")
+    message = failure(capsys, tmp_path, files[0], validation)
+    assert "validation.csv: line 3: the label is missing" in message
+
+
+def test_a_null_label_or_text_is_refused(tmp_path, files, capsys):
+    table = pa.table({"sentence": ["a", None], "label": pa.array([None, 1], pa.int8())})
+    pq.write_table(table, tmp_path / "validation.parquet")
+    message = failure(capsys, tmp_path, files[0], tmp_path / "validation.parquet")
+    assert "validation.parquet: row 1: the label is missing" in message
+    pq.write_table(table.slice(1), tmp_path / "validation.parquet")
+    message = failure(capsys, tmp_path, files[0], tmp_path / "validation.parquet")
+    assert "row 1: column 'sentence' holds null, no text" in message
+
+
+def test_a_label_that_is_a_fraction_is_refused(tmp_path, files, capsys):
+    validation = write(tmp_path / "v.jsonl", '{"sentence": "a", "label": 0.5}\n')
+    message = failure(capsys, tmp_path, files[0], validation)
+    assert "column 'label' holds 0.5, neither a text nor a whole number" in message
+
+
+def test_a_row_with_too_few_columns_is_named(tmp_path, files, capsys):
+    validation = write(tmp_path / "validation.csv", "sentence,label\na,1\nonly a text\n")
+    message = failure(capsys, tmp_path, files[0], validation)
+    assert "validation.csv: line 3: 1 columns where the first row has 2" in message
+
+
+def test_a_missing_column_lists_those_there_are(tmp_path, files, capsys):
+    columns = ["--text-column", "text", "--label-column", "label"]
+    message = failure(capsys, tmp_path, *files, *columns)
+    assert "train.csv: no column 'text'; there are: sentence, label" in message
+
+
+def test_a_missing_or_empty_file_is_named(tmp_path, files, capsys):
+    assert "nowhere.csv: no such file" in failure(
+        capsys, tmp_path, tmp_path / "nowhere.csv", files[1]
+    )
+    empty = write(tmp_path / "empty.csv", "sentence,label\n")
+    assert "empty.csv: has no rows" in failure(capsys, tmp_path, files[0], empty)
+    assert "empty.csv: has no rows" in failure(capsys, tmp_path, empty, files[1])
+
+
+def test_a_task_of_one_label_is_refused(tmp_path, capsys):
+    train = write(tmp_path / "train.csv", "sentence,label\na,good\nb,good\n")
+    message = failure(capsys, tmp_path, train, train)
+    assert "a task needs two labels or more, this one has good; check --label-column" in message
+
+
+def test_an_archive_of_several_files_is_refused(tmp_path, files, capsys):
+    with zipfile.ZipFile(tmp_path / "both.zip", "w") as archive:
+        archive.writestr("a.csv", TRAIN)
+        archive.writestr("b.csv", TRAIN)
+    message = failure(capsys, tmp_path, tmp_path / "both.zip", files[1])
+    assert "holds more than one file (a.csv, b.csv); unpack it and name one" in message
+
+
+def test_an_unknown_suffix_asks_for_the_format(tmp_path, files, capsys):
+    train = write(tmp_path / "train.data", TRAIN)
+    assert "give --format (csv, tsv, jsonl, parquet)" in failure(capsys, tmp_path, train, files[1])
+    assert prepare(tmp_path, train, files[1], "--format", "csv") == 0
+
+
+def test_the_hold_out_replaces_the_validation_file(tmp_path, files):
+    sentences = [f"sentence number {n} of many" for n in range(40)]
+    phrases = [f"number {n}" for n in range(40)]
+    text = "".join(f"{row},{n % 2}\n" for n, row in enumerate(sentences + phrases))
+    train = write(tmp_path / "train.csv", f"sentence,label\n{text}")
+    assert prepare(tmp_path, train, tmp_path / "never-opened.csv", "--hold-out-fraction=0.25") == 0
+    kept, held_out = rows(tmp_path, "train"), rows(tmp_path, "validation")
+    assert len(held_out) == 10
+    assert len(kept) == 60
+    numbers = {text.split()[2] for text, _ in held_out}
+    assert not any(number in text.split() for text, _ in kept for number in numbers)
+    facts = load_task(tmp_path / "task").facts
+    assert facts["hold_out"] == {
+        "fraction": 0.25, "seed": 0, "rows_held_out": 10, "rows_removed_inside_held_out": 10,
+    }  # fmt: skip
+    assert facts["overlap_with_train"] == {"validation": {"equal": 0, "inside": 0}}
+    assert set(facts["sources"]) == {"train"}
+
+
+def test_a_hold_out_that_leaves_a_side_empty_is_refused(tmp_path, files, capsys):
+    message = failure(capsys, tmp_path, files[0], None, "--hold-out-fraction", "0.01")
+    assert "leaves one side empty (3 rows to train on, 0 held out)" in message
+    message = failure(capsys, tmp_path, files[0], None, "--hold-out-fraction", "1")
+    assert "--hold-out-fraction: must lie between 0 and 1" in message
+    assert "--validation: give a validation file, or" in failure(capsys, tmp_path, files[0], None)
+
+
+def test_a_test_split_of_an_earlier_run_does_not_stay(tmp_path, files):
+    assert prepare(tmp_path, *files, "--test", str(files[1])) == 0
+    assert rows(tmp_path, "test") == rows(tmp_path, "validation")
+    assert prepare(tmp_path, *files) == 0
+    assert not (tmp_path / "task" / "test.parquet").exists()
+
+
+@pytest.mark.skipif("CLOZE_DATA" not in os.environ, reason="CLOZE_DATA names no folder of corpora")
+def test_sst2_and_its_grouped_hold_out(tmp_path):
+    data = Path(os.environ["CLOZE_DATA"]) / "sst2"
+    assert prepare(tmp_path, data / "train.parquet", data / "dev.parquet") == 0
+    assert load_task(tmp_path / "task").facts["splits"]["validation"]["rows"] == 872
+    assert prepare(tmp_path, data / "train.parquet", None, "--hold-out-fraction", "0.1") == 0
+    assert load_task(tmp_path / "task").facts["overlap_with_train"]["validation"]["inside"] == 0
+
+
+@pytest.mark.skipif("CLOZE_DATA" not in os.environ, reason="CLOZE_DATA names no folder of corpora")
+def test_a_csv_with_line_breaks_and_four_labels(tmp_path):
+    data = Path(os.environ["CLOZE_DATA"]) / "twitter_entity"
+    columns = ["--no-header", "--text-column", "3", "--label-column", "2"]
+    train, validation = data / "twitter_training.csv.xz", data / "twitter_validation.csv"
+    assert prepare(tmp_path, train, validation, *columns) == 0
+    facts = load_task(tmp_path / "task").facts
+    assert facts["labels"] == ["Irrelevant", "Negative", "Neutral", "Positive"]
+    assert facts["splits"]["train"]["rows"] == 74682
+    assert facts["splits"]["train"]["empty_texts"] == 858

@@ -1,0 +1,219 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import baselines
+import report
+from cloze.classification import classification_metrics
+from cloze.files import read_json, write_json
+from cloze.prediction import write_predictions
+from cloze.tasks import load_task, write_split
+from tests.texts import write_documents as write_texts
+from tests.tiny import write_dataset, write_tokenizer
+from tests.tiny_task import LABELS, make_split, write_task
+
+PRETRAINING = {
+    "validation_loss": 3.21, "validation_accuracy": 0.456, "unigram_entropy": 5.5,
+    "bits_per_byte": 1.9, "steps": 1200, "tokens": 3_400_000, "tokens_per_second": 5000.0,
+    "train_seconds": 680.0, "num_parameters": 1_234_567,
+}  # fmt: skip
+
+
+def write_evaluation(folder: Path, seed: int, wrong: list[int], train_accuracy: float) -> Path:
+    """Write an evaluation of the tiny task that is wrong on these rows of 40."""
+    split = make_split(40, 2)
+    predictions = split.labels.copy()
+    predictions[wrong] = 1 - predictions[wrong]
+    probabilities = np.full((40, 2), 0.25, dtype=np.float32)
+    # The later the row, the more confident the prediction.
+    probabilities[np.arange(40), predictions] = 0.75 + np.arange(40) / 400
+    write_predictions(folder / "predictions.parquet", split, predictions, probabilities)
+    finetuning = {
+        "seed": seed, "train_accuracy": train_accuracy, "train_seconds": 5.0,
+        "truncated_texts": 3, "recipe": {"learning_rate": 1e-4, "seed": seed},
+    }  # fmt: skip
+    scores = classification_metrics(split.labels, predictions, LABELS)
+    facts = {"task": "tiny-task", "split": "validation", "finetuning": finetuning}
+    write_json(folder / "metrics.json", {"metrics": facts | scores})
+    return folder
+
+
+def write_documents(folder: Path) -> Path:
+    texts = ["before", *(f"start {text.upper()} end" for text in make_split(40, 2).texts[:7])]
+    folder.mkdir()
+    write_texts(folder / "train.parquet", texts)
+    counts = {"documents": 8, "characters": 300, "bytes": 310, "words": 60}
+    write_json(folder / "metrics.json", {"metrics": {"splits": {"train": counts}}})
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """The flags of a whole report, by name."""
+    task = write_task(tmp_path / "task", train_rows=100)
+    assert baselines.main(["--task", str(task), "--output", str(tmp_path / "baselines.json")]) == 0
+    write_json(tmp_path / "encoder" / "metrics.json", {"metrics": PRETRAINING})
+    config = {
+        "model_type": "bert", "hidden_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "intermediate_size": 64,
+    }  # fmt: skip
+    write_json(tmp_path / "encoder" / "config.json", config)
+    dataset = write_dataset(tmp_path / "dataset", write_tokenizer(tmp_path / "tokenizer"))
+    wrong = {1: [0, 1, 2, 39], 2: [0, 1, 39], 3: [0, 1]}
+    scratch = {1: list(range(10)), 2: list(range(12)), 3: list(range(11))}
+    return {
+        "--task": [task],
+        "--evaluations": [
+            write_evaluation(tmp_path / f"e{seed}", seed, rows, 1.0) for seed, rows in wrong.items()
+        ],
+        "--scratch-evaluations": [
+            write_evaluation(tmp_path / f"s{seed}", seed, rows, 0.98)
+            for seed, rows in scratch.items()
+        ],
+        "--baselines": [tmp_path / "baselines.json"],
+        "--pretraining": [tmp_path / "encoder"],
+        "--dataset": [dataset],
+        "--corpus-documents": [write_documents(tmp_path / "documents")],
+        "--recipe": ["corpus=sample", "encoder=small"],
+        "--confusion-matrix": [tmp_path / "confusion.svg"],
+    }
+
+
+def write_report(folder: Path, flags: dict) -> int:
+    outputs = ["--output-text", str(folder / "r.txt"), "--output-json", str(folder / "r.json")]
+    given = [str(value) for name, values in flags.items() for value in (name, *values)]
+    return report.main(["--name", "sst2", *outputs, *given])
+
+
+def test_the_json_holds_what_was_measured(tmp_path, folders):
+    assert write_report(tmp_path, folders) == 0
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["accuracy"]["per_seed"] == {"1": 0.9, "2": 0.925, "3": 0.95}
+    assert found["accuracy"]["mean"] == pytest.approx(0.925)
+    assert found["accuracy"]["std"] == pytest.approx(0.025)
+    low, high = found["accuracy"]["ci95"]
+    assert (low, high) == pytest.approx((0.925 - 0.0621, 0.925 + 0.0621), abs=1e-4)
+    no_pretraining = found["baselines"]["no_pretraining"]
+    assert no_pretraining["accuracy"]["mean"] == pytest.approx(1 - 11 / 40)
+    assert no_pretraining["finetuning"]["train_accuracy"] == {"1": 0.98, "2": 0.98, "3": 0.98}
+    assert found["baselines"]["majority"]["accuracy"] == 0.5
+    tfidf = found["baselines"]["tfidf_logistic_regression"]["accuracy"]
+    assert tfidf == read_json(tmp_path / "baselines.json")["metrics"][
+        "tfidf_logistic_regression"
+    ]["accuracy"]  # fmt: skip
+    assert found["paired_difference"]["difference"] == pytest.approx(0.925 - (1 - 11 / 40))
+    assert found["paired_difference"]["ci95"][0] > 0
+    assert np.sum(found["confusion_matrix"]) == pytest.approx(40)
+    assert found["pretraining"]["validation_loss"] == 3.21
+    assert found["recipe"] == {"corpus": "sample", "encoder": "small"}
+
+
+def test_overlap_with_the_pretraining_text_is_counted(tmp_path, folders):
+    assert write_report(tmp_path, folders) == 0
+    overlap = json.loads((tmp_path / "r.json").read_text())["overlap"]["with_pretraining_text"]
+    texts = make_split(40, 2).texts
+    assert overlap["inside"] == 7
+    assert overlap["long_rows"] == sum(len(text.split()) >= 8 for text in texts)
+    assert overlap["long_rows_inside"] == sum(len(text.split()) >= 8 for text in texts[:7])
+
+
+def test_mistakes_are_those_of_the_average_most_confident_first(tmp_path, folders):
+    assert write_report(tmp_path, folders) == 0
+    mistakes = json.loads((tmp_path / "r.json").read_text())["mistakes"]
+    assert [(m["row"], m["seeds_wrong"]) for m in mistakes] == [(1, 3), (0, 3), (39, 2)]
+    assert mistakes[0]["text"] == make_split(40, 2).texts[1]
+    assert (mistakes[0]["label"], mistakes[0]["prediction"]) == ("positive", "negative")
+    # Row 39 is predicted with 0.8475 by two seeds that are wrong, with 0.25 by the other.
+    assert mistakes[2]["probability"] == pytest.approx((2 * 0.8475 + 0.25) / 3)
+
+
+def test_the_text_tells_all_of_it(tmp_path, folders):
+    assert write_report(tmp_path, folders) == 0
+    text = (tmp_path / "r.txt").read_text()
+    for part in (
+        "tiny-task (made for a test)",
+        "92.50 % ± 2.50 on 40 validation rows",
+        "mean of 3; 95 % interval of the mean 86.29 to 98.71 %",
+        "+20.00 [",
+        "the same encoder, no pretraining",
+        "fits its training split to 98.00, 98.00, 98.00 %",
+        "majority class",
+        "corpus        sample",
+        "1,234,567",
+        "1,200 steps, 3,400,000 tokens, 680 s, 5,000 tokens/s",
+        "validation loss 3.210 nats where word frequencies alone give 5.500",
+        "45.60 % guessed right",
+        "7 stand in the pretraining text",
+        "3 training texts were longer than max length",
+        "positive, taken for negative",
+        "precision  recall",
+    ):
+        assert part in " ".join(text.split()) or part in text, part
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path, folders):
+    outputs = [tmp_path / name for name in ("r.txt", "r.json", "confusion.svg")]
+    assert write_report(tmp_path, folders) == 0
+    before = [path.read_bytes() for path in outputs]
+    assert before[2].startswith(b"<?xml")
+    assert write_report(tmp_path, folders) == 0
+    assert [path.read_bytes() for path in outputs] == before
+
+
+def test_a_model_from_elsewhere_needs_no_pretraining_and_one_seed_no_interval(tmp_path, folders):
+    flags = {name: folders[name] for name in ("--task", "--baselines")}
+    assert write_report(tmp_path, flags | {"--evaluations": folders["--evaluations"][:1]}) == 0
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["accuracy"]["std"] is None
+    assert found["accuracy"]["ci95"] is None
+    assert found["paired_difference"] is None
+    assert "no_pretraining" not in found["baselines"]
+    text = (tmp_path / "r.txt").read_text()
+    assert "one seed only: no deviation and no interval" in text
+    assert "pretrained" not in text
+
+
+def failure(capsys, tmp_path, flags) -> str:
+    assert write_report(tmp_path, flags) == 1
+    return capsys.readouterr().err
+
+
+def test_a_seed_given_twice_is_refused(tmp_path, folders, capsys):
+    flags = folders | {"--evaluations": folders["--evaluations"][:1] * 2}
+    assert "seed 1 was given twice" in failure(capsys, tmp_path, flags)
+
+
+def test_evaluations_of_other_rows_are_refused(tmp_path, folders, capsys):
+    split = make_split(40, 5)
+    other = folders["--evaluations"][1]
+    write_predictions(other / "predictions.parquet", split, split.labels, np.ones((40, 2)))
+    assert "e2: was evaluated on other rows" in failure(capsys, tmp_path, folders)
+    folders["--evaluations"] = folders["--evaluations"][:1]
+    folders["--scratch-evaluations"] = [other]
+    assert "was evaluated on other rows" in failure(capsys, tmp_path, folders)
+
+
+def test_a_task_that_changed_since_is_refused(tmp_path, folders, capsys):
+    task = load_task(folders["--task"][0])
+    write_split(task.folder / "validation.parquet", make_split(40, 9))
+    assert "its validation split has changed since" in failure(capsys, tmp_path, folders)
+    write_json(task.folder / "task.json", task.facts | {"name": "other"})
+    message = failure(capsys, tmp_path, folders)
+    assert "is the task other, the evaluations are of tiny-task" in message
+
+
+def test_baselines_of_other_rows_are_refused(tmp_path, folders, capsys):
+    path = folders["--baselines"][0]
+    content = read_json(path)
+    content["metrics"]["majority"]["predictions"].pop()
+    write_json(path, content)
+    assert "run baselines.py again on this task" in failure(capsys, tmp_path, folders)
+
+
+def test_a_recipe_without_a_value_is_refused(tmp_path, folders, capsys):
+    with pytest.raises(SystemExit):
+        write_report(tmp_path, folders | {"--recipe": ["corpus"]})
+    assert "'corpus' is not KEY=VALUE" in capsys.readouterr().err
