@@ -36,8 +36,13 @@ def digest_source(source: str) -> str:
     """Return 8 hexadecimal digits that depend on the meaning-bearing tokens of `source`."""
     docstrings = _docstring_starts(source)
     hasher = hashlib.sha256()
+    after_docstring = False
     for kind, text, start in _merged_tokens(source):
-        if kind in _LAYOUT or start in docstrings:
+        # A docstring's own line end goes with it, so that adding one changes nothing either.
+        is_docstring = start in docstrings
+        skipped = kind in _LAYOUT or is_docstring or (after_docstring and kind == token.NEWLINE)
+        after_docstring = is_docstring or (after_docstring and kind in _LAYOUT)
+        if skipped:
             continue
         if kind in (token.NEWLINE, token.INDENT, token.DEDENT):
             text = token.tok_name[kind]

@@ -1,0 +1,153 @@
+"""clean.py: what it lists, what it removes, and what it never touches."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import clean
+from cloze.config import load_config
+
+ROOT = Path(__file__).parents[2]
+HUB = "hf://datasets/owner/name@0123456789abcdef0123456789abcdef01234567"
+RUNS = "results/sample/uncased-4k/sentences-128/tiny/.runs"
+WANTED = [
+    "results/config.yaml",
+    "results/sst2_report.txt",
+    "results/sst2_report.json",
+    "results/sst2_confusion_matrix.svg",
+    "results/imported/theirs/notes.txt",
+    "results/tasks/sample-reviews/train.parquet",
+    "results/sample/documents/test.parquet",
+    "results/sample/uncased-4k/vocab.txt",
+    "results/sample/uncased-4k/sentences-128/manifest.json",
+    "results/sample/uncased-4k/sentences-128/metrics.json",
+    "results/sample/uncased-4k/sentences-128/train-00001-of-00002.msgpack.gz",
+    "results/sample/uncased-4k/sentences-128/validation-00000-of-00001.msgpack.gz",
+    "results/sample/uncased-4k/sentences-128/tiny/model.safetensors",
+    "results/sample/uncased-4k/sentences-128/tiny/best/model.safetensors",
+    "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/seed-1/evaluation/metrics.json",
+    "results/sample/uncased-4k/scratch/bert-tiny/config.json",
+    "results/sample/uncased-4k/scratch/bert-tiny/sample-reviews/seed-3/model.safetensors",
+    "resources/sample/corpus.txt",
+    "resources/by-hand/text.txt",
+    "resources/remote/x.parquet",
+]
+LEFTOVERS = {
+    "results/other": "results/other/documents/train.parquet",
+    "results/sst2-large_report.txt": "results/sst2-large_report.txt",
+    "results/tasks/sst2": "results/tasks/sst2/train.parquet",
+    "results/sample/cased": "results/sample/cased/uncased-4k/manifest.json",
+    "results/sample/uncased-4k/sentences-128/train-00000-of-00008.msgpack.gz": (
+        "results/sample/uncased-4k/sentences-128/train-00000-of-00008.msgpack.gz"
+    ),
+    "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/seed-4": (
+        "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/seed-4/model.safetensors"
+    ),
+    "results/sample/uncased-4k/scratch/bert-mini": (
+        "results/sample/uncased-4k/scratch/bert-mini/config.json"
+    ),
+    "resources/remote/old.parquet": "resources/remote/old.parquet",
+}
+
+
+def write(path: Path, text: str = "12345") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def write_run(root: Path, name: str, **changes: Any) -> None:
+    config = load_config([ROOT / "config.yaml"])
+    recipe = {**config.section("architectures", "bert-tiny"), **config.section("encoders", "tiny")}
+    write(root / RUNS / name / "recipe.json", json.dumps({**recipe, "code": [], **changes}))
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    value = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    value["corpora"]["remote"] = {"format": "parquet", "files": [f"{HUB}/x.parquet"]}
+    write(tmp_path / "config.yaml", yaml.safe_dump(value))
+    for name in [*WANTED, *LEFTOVERS.values()]:
+        write(tmp_path / name)
+    for name in ("x.parquet", "old.parquet"):
+        write(tmp_path / f"logs/resources/remote/{name}.log")
+    write_run(tmp_path, "now")
+    write_run(tmp_path, "stale", max_steps=7)
+    return tmp_path
+
+
+def test_a_dry_run_lists_leftovers_with_sizes_and_removes_nothing(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(repository.rglob("*"))
+    assert clean.main(["--dry-run"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[-1] for line in lines) == sorted([*LEFTOVERS, f"{RUNS}/stale"])
+    assert "would remove     5 bytes  results/sst2-large_report.txt" in lines
+    assert last.startswith("would free ")
+    assert sorted(repository.rglob("*")) == before
+
+
+def test_it_removes_the_leftovers_and_nothing_else(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert clean.main([]) == 0
+    assert "removed" in capsys.readouterr().out
+    for name in LEFTOVERS:
+        assert not (repository / name).exists(), name
+    for name in [*WANTED, f"{RUNS}/now/recipe.json", "config.yaml"]:
+        assert (repository / name).is_file(), name
+    assert not (repository / RUNS / "stale").exists()
+    assert clean.main([]) == 0
+    assert capsys.readouterr().out == "nothing to remove\n"
+
+
+def test_an_overlay_keeps_what_it_asks_for(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overlay = repository / "preset.yaml"
+    overlay.write_text("{reports: {sst2: {task: sst2}}, encoders: {tiny: {max_steps: 7}}}")
+    assert clean.main(["--dry-run", "--configfile", str(overlay)]) == 0
+    listed = capsys.readouterr().out
+    assert "results/tasks/sst2" not in listed
+    assert f"{RUNS}/stale" not in listed
+    assert "results/other" in listed
+
+
+def test_links_are_removed_but_never_followed(repository: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    write(outside / "keep.txt")
+    (repository / "results/other/documents/link").symlink_to(outside)
+    (repository / "results/link").symlink_to(outside)
+    assert clean.main([]) == 0
+    assert not (repository / "results/link").is_symlink()
+    assert (outside / "keep.txt").is_file()
+
+
+def test_it_waits_for_snakemake(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(repository / ".snakemake/locks/0.input.lock")
+    assert clean.main(["--dry-run"]) == 0
+    assert clean.main([]) == 1
+    assert "Snakemake is at work here" in capsys.readouterr().err
+    assert (repository / "results/other").is_dir()
+
+
+def test_without_results_there_is_nothing_to_do(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(repository / "results")
+    shutil.rmtree(repository / "resources")
+    assert clean.main([]) == 0
+    assert capsys.readouterr().out == "nothing to remove\n"
+
+
+def test_it_runs_in_the_folder_of_config_yaml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert clean.main([]) == 1
+    assert "config.yaml: no such file" in capsys.readouterr().err

@@ -1,0 +1,127 @@
+"""The code part of a key: what changes a digest, and which files a script's closure holds."""
+
+from pathlib import Path
+
+import pytest
+
+from cloze.codekey import code_key, digest_source
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+SOURCE = '''"""Says what the module does."""
+
+import math
+
+
+def area(radius: float) -> float:
+    """Return the area."""
+    if radius < 0:
+        raise ValueError(f"radius {radius!r} is negative")
+    return math.pi * radius**2
+'''
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"""Says what the module does."""', '"""Says something else, and more of it."""'),
+        ('"""Says what the module does."""\n', ""),
+        ('    """Return the area."""\n', ""),
+        ('    """Return the area."""', '    """Return\n    the area.\n    """'),
+        ("import math\n", "import math  # for pi\n"),
+        ("    if radius", "    # a comment\n\n    if radius"),
+        ("math.pi * radius**2", "math.pi*radius ** 2"),
+        ("math.pi * radius**2\n", "math.pi * radius**2\n\n\n# the end\n"),
+    ],
+)
+def test_comments_docstrings_and_layout_do_not_count(before: str, after: str) -> None:
+    edited = SOURCE.replace(before, after, 1)
+    assert edited != SOURCE
+    assert digest_source(edited) == digest_source(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("radius**2", "radius**3"),
+        ("radius < 0", "radius <= 0"),
+        ("is negative", "is below zero"),
+        ("{radius!r}", "{radius}"),
+        ("    return math.pi", "        return math.pi"),
+        ("import math", "import  cmath as math"),
+        ("    if radius", '    "a string that is no docstring"\n    if radius'),
+    ],
+)
+def test_anything_that_python_reads_counts(before: str, after: str) -> None:
+    edited = SOURCE.replace(before, after, 1)
+    assert edited != SOURCE
+    assert digest_source(edited) != digest_source(SOURCE)
+
+
+def test_a_docstring_after_letters_of_several_bytes_is_found() -> None:
+    one_line = 'class Ä: "Über"; größe = 1\n'
+    assert digest_source(one_line) == digest_source(one_line.replace("Über", "Unter"))
+    assert digest_source(one_line) != digest_source(one_line.replace("= 1", "= 2"))
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Path:
+    library = tmp_path / "cloze"
+    library.mkdir()
+    files = {
+        "step.py": "import sys\nimport numpy\nfrom cloze.a import f\n",
+        "other.py": "from cloze import d\n",
+        "cloze/__init__.py": "",
+        "cloze/a.py": "def f():\n    from cloze.b import g\n    return g()\n",
+        "cloze/b.py": "import cloze.a\nfrom cloze.files import resource\nresource('page.html')\n",
+        "cloze/c.py": "",
+        "cloze/d.py": "",
+        "cloze/files.py": "def resource(name): ...\n",
+        "cloze/page.html": "<p>",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def modules(key: list[str]) -> list[str]:
+    return [entry.partition("@")[0] for entry in key]
+
+
+def test_a_closure_holds_what_is_reached_by_imports_and_resources(scripts: Path) -> None:
+    assert modules(code_key(scripts / "step.py")) == [
+        "cloze/__init__.py",
+        "cloze/a.py",
+        "cloze/b.py",
+        "cloze/files.py",
+        "cloze/page.html",
+        "step.py",
+    ]
+    assert modules(code_key(scripts / "other.py")) == [
+        "cloze/__init__.py",
+        "cloze/d.py",
+        "other.py",
+    ]
+
+
+@pytest.mark.parametrize("name", ["cloze/b.py", "cloze/page.html"])
+def test_an_edit_changes_only_its_own_entry(scripts: Path, name: str) -> None:
+    before, unrelated = code_key(scripts / "step.py"), code_key(scripts / "other.py")
+    with open(scripts / name, "a") as stream:
+        stream.write("changed = 1\n")
+    after = code_key(scripts / "step.py")
+    changed = [entry for entry in before if entry not in after]
+    assert modules(changed) == [name]
+    assert code_key(scripts / "other.py") == unrelated
+
+
+def test_the_page_of_masked_examples_belongs_to_pretraining() -> None:
+    assert "cloze/masked_examples.html" in modules(code_key(SCRIPTS / "pretrain.py"))
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
+def test_no_script_depends_on_the_workflow(script: str) -> None:
+    reached = code_key(SCRIPTS / script)
+    sources = [
+        (SCRIPTS / name).read_text("utf-8") for name in modules(reached) if "html" not in name
+    ]
+    assert not any("import snakemake" in source for source in sources)

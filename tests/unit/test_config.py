@@ -1,0 +1,286 @@
+"""The configuration: coercion, checks, messages, runs, files and flags."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cloze.config import Config, load_config
+from cloze.errors import ClozeError
+
+HUB = "hf://datasets/owner/name@0123456789abcdef0123456789abcdef01234567"
+
+
+def minimal() -> dict[str, Any]:
+    return {
+        "corpus": "mine",
+        "tokenizer": "words",
+        "dataset": "short",
+        "encoder": "small",
+        "reports": {"sst2": {"task": "mood"}},
+        "corpora": {"mine": {"format": "text", "files": ["a.txt"]}},
+        "tokenizers": {"words": {}},
+        "datasets": {"short": {"method": "segment_text"}},
+        "architectures": {"tiny": {}},
+        "encoders": {"small": {"architecture": "tiny"}},
+        "tasks": {
+            "mood": {
+                "train": "train.tsv",
+                "validation": "validation.tsv",
+                "text_column": "sentence",
+                "label_column": "label",
+            }
+        },
+    }
+
+
+def config(**changes: Any) -> Config:
+    """A minimal configuration with values put at dotted paths, `__` for the dots."""
+    raw = minimal()
+    for path, value in changes.items():
+        *parents, key = path.split("__")
+        place = raw
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = value
+    return Config(raw)
+
+
+def flag(flags: list[str], name: str) -> str:
+    return flags[flags.index(name) + 1]
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "kept"),
+    [
+        ("encoders__small__learning_rate", "1e-3", 0.001),
+        ("encoders__small__learning_rate", 1, 1.0),
+        ("encoders__small__max_steps", "2e3", 2000),
+        ("encoders__small__max_steps", "64", 64),
+        ("encoders__small__max_steps", 8.0, 8),
+        ("tokenizers__words__lowercase", "true", True),
+        ("tokenizers__words__lowercase", "False", False),
+        ("corpora__mine__text_column", 0, "0"),
+        ("corpora__mine__title_column", None, None),
+        ("tasks__mood__labels", [0, 1], ["0", "1"]),
+        ("tasks__mood__labels", "one", ["one"]),
+    ],
+)
+def test_values_are_coerced_by_the_schema(path: str, given: Any, kept: Any) -> None:
+    place: Any = config(**{path: given}).values
+    *parents, key = path.split("__")
+    for parent in parents:
+        place = place[parent]
+    found = place.get(key)
+    assert (found, type(found)) == (kept, type(kept))
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "message"),
+    [
+        ("encodr", "small", "config: encodr: unknown key; did you mean encoder?"),
+        (
+            "encoders__small__warmup_step",
+            10,
+            "config: encoders.small.warmup_step: unknown key; "
+            "did you mean encoders.small.warmup_steps?",
+        ),
+        ("learning_rate", 1, "config: learning_rate: unknown key; did you mean encoders.NAME.lear"),
+        ("corpora__mine__zzz", 1, "config: corpora.mine.zzz: unknown key; known here: format, fil"),
+        (
+            "encoders__small__learning_rate",
+            "fast",
+            "config: encoders.small.learning_rate: expected a number, got 'fast'",
+        ),
+        (
+            "encoders__small__learning_rate",
+            "nan",
+            "config: encoders.small.learning_rate: expected a number, got 'nan'",
+        ),
+        ("encoders__small__max_steps", 1.5, "max_steps: expected a whole number, got 1.5"),
+        ("encoders__small__max_steps", True, "max_steps: expected a whole number, got True"),
+        ("encoders__small__max_steps", 0, "max_steps: 0 is too small; the least is 1"),
+        ("encoders__small__learning_rate", 0, "learning_rate: 0.0 is too small; it must be above"),
+        ("encoders__small__dropout", 1.5, "dropout: 1.5 is too large; the most is 1"),
+        ("datasets__short__max_length", 3, "datasets.short.max_length: 3 is too small; the least"),
+        ("tokenizers__words__lowercase", "yes", "lowercase: expected true or false, got 'yes'"),
+        ("tokenizers__words__lowercase", 1, "lowercase: expected true or false, got 1"),
+        ("tasks__mood__labels", [False, True], "labels[0]: expected text, got False; put it in q"),
+        ("tasks__mood__labels", [1.5], "tasks.mood.labels[0]: expected text, got 1.5; put it in q"),
+        ("tokenizers", ["a"], "config: tokenizers: expected a mapping of keys to values, got ['a'"),
+        ("corpora__mine__files", [], "config: corpora.mine.files: the list needs at least 1 entri"),
+        ("corpora__mine__files", {"validation": ["a"]}, "corpora.mine.files.train: missing; add"),
+        ("corpora__mine__format", "txt", "'txt' is none of: wikitext,"),
+        ("corpora__mine__format", "txt", "did you mean 'text'?"),
+        ("datasets__short__method", "segment", "datasets.short.method: is 'segment'; choose one o"),
+        ("datasets__short", {}, "config: datasets.short.method: is missing; choose one of: segmen"),
+        ("datasets__short__whole_words", True, "datasets.short.whole_words: unknown key; did you"),
+        ("encoders__small", {}, "config: encoders.small.architecture: missing; add this key (one"),
+        ("corpora__mine__files", [{"source": "a", "sha256": "12"}], "files[0].sha256: '12' does n"),
+        (
+            "corpus",
+            "mne",
+            "config: corpus: 'mne' is not in corpora; did you mean 'mine'? (known: m",
+        ),
+        ("encoders__small__architecture", "big", "encoders.small.architecture: 'big' is not in ar"),
+        ("reports__sst2__task", "mod", "reports.sst2.task: 'mod' is not in tasks; did you mean 'm"),
+        ("seeds", [1, 1], "config: seeds: an entry stands in the list twice"),
+        ("seeds", [-1], "config: seeds[0]: -1 is too small; the least is 0"),
+        ("corpora__documents", {"format": "python-docs"}, "the name 'documents' is reserved for a"),
+        ("corpora__Mine", {"format": "python-docs"}, "corpora.Mine: 'Mine' does not have the form"),
+        ("corpora__a/b", {"format": "python-docs"}, "'a/b' does not have the form"),
+        ("corpora__mine__files", None, "config: corpora.mine.files: missing; name the corpus's fi"),
+        ("corpora__mine__format", "python-docs", "files: python-docs reads no files; leave it out"),
+        ("corpora__mine__files", ["hf://datasets/a/b/c"], "config: corpora.mine.files: source 'hf"),
+        ("corpora__mine__files", ["a{1..0}"], "config: corpora.mine.files: 'a{1..0}': the range"),
+        ("corpora__mine__files", ["a", "a"], "config: corpora.mine.files: a stands there twice"),
+        ("tasks__mood__train", "a{1..2}.tsv", "tasks.mood.train: one file belongs here, not 2"),
+        ("runs", [{"encoder": "smal"}], "config: runs[0].encoder: 'smal' is not in encoders; did"),
+        ("runs", [{"seeds": [4]}], "config: runs[0].name: missing; it ends the report's file name"),
+        ("runs", [{"encoder": "small"}] * 2, "two runs write results/sst2-small_report.txt"),
+        ("mirror", ["a"], "config: mirror: expected text, got ['a']"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(path: str, given: Any, message: str) -> None:
+    with pytest.raises(ClozeError) as caught:
+        config(**{path: given})
+    assert message in str(caught.value)
+
+
+def test_names_of_two_owners_must_not_meet_in_one_file() -> None:
+    raw = minimal()
+    raw["corpora"]["mine"]["files"] = [f"{HUB}/a/x.parquet", f"{HUB}/b/x.parquet"]
+    with pytest.raises(ClozeError, match=r"would both be resources/mine/x\.parquet"):
+        Config(raw)
+
+
+def test_a_corpus_and_a_task_share_one_download() -> None:
+    raw = minimal()
+    raw["tasks"]["mine"] = {**raw["tasks"]["mood"], "train": f"{HUB}/x.parquet"}
+    raw["corpora"]["mine"] = {"format": "parquet", "files": [f"{HUB}/x.parquet"]}
+    found = Config(raw)
+    assert list(found.downloads) == ["resources/mine/x.parquet"]
+    assert found.corpus_files("mine") == {"input": ["resources/mine/x.parquet"]}
+    assert found.task_files("mine")["train"] == "resources/mine/x.parquet"
+
+
+def test_local_files_are_used_in_place_unless_a_hash_must_be_checked() -> None:
+    sources = ["data/a.txt", "file:///b.txt", {"source": "c.txt", "sha256": "0" * 64}]
+    found = config(corpora__mine__files=sources)
+    assert found.corpus_files("mine") == {"input": ["data/a.txt", "/b.txt", "resources/mine/c.txt"]}
+    assert found.downloads["resources/mine/c.txt"].sha256 == "0" * 64
+
+
+def test_braces_stand_for_several_files_and_splits_keep_apart() -> None:
+    files = {"train": f"{HUB}/t-{{00..02}}.parquet", "test": ["x.parquet"]}
+    found = config(corpora__mine__files=files)
+    assert found.corpus_files("mine") == {
+        "train": [f"resources/mine/t-0{n}.parquet" for n in range(3)],
+        "test": ["x.parquet"],
+    }
+    assert found.downloads["resources/mine/t-01.parquet"].source == f"{HUB}/t-01.parquet"
+
+
+def test_flags_hold_every_key_with_a_value_and_switches_that_differ() -> None:
+    found = config(tokenizers__words__lowercase=True, corpora__mine__header=False)
+    assert found.flags("tokenizers", "words") == [
+        *("--lowercase", "--vocab-size", "16384"),
+        *("--min-frequency", "2", "--limit-alphabet", "0"),
+    ]
+    corpus = found.flags("corpora", "mine")
+    assert "--no-header" in corpus
+    assert "--keep-duplicates" not in corpus
+    assert "--title-column" not in corpus
+    assert "--files" not in corpus
+
+
+def test_the_order_and_spelling_of_keys_do_not_change_flags() -> None:
+    one = config(encoders__small={"learning_rate": "1e-3", "max_steps": 5, "architecture": "tiny"})
+    two = config(encoders__small={"architecture": "tiny", "max_steps": "5", "learning_rate": 0.001})
+    assert one.flags("encoders", "small") == two.flags("encoders", "small")
+
+
+def test_numbers_keep_their_value_as_flags() -> None:
+    rate = 0.00012345678901234
+    flags = config(encoders__small__learning_rate=rate).flags("encoders", "small")
+    assert float(flag(flags, "--learning-rate")) == rate
+    assert flag(flags, "--adam-epsilon") == "1e-06"
+    assert flag(flags, "--max-steps") == "1000"
+
+
+def test_a_data_sets_flags_are_those_of_its_method() -> None:
+    found = config(datasets__cut={"method": "split_tokens", "whole_words": True})
+    assert "--whole-words" in found.flags("datasets", "cut")
+    assert "--language" not in found.flags("datasets", "cut")
+    assert flag(found.flags("datasets", "short"), "--language") == "en"
+
+
+def test_a_data_set_has_the_shards_that_it_asks_for() -> None:
+    found = config(datasets__short={"method": "segment_text", "num_shards": 2, "format": "parquet"})
+    assert found.dataset_files("short") == [
+        "manifest.json",
+        "train-00000-of-00002.parquet",
+        "train-00001-of-00002.parquet",
+        "validation-00000-of-00001.parquet",
+    ]
+
+
+def test_without_pretraining_the_task_is_tuned_by_what_differs() -> None:
+    found = config(
+        tasks__mood__finetuning={"learning_rate": 3e-5, "max_length": 64},
+        tasks__mood__finetuning_from_scratch={"learning_rate": 5e-4},
+    )
+    pretrained = found.finetuning_flags("mood", from_scratch=False)
+    scratch = found.finetuning_flags("mood", from_scratch=True)
+    assert flag(pretrained, "--learning-rate") == "3e-05"
+    assert flag(scratch, "--learning-rate") == "0.0005"
+    assert flag(scratch, "--max-length") == "64"
+    assert found.evaluation_flags("mood", from_scratch=True) == ["--max-length", "64"]
+
+
+def test_a_mistake_in_finetuning_is_not_blamed_on_what_inherits_it() -> None:
+    with pytest.raises(ClozeError, match=r"config: tasks\.mood\.finetuning\.epochs: unknown"):
+        config(tasks__mood__finetuning={"epochs": 3})
+
+
+def test_a_run_changes_some_picks_and_names_its_reports() -> None:
+    found = config(
+        encoders__large={"architecture": "tiny"},
+        runs=[{"encoder": "large"}, {"seeds": [7], "name": "again"}],
+    )
+    assert list(found.reports) == ["sst2", "sst2-large", "sst2-again"]
+    run, task = found.reports["sst2-large"]
+    assert (run.corpus, run.encoder, task) == ("mine", "large", "mood")
+    assert found.reports["sst2-again"][0].seeds == (7,)
+    assert run.encoder_folder == "results/mine/words/short/large"
+    assert run.scratch_folder == "results/mine/words/scratch/tiny"
+
+
+def test_files_are_laid_over_each_other(tmp_path: Path) -> None:
+    base, overlay = tmp_path / "config.yaml", tmp_path / "preset.yaml"
+    base.write_text(yaml.safe_dump(minimal()))
+    overlay.write_text(
+        "reports: {sst2: null, other: {task: mood}}\n"
+        "encoders: {small: {max_steps: 5}}\n"
+        "corpora: {mine: {files: {train: b.txt}}}\n"
+    )
+    found = load_config([base, overlay])
+    assert list(found.reports) == ["other"]
+    assert found.section("encoders", "small")["architecture"] == "tiny"
+    assert found.section("encoders", "small")["max_steps"] == 5
+    assert found.corpus_files("mine") == {"train": ["b.txt"]}
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("corpus: [")
+    with pytest.raises(ClozeError, match=r"config\.yaml: not valid YAML"):
+        load_config([tmp_path / "config.yaml"])
+    with pytest.raises(ClozeError, match=r"none\.yaml: no such file"):
+        load_config([tmp_path / "none.yaml"])
+
+
+def test_the_completed_configuration_completes_to_itself() -> None:
+    found = config(runs=[{"name": "more", "seeds": [4]}], tasks__mood__finetuning={"dropout": 0})
+    again = Config(yaml.safe_load(found.as_yaml()))
+    assert again.values == found.values
