@@ -8,8 +8,8 @@ With --hold-out-fraction the validation split is a part of the training file tha
 row, and no part of a row, with what is left to train on: choose hyper-parameters there and
 keep the published validation file for the report.
 
-Try: python scripts/prepare_task.py --train resources/sample/task/train.csv
---validation resources/sample/task/validation.csv --text-column sentence --label-column label
+Try: python scripts/prepare_task.py --train resources/sample/reviews-train.tsv
+--validation resources/sample/reviews-validation.tsv --text-column sentence --label-column label
 --labels negative positive --output /tmp/task
 """
 
