@@ -45,13 +45,17 @@ def evaluate_mlm(model: MaskedLM, batches: RowBatches, compute: Compute) -> MLMS
     return MLMScores(loss / predicted, correct / predicted)
 
 
-def unigram_entropy(train: Rows, validation: RowBatches) -> float:
+def unigram_entropy(
+    train: Rows, validation: RowBatches, special_token_ids: frozenset[int]
+) -> float:
     """Return the loss, in nats a token, of predicting by the training split's token frequencies.
 
     It is taken on the very positions that `evaluate_mlm` predicts, with add-one
-    smoothing: an encoder whose loss stays here has learnt nothing from context.
+    smoothing and without special tokens, which are never predicted: an encoder whose
+    loss stays here has learnt nothing from context.
     """
     counts = np.bincount(train.input_ids, minlength=train.vocab_size) + 1.0
+    counts[sorted(special_token_ids)] = 1.0
     log_probability = np.log(counts / counts.sum())
     total = predicted = 0.0
     for batch in validation.evaluation_batches(EVALUATION_BATCH_SIZE):

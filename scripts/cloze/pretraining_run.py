@@ -101,7 +101,7 @@ def _train(args: argparse.Namespace, script: Path, run: RunDirectory) -> None:
     )  # fmt: skip
     training.train()
 
-    floor = unigram_entropy(train_rows, validation)
+    floor = unigram_entropy(train_rows, validation, special.all)
     with atomic_folder(run.final) as folder:
         save_model(folder, model, args.tokenizer.parent)
         write_masked_examples(

@@ -1,0 +1,65 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from cloze.batches import RowBatches
+from cloze.device import Compute
+from cloze.masking import Masker
+from cloze.mlm_evaluation import bits_per_byte, evaluate_mlm, unigram_entropy
+from cloze.model import EncoderConfig, MaskedLM
+from tests.tiny import make_rows
+
+VOCAB_SIZE = 64
+CPU = Compute("cpu", "fp32", False, 1)
+
+
+def make_batches(rows) -> RowBatches:
+    masker = Masker(
+        vocab_size=VOCAB_SIZE,
+        mask_token_id=4,
+        special_token_ids=frozenset(range(5)),
+        mlm_probability=0.15,
+        max_length=16,
+        seed=7,
+    )
+    return RowBatches(rows, masker, pad_token_id=0)
+
+
+def test_scores_are_means_over_every_predicted_token():
+    # 70 rows: more than two batches, the last one smaller.
+    batches = make_batches(make_rows(70, 16, VOCAB_SIZE, seed=0))
+    torch.manual_seed(0)
+    config = EncoderConfig(vocab_size=VOCAB_SIZE, hidden_size=16, num_hidden_layers=1)
+    model = MaskedLM(config).eval()
+    scores = evaluate_mlm(model, batches, CPU)
+    whole = next(iter(batches.evaluation_batches(32)))
+    logits, labels = [], []
+    for batch in batches.evaluation_batches(32):
+        kept = batch.weights > 0
+        logits.append(model(batch.packed, batch.positions)[kept])
+        labels.append(batch.labels[kept])
+    assert len(labels) == 3
+    assert whole.packed.input_ids.shape == (32, 16)
+    expected = F.cross_entropy(torch.cat(logits), torch.cat(labels))
+    assert scores.validation_loss == pytest.approx(expected.item(), rel=1e-5)
+    right = (torch.cat(logits).argmax(-1) == torch.cat(labels)).float().mean()
+    assert scores.validation_accuracy == pytest.approx(right.item(), rel=1e-6)
+
+
+def test_the_unigram_floor_is_what_token_frequencies_reach():
+    train, validation = (make_rows(200, 16, VOCAB_SIZE, seed=s) for s in (0, 1))
+    batches = make_batches(validation)
+    floor = unigram_entropy(train, batches, frozenset(range(5)))
+    counts = np.bincount(train.input_ids, minlength=VOCAB_SIZE) + 1
+    counts[:5] = 1
+    labels = torch.cat([b.labels[b.weights > 0] for b in batches.evaluation_batches(32)]).numpy()
+    assert floor == pytest.approx(-np.log(counts / counts.sum())[labels].mean())
+    # The 59 words are drawn almost evenly here.
+    assert math.log(59) < floor < math.log(59) + 0.1
+
+
+def test_bits_per_byte():
+    assert bits_per_byte(math.log(2), ordinary_tokens=100, text_bytes=400) == pytest.approx(0.25)
