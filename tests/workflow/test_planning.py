@@ -1,0 +1,187 @@
+"""Snakemake's face: speed, style, messages, threads, presets, runs and values from outside."""
+
+import re
+import resource
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cloze.cli import available_cores
+from tests.workflow.project import ROOT, Project
+
+CORES = available_cores()
+CHAIN = {
+    "extract_documents": 1,
+    "train_tokenizer": 1,
+    "pretrain": 1,
+    "init_encoder": 1,
+    "prepare_task": 1,
+    "baselines": 1,
+    **dict.fromkeys(("finetune", "evaluate"), 3),
+    **dict.fromkeys(("finetune_from_scratch", "evaluate_from_scratch"), 3),
+    "report": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("planning"))
+
+
+def processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_a_dry_run_answers_in_under_three_seconds(project: Project) -> None:
+    # Processor time of one thread: the wall clock of a busy machine measures its neighbours.
+    before = processor_seconds()
+    plan = project.plan()
+    assert processor_seconds() - before < 3
+    assert plan == {**CHAIN, "segment_text_sentences-128": 1}
+
+
+def test_snakemake_finds_nothing_to_lint(project: Project) -> None:
+    assert "Congratulations" in project.snakemake("--lint")
+
+
+def test_the_workflow_is_formatted() -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "snakefmt", "--check", "Snakefile", "workflow"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_snakefile_is_a_table_of_contents() -> None:
+    assert len((ROOT / "Snakefile").read_text().splitlines()) < 60
+
+
+def test_a_mistake_in_the_configuration_is_one_message(project: Project) -> None:
+    arguments = project.overlay({"encoders": {"tiny": {"warmup_step": 10}}})
+    output = project.snakemake("-n", *arguments, code=1)
+    assert (
+        "error: config: encoders.tiny.warmup_step: unknown key; "
+        "did you mean encoders.tiny.warmup_steps?" in output.splitlines()
+    )
+    assert "Traceback" not in output
+    assert "File " not in output
+
+
+def test_a_file_that_is_not_there_is_named(project: Project) -> None:
+    arguments = project.overlay({"corpora": {"sample": {"files": ["data/none.txt"]}}})
+    output = project.snakemake("-n", *arguments, code=1)
+    assert "MissingInputException" in output
+    assert "data/none.txt" in output
+    assert "extract_documents" in output
+
+
+def test_values_from_the_command_line_reach_nested_keys(project: Project) -> None:
+    output = project.snakemake(
+        "-n", "--config", "corpora={mine: {format: text, files: [config.yaml], min_characters: 9}}",
+        "corpus=mine", "encoders={tiny: {learning_rate: 2e-3}}",
+    )  # fmt: skip
+    assert "--min-characters 9 --input config.yaml" in output
+    assert "--learning-rate 0.002" in output
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(CORES, marks=pytest.mark.slow),
+        4 * CORES,
+    ],
+)
+def test_jobs_never_claim_more_threads_than_the_machine_has(project: Project, given: int) -> None:
+    output = project.snakemake("-n", "--cores", str(given))
+    commands = re.findall(r"Shell command: .*?scripts/(\w+)\.py.* --threads (\d+)", output)
+    busy = dict(commands)
+    assert int(busy["pretrain"]) == min(given, CORES, 16)
+    assert int(busy["finetune"]) == max(1, min(given, CORES // 4))
+    # What Snakemake may run at once, times the threads of each job.
+    claimed = re.search(r"rule finetune:.*?threads: (\d+)", output, re.DOTALL)
+    at_once = given // (int(claimed[1]) if claimed else 1)
+    assert at_once * int(busy["finetune"]) <= max(CORES, 1)
+
+
+def test_runs_share_the_stages_they_have_in_common(project: Project) -> None:
+    plan = project.plan(*project.overlay({"runs": [{"encoder": "tiny-modern", "seeds": [1]}]}))
+    assert plan["pretrain"] == 2
+    assert plan["finetune"] == plan["finetune_from_scratch"] == 4
+    assert plan["report"] == 2
+    for rule in ("extract_documents", "train_tokenizer", "segment_text_sentences-128"):
+        assert plan[rule] == 1
+
+
+@pytest.mark.parametrize(
+    ("preset", "extra"),
+    [
+        ("wikitext-2", {"download": 5, "segment_text_sentences-128": 1}),
+        pytest.param(
+            "wikitext-103",
+            {"download": 6, "segment_text_sentences-128-x16": 1},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "wikipedia",
+            {"download": 3, "segment_text_sentences-128-x32": 1},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "imdb", {"download": 3, "segment_text_sentences-256": 1}, marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_preset_plans_the_whole_chain(
+    project: Project, preset: str, extra: dict[str, int]
+) -> None:
+    plan = project.plan("--configfile", f"workflow/presets/{preset}.yaml")
+    assert plan == {**CHAIN, **extra}
+
+
+@pytest.mark.slow
+def test_wikipedia_is_a_job_for_each_file(project: Project) -> None:
+    preset = ("--configfile", "workflow/presets/wikipedia.yaml")
+    plan = project.plan(*preset, "--config", "corpus=wikipedia-en")
+    assert plan["download"] == 41 + 2
+
+
+def test_the_sources_of_presets_are_pinned() -> None:
+    for preset in (ROOT / "workflow" / "presets").glob("*.yaml"):
+        sources = re.findall(
+            r"hf://datasets/[\w.-]+/[\w.-]+@?([^/]*)/20|@(\w+)/", preset.read_text()
+        )
+        revisions = {revision for found in sources for revision in found if revision}
+        assert revisions - {"main"}
+        assert all(re.fullmatch(r"[0-9a-f]{40}", revision) for revision in revisions - {"main"})
+
+
+def test_init_from_takes_another_encoder_as_an_input(project: Project) -> None:
+    folder = "results/sample/uncased-4k/sentences-128/tiny"
+    adapted = {"architecture": "bert-tiny", "init_from": folder}
+    arguments = project.overlay({"encoder": "adapted", "encoders": {"adapted": adapted}})
+    output = project.snakemake("-n", *arguments)
+    assert re.search(r"^pretrain +2$", output, re.MULTILINE)
+    assert f"--init-from {folder}" in output
+
+
+def test_the_environment_file_agrees_with_the_package() -> None:
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    environment = yaml.safe_load((ROOT / "workflow/envs/pipeline.yaml").read_text(encoding="utf-8"))
+    python, _, pip = environment["dependencies"]
+    assert python == f"python {package['requires-python']}"
+    steps_need = [entry for entry in package["dependencies"] if not entry.startswith("snakemake")]
+    assert pip["pip"] == steps_need
+
+
+@pytest.mark.parametrize("profile", sorted(path.name for path in Path(ROOT / "profiles").iterdir()))
+def test_a_profile_names_only_rules_that_exist(project: Project, profile: str) -> None:
+    value = yaml.safe_load((ROOT / "profiles" / profile / "config.yaml").read_text("utf-8"))
+    rules = set(project.snakemake("--list-rules").split())
+    for table in ("set-threads", "set-resources"):
+        assert set(value.get(table, {})) <= rules

@@ -1,0 +1,176 @@
+"""The rerun matrix: which rules a change makes run again, and which it leaves alone.
+
+Outputs are small files that Snakemake notes as made, so that only planning is tested here;
+test_pipeline.py runs the stages. One change a section belongs to the default tests.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.workflow.project import Project
+
+REPORT = {"report"}
+SCRATCH = {"finetune_from_scratch", "evaluate_from_scratch"} | REPORT
+FINETUNED = {"finetune", "evaluate"} | REPORT
+PRETRAINED = {"pretrain"} | FINETUNED
+SEGMENTED = {"segment_text_sentences-128"} | PRETRAINED
+TOKENIZED = {"train_tokenizer", "init_encoder"} | SEGMENTED | SCRATCH
+EXTRACTED = {"extract_documents"} | TOKENIZED
+TASK = {"prepare_task", "baselines"} | FINETUNED | SCRATCH
+EVERYTHING = EXTRACTED | TASK
+slow = pytest.mark.slow
+
+
+def key(path: str, value: Any, rules: set[str], *, marks: Any = ()) -> Any:
+    return pytest.param(path, value, rules, id=f"{path}={value}", marks=marks)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("matrix"))
+    project.pretend()
+    return project
+
+
+@pytest.fixture
+def project(made: Project) -> Iterator[Project]:
+    """The finished project; sources that a test edits are put back."""
+    kept = made.folder / "kept"
+    for name in ("scripts", "workflow"):
+        shutil.copytree(made.folder / name, kept / name)
+    yield made
+    for name in ("scripts", "workflow"):
+        shutil.rmtree(made.folder / name)
+        (kept / name).rename(made.folder / name)
+    shutil.rmtree(kept)
+
+
+def test_a_second_run_has_nothing_to_do(made: Project) -> None:
+    assert made.plan() == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "rules"),
+    [
+        key("corpora.sample.validation_fraction", 0.02, EXTRACTED),
+        key("corpora.sample.min_characters", 10, EXTRACTED, marks=slow),
+        key("tokenizers.uncased-4k.vocab_size", 2000, TOKENIZED),
+        key("tokenizers.uncased-4k.lowercase", False, TOKENIZED, marks=slow),
+        key("datasets.sentences-128.max_length", 64, SEGMENTED),
+        key("datasets.sentences-128.num_shards", 3, SEGMENTED, marks=slow),
+        key("datasets.sentences-128.format", "parquet", SEGMENTED, marks=slow),
+        key("architectures.bert-tiny.hidden_size", 64, {"init_encoder"} | PRETRAINED | SCRATCH),
+        key("encoders.tiny.learning_rate", 2e-3, PRETRAINED),
+        # One number against another: a comparison of values without their names sees no change.
+        key("encoders.tiny", {"warmup_steps": 1000, "max_steps": 100}, PRETRAINED, marks=slow),
+        key("tasks.sample-reviews.labels", ["bad", "good"], TASK),
+        key("tasks.sample-reviews.finetuning.num_train_epochs", 4, FINETUNED),
+        key("tasks.sample-reviews.finetuning_from_scratch.num_train_epochs", 4, SCRATCH),
+        key("tasks.sample-reviews.finetuning.weight_decay", 0.1, FINETUNED | SCRATCH, marks=slow),
+        key("seeds", [1, 2, 3, 4], FINETUNED | SCRATCH),
+        key("seeds", [1, 2], REPORT, marks=slow),
+        key("encoder", "tiny-modern", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow),
+        key("corpus", "python-docs", EXTRACTED, marks=slow),
+        key("mirror", "/somewhere", set()),
+    ],
+)
+def test_a_key_replans_what_depends_on_it(
+    made: Project, path: str, value: Any, rules: set[str]
+) -> None:
+    overlay = value
+    for name in reversed(path.split(".")):
+        overlay = {name: overlay}
+    assert set(made.plan(*made.overlay(overlay))) == rules
+
+
+def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
+    plan = made.plan(*made.overlay({"seeds": [1, 2, 3, 4]}))
+    assert plan == {
+        **dict.fromkeys(("finetune", "evaluate", "report"), 1),
+        **dict.fromkeys(("finetune_from_scratch", "evaluate_from_scratch"), 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "rules"),
+    [
+        pytest.param("cloze/samples.py", SEGMENTED),
+        pytest.param(
+            "cloze/model.py", {"init_encoder"} | PRETRAINED | SCRATCH, id="cloze/model.py"
+        ),
+        pytest.param("cloze/wordpiece.py", TOKENIZED, marks=slow),
+        pytest.param("cloze/readers.py", EXTRACTED, marks=slow),
+        pytest.param("cloze/masking.py", PRETRAINED, marks=slow),
+        pytest.param("cloze/masked_examples.html", PRETRAINED, marks=slow),
+        pytest.param("cloze/finetuning.py", FINETUNED | SCRATCH, marks=slow),
+        pytest.param("cloze/prediction.py", FINETUNED | SCRATCH, marks=slow),
+        pytest.param("cloze/baselines.py", {"baselines"} | REPORT, marks=slow),
+        pytest.param("cloze/report_text.py", REPORT, marks=slow),
+        pytest.param("cloze/comparison.py", set(), marks=slow),
+        pytest.param("cloze/config.py", set(), marks=slow),
+        pytest.param("pretrain.py", PRETRAINED, marks=slow),
+        pytest.param("segment_text.py", SEGMENTED, marks=slow),
+        pytest.param("split_tokens.py", set(), marks=slow),
+    ],
+)
+def test_a_module_replans_the_stages_that_import_it(
+    project: Project, module: str, rules: set[str]
+) -> None:
+    with open(project.folder / "scripts" / module, "a") as stream:
+        stream.write("\n_edited = 1\n")
+    assert set(project.plan()) == rules
+    if rules:
+        assert f"{module}@" in project.snakemake("-n")
+
+
+def test_comments_docstrings_and_times_replan_nothing(project: Project) -> None:
+    for path in (project.folder / "scripts").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(f'"""Another docstring."""\n# A comment.\n{without_docstring(text)}# end\n')
+    for path in (project.folder / "workflow" / "rules").glob("*.smk"):
+        path.write_text(path.read_text(encoding="utf-8") + "\n\n# A comment.\n")
+    # Without --software-deployment-method the environment is a note, not an input.
+    project.edit("workflow/envs/pipeline.yaml", "numpy", "numpy >=2.1,")
+    assert project.plan() == {}
+
+
+def without_docstring(text: str) -> str:
+    return text.split('"""', 2)[2] if text.startswith('"""') else text
+
+
+@slow
+def test_the_number_of_cores_and_the_device_replan_nothing(made: Project) -> None:
+    assert made.plan("--cores", "1") == {}
+    assert made.plan("--cores", "64", "--set-threads", "pretrain=2") == {}
+    assert made.plan("--set-resources", "pretrain:device=cuda", "pretrain:precision=fp32") == {}
+
+
+@slow
+def test_there_and_back_again_plans_only_the_report(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.pretend()
+    project.pretend("--config", "corpus=python-docs")
+    assert set(project.plan()) == REPORT
+    assert set(project.plan("--config", "corpus=python-docs")) == set()
+
+
+def test_an_input_that_is_only_touched_replans_nothing(made: Project) -> None:
+    later = time.time() + 100
+    for name in ("reviews-train.tsv", "reviews-validation.tsv"):
+        os.utime(made.folder / "resources" / "sample" / name, (later, later))
+    assert made.plan() == {}
+
+
+def test_a_changed_input_replans_what_follows(made: Project) -> None:
+    name = "resources/sample/reviews-train.tsv"
+    made.edit(name, "\n", "\n\n")
+    try:
+        assert set(made.plan()) == TASK
+    finally:
+        made.edit(name, "\n\n", "\n")
