@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cloze.sample_grammar import Writer
 from cloze.sample_lexicon import HELD_OUT, SEEN
 
-NUM_REVIEWS = 5000
+NUM_REVIEWS = 5200
 NUM_TRAIN = 3000
 NUM_VALIDATION_SEEN = 450
 NUM_VALIDATION_HELD_OUT = 550

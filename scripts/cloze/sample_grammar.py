@@ -9,17 +9,18 @@ import bisect
 import itertools
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cloze.sample_domains import DOMAINS, PARTICIPLES, VERBS, WORDS, Domain, Noun
 from cloze.sample_lexicon import SENTIMENT_CATEGORIES, sentiment_words
-from cloze.sample_rules import RULES
+from cloze.sample_review_rules import REVIEW_RULES
+from cloze.sample_rules import RULES, Rules
 
 _SLOT = re.compile(r"\{([\w.]+)([+-]?)\}")
 # A vowel letter that starts a vowel sound: not as in "useless", "university" or "one".
 _A_BEFORE_VOWEL = re.compile(r"\b([Aa]) (?=[aeiou])(?!use|uni|one\b)")
 _PERSONS = ({"i": "I", "me": "me", "my": "my"}, {"i": "we", "me": "us", "my": "our"})
-_SPECIFIC_ADJECTIVES = 0.6
+_SPECIFIC_ADJECTIVES = 0.72
 _EXCEPTIONS = 0.12
 
 
@@ -32,12 +33,11 @@ class Writer:
     def __init__(self, rng: random.Random, halves: tuple[int, ...]) -> None:
         self._rng = rng
         self._halves = halves
-        self._start_text()
 
     def review(self, polarity: int) -> str:
         """Return one paragraph of 6 to 11 sentences, of one polarity (1 or -1)."""
-        self._start_text()
-        body = [self._sentence("{opinion+}", polarity) for _ in range(3 + self._below(3))]
+        self._start_text(RULES | REVIEW_RULES)
+        body = [self._sentence("{remark+}", polarity) for _ in range(3 + self._below(3))]
         if self._happens(_EXCEPTIONS):
             body.append(self._sentence("{exception+}", polarity))
         for symbol in (f"{{fact.{self._domain.name}}}", "{fact}")[: 1 + self._below(2)]:
@@ -49,7 +49,7 @@ class Writer:
 
     def labelled(self, polarity: int) -> str:
         """Return one sentence whose overall polarity is 1 or -1."""
-        self._start_text()
+        self._start_text(RULES)
         return self._sentence("{opinion+}", polarity)
 
     def _below(self, bound: int) -> int:
@@ -65,8 +65,9 @@ class Writer:
         self._used.add(chosen)
         return chosen
 
-    def _start_text(self) -> None:
+    def _start_text(self, rules: Mapping[str, Rules]) -> None:
         """Choose what the next text is about, who speaks, and in which tense."""
+        self._rules = rules
         self._domain: Domain = DOMAINS[self._below(len(DOMAINS))]
         self._present = self._happens(0.4)
         self._used: set[str] = set()
@@ -92,7 +93,7 @@ class Writer:
         if symbol in self._fixed:
             return self._fixed[symbol]
         signed = f"{symbol}{'+' if polarity > 0 else '-'}"
-        for rules in (RULES.get(symbol), RULES.get(signed)):
+        for rules in (self._rules.get(symbol), self._rules.get(signed)):
             if rules:
                 return self._expand(self._choose_rule(rules), polarity)
         if symbol in WORDS:
@@ -103,7 +104,7 @@ class Writer:
             return self._pick(sentiment_words(symbol, polarity, self._halves))
         return self._fill_from_subject(symbol, polarity)
 
-    def _choose_rule(self, rules: Sequence[tuple[int, str]]) -> str:
+    def _choose_rule(self, rules: Rules) -> str:
         bounds = list(itertools.accumulate(weight for weight, _ in rules))
         return rules[bisect.bisect_right(bounds, self._below(bounds[-1]))][1]
 

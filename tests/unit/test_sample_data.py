@@ -14,12 +14,19 @@ from cloze.sample_lexicon import (
     all_sentiment_words,
     sentiment_words,
 )
+from cloze.sample_review_rules import REVIEW_RULES
 from cloze.sample_rules import RULES
 
 POLARITY = {
     w: p for half in (SEEN, HELD_OUT) for p in (1, -1) for w in all_sentiment_words(half, p)
 }
 HALF = {w: half for half in (SEEN, HELD_OUT) for p in (1, -1) for w in all_sentiment_words(half, p)}
+TELLING = {
+    template
+    for name in ("luck", "tone", "rare")
+    for sign in "+-"
+    for _, template in REVIEW_RULES[name + sign]
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +83,14 @@ def test_labels_are_balanced_in_each_split_and_half(sample: Sample):
     assert by_half == {(SEEN, 0): 225, (SEEN, 1): 225, (HELD_OUT, 0): 275, (HELD_OUT, 1): 275}
 
 
-def test_only_closings_have_rules_of_their_own_for_one_polarity():
-    assert {name for name in RULES if name[-1] in "+-"} == {"closing+", "closing-"}
+def test_the_task_has_no_rule_for_one_polarity():
+    assert {name for name in RULES if name[-1] in "+-"} == set()
+
+
+def test_no_adverb_that_tells_the_polarity_in_reviews_reaches_the_task(sample: Sample):
+    found = {word for sentence, _ in sample.train + sample.validation for word in tokens(sentence)}
+    assert len(TELLING) == 18
+    assert TELLING & found == set()
 
 
 def test_forms_do_not_give_the_label_away(sample: Sample):
@@ -101,26 +114,33 @@ PATTERNS = {
 }
 
 
+@pytest.fixture(scope="module")
+def many_labelled() -> list[tuple[str, int]]:
+    writer = Writer(random.Random(1), (SEEN, HELD_OUT))
+    return [(writer.labelled(polarity), polarity) for polarity in (1, -1) * 6000]
+
+
 @pytest.mark.parametrize(("pattern", "sign"), PATTERNS.items())
-def test_negation_contrast_and_degree_decide_the_label(sample: Sample, pattern: str, sign: int):
+def test_negation_contrast_and_degree_decide_the_label(
+    many_labelled: list[tuple[str, int]], pattern: str, sign: int
+):
     found = [
-        (sentence, label, match[1])
-        for sentence, label in sample.train + sample.validation
+        (sentence, polarity, match[1])
+        for sentence, polarity in many_labelled
         if (match := re.search(pattern, sentence)) and match[1] in POLARITY
     ]
-    assert len(found) >= 8
-    wrong = [row for row in found if (POLARITY[row[2]] * sign > 0) != (row[1] == 1)]
-    assert wrong == []
+    assert len(found) >= 15
+    assert [row for row in found if POLARITY[row[2]] * sign != row[1]] == []
 
 
 def test_a_review_keeps_its_polarity_in_plain_statements():
     writer = Writer(random.Random(1), (SEEN, HELD_OUT))
+    plain = rf"The [a-z ]+ (?:was|is|were|are) (?:(?:{'|'.join(sorted(TELLING))}) )?(\w+)\."
     agrees = [
         POLARITY[match[1]] == polarity
         for polarity in (1, -1) * 600
         for sentence in re.split(r"(?<=\.) ", writer.review(polarity))
-        if (match := re.fullmatch(r"The [a-z ]+ (?:was|is|were|are) (\w+)\.", sentence))
-        and match[1] in POLARITY
+        if (match := re.fullmatch(plain, sentence)) and match[1] in POLARITY
     ]
     assert len(agrees) > 50
     assert all(agrees)
