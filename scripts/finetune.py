@@ -2,7 +2,9 @@
 
 Reads a model folder (`config.json`, `model.safetensors`, `tokenizer.json`) and a task
 folder's training split; the validation split is never opened. Writes a model folder with a
-classification head that `transformers` loads too, and `metrics.json`.
+classification head that `transformers` loads too, and `metrics.json`. With --run-dir the
+finished work is also kept there, under a fingerprint of the recipe and the inputs' bytes: the
+same command publishes it again without a step.
 
 Try: python scripts/finetune.py --model MODEL_FOLDER --task TASK_FOLDER --output /tmp/classifier
 """
@@ -25,14 +27,21 @@ from cloze.cli import (
     probability,
     run_script,
 )
+from cloze.codekey import code_key
 from cloze.device import DEVICES, PRECISIONS, resolve_compute
+from cloze.files import atomic_folder, require_file, sha256_file
 from cloze.finetuning import Recipe, build_classifier, check_max_length, train_classifier
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model_io import config_from_folder, save_model
 from cloze.prediction import predict_probabilities
+from cloze.rundir import open_run
 from cloze.sentence_batches import encode_texts
 from cloze.tasks import load_task
 from cloze.tokenizer import load_tokenizer
+
+_NOT_IN_IDENTITY = frozenset(
+    {"model", "task", "output", "run_dir", "log", "device", "precision", "threads"}
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,6 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, help="model folder to start from")
     parser.add_argument("--task", type=Path, required=True, help="task folder")
     parser.add_argument("--output", type=Path, required=True, help="model folder to write")
+    parser.add_argument(
+        "--run-dir", type=Path, help="folder that keeps finished work; unset: none is kept"
+    )
     parser.add_argument(
         "--from-scratch",
         action="store_true",
@@ -93,6 +105,27 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Train, or publish what is finished already."""
+    if args.run_dir is None:
+        _train(args, args.output)
+        return
+    with open_run(args.run_dir, _identity(args)) as kept:
+        if kept.final.is_dir():
+            log.info("this very run is finished; publishing it again without a step")
+        else:
+            with atomic_folder(kept.final) as folder:
+                _train(args, folder)
+        kept.publish(args.output)
+
+
+def _identity(args: argparse.Namespace) -> dict[str, Any]:
+    """Everything that decides the weights, up to rounding: flags, the bytes read, the code."""
+    flags = {key: value for key, value in vars(args).items() if key not in _NOT_IN_IDENTITY}
+    inputs = {path.name: sha256_file(require_file(path)) for path in _inputs(args)}
+    return {**flags, "inputs": inputs, "code": code_key(Path(__file__))}
+
+
+def _train(args: argparse.Namespace, output: Path) -> None:
     """Train, measure on the training split, save."""
     stopwatch = Stopwatch()
     compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
@@ -135,9 +168,9 @@ def run(args: argparse.Namespace) -> None:
         "precision": compute.precision,
     }
     log.info("training accuracy %.4f, %d steps", metrics["train_accuracy"], result.steps)
-    save_model(args.output, model, args.model, task.labels)
+    save_model(output, model, args.model, task.labels)
     write_metrics(
-        args.output / "metrics.json",
+        output / "metrics.json",
         metrics=metrics,
         args=args,
         inputs=_inputs(args),

@@ -15,7 +15,7 @@ from cloze.curves import draw_loss_curve
 from cloze.device import Compute, device_is_present, resolve_compute
 from cloze.encoder_flags import encoder_config
 from cloze.errors import ClozeError
-from cloze.files import atomic_folder, atomic_path, require_file, sha256_file
+from cloze.files import atomic_folder, require_file, sha256_file
 from cloze.manifest import MANIFEST, read_manifest
 from cloze.masked_examples import write_masked_examples
 from cloze.masking import Masker
@@ -48,7 +48,7 @@ def pretrain_and_publish(args: argparse.Namespace, script: Path) -> None:
             log.info("this very run is finished; publishing it again without a step")
         else:
             _train(args, script, run)
-        _publish(run.final, args.output)
+        run.publish(args.output)
 
 
 def _recipe(args: argparse.Namespace, script: Path) -> dict[str, Any]:
@@ -237,11 +237,3 @@ def _effort(
         "num_parameters": sum(p.numel() for p in training.model.parameters()),
         "resumed_from": training.resumed_from,
     }
-
-
-def _publish(finished: Path, output: Path) -> None:
-    """Copy a finished run's files into the model folder, metrics.json last."""
-    files = [path for path in sorted(finished.rglob("*")) if path.is_file()]
-    for path in sorted(files, key=lambda path: path == finished / "metrics.json"):
-        with atomic_path(output / path.relative_to(finished)) as temporary:
-            shutil.copyfile(path, temporary)

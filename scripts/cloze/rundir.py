@@ -119,6 +119,14 @@ class RunDirectory:
         with atomic_path(self.log_path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
+    def publish(self, output: Path) -> None:
+        """Copy a finished run's files into the folder `output`, metrics.json last."""
+        last = self.final / "metrics.json"
+        files = [path for path in sorted(self.final.rglob("*")) if path.is_file()]
+        for path in sorted(files, key=lambda path: path == last):
+            with atomic_path(output / path.relative_to(self.final)) as temporary:
+                shutil.copyfile(path, temporary)
+
     def discard_checkpoints(self) -> None:
         """Remove the checkpoints of a finished run."""
         for folder in self.checkpoints():

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -175,3 +175,40 @@ def test_an_encoder_without_labels_cannot_be_evaluated(root, capsys):
     arguments = ["--model", str(root / "encoder"), "--task", str(root / "task")]
     assert evaluate.main([*arguments, "--output", str(root / "evaluation")]) == 1
     assert "config.json: has no id2label; fine-tune the model first" in capsys.readouterr().err
+
+
+def test_finished_work_is_published_again_without_a_step(root, monkeypatch):
+    kept = ["--seed=1", f"--run-dir={root / 'runs'}"]
+    assert run_finetune(root, root / "first", *kept) == 0
+    assert run_finetune(root, root / "plain", "--seed=1") == 0
+
+    def train(*arguments):
+        raise AssertionError("a finished run was trained again")
+
+    monkeypatch.setattr(finetune, "train_classifier", train)
+    assert run_finetune(root, root / "again", *kept) == 0
+    for name in ("model.safetensors", "config.json", "metrics.json", "tokenizer.json"):
+        first = (root / "first" / name).read_bytes()
+        assert (root / "again" / name).read_bytes() == first
+    weights = (root / "first" / "model.safetensors").read_bytes()
+    assert (root / "plain" / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("change", ["--seed=2", "--weight-decay=0.5", "--from-scratch"])
+def test_another_recipe_takes_no_finished_work(root, change):
+    kept = [f"--run-dir={root / 'runs'}", "--seed=1"]
+    assert run_finetune(root, root / "first", *kept) == 0
+    assert run_finetune(root, root / "other", *kept, change) == 0
+    first = (root / "first" / "model.safetensors").read_bytes()
+    assert (root / "other" / "model.safetensors").read_bytes() != first
+    assert len(list((root / "runs").iterdir())) == 2
+
+
+def test_another_encoder_takes_no_finished_work(root):
+    kept = [f"--run-dir={root / 'runs'}", "--seed=1"]
+    assert run_finetune(root, root / "first", *kept) == 0
+    weights = root / "encoder" / "model.safetensors"
+    tensors = {name: tensor + 0.01 for name, tensor in load_file(weights).items()}
+    save_file(tensors, weights)
+    assert run_finetune(root, root / "other", *kept) == 0
+    assert len(list((root / "runs").iterdir())) == 2

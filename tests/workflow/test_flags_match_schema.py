@@ -37,7 +37,7 @@ SECTIONS = [
         {"dataset", "tokenizer", "run_dir", "checkpoint_seconds"},
     ),
     ("task", "prepare_task", {"train", "validation", "test", "name"}),
-    ("finetuning", "finetune", {"model", "task", "from_scratch", "seed"}),
+    ("finetuning", "finetune", {"model", "task", "run_dir", "from_scratch", "seed"}),
 ]
 TABLES = {
     "corpus": "corpora",

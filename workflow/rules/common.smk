@@ -106,8 +106,14 @@ def compute_flags(wildcards, threads, resources):
 
 
 def pretraining_compute_flags(wildcards, threads, resources):
-    """Return --threads, --device, --precision and --compile."""
-    return [*compute_flags(wildcards, threads, resources), "--compile", resources.compile]
+    """Return --threads, --device, --precision, --compile and --checkpoint-seconds."""
+    chosen = [
+        "--compile",
+        resources.compile,
+        "--checkpoint-seconds",
+        str(resources.checkpoint_seconds),
+    ]
+    return [*compute_flags(wildcards, threads, resources), *chosen]
 
 
 def mirror_flags(wildcards, output):

@@ -3,6 +3,7 @@
 # Reads encoders and what tasks name; writes results/tasks/{task}/ (normalised splits,
 # baselines) and, for each seed, a classifier with its evaluation: below the encoder that was
 # pretrained, and below scratch/{architecture}/ for the same encoder without pretraining.
+# Finished fine-tuning is kept undeclared in its .runs/, so that no input remade costs a step.
 
 
 rule prepare_task:
@@ -86,7 +87,7 @@ rule finetune:
     shell:
         "python scripts/finetune.py --model $(dirname {input.config}) {params.switch}"
         " --task $(dirname {input.task}) --output $(dirname {output.config})"
-        " --seed {wildcards.seed} {params.args:q} {params.machine:q} --log {log}"
+        " --run-dir $(dirname {output.config})/.runs --seed {wildcards.seed} {params.args:q} {params.machine:q} --log {log}"
 
 
 use rule finetune as finetune_from_scratch with:

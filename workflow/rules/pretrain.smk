@@ -45,6 +45,7 @@ rule pretrain:
         device="auto",
         precision="auto",
         compile="auto",
+        checkpoint_seconds=120,
     params:
         args=pretraining_flags,
         code=code("pretrain.py"),
