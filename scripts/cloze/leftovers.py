@@ -21,7 +21,7 @@ class Wanted:
     """Folders whose own files are wanted; what lies deeper needs an entry of its own."""
     trees: set[str] = field(default_factory=set)
     recipes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """Encoder folder to the recipes that some configuration gives it."""
+    """Folder of a trained model to the recipes that some configuration gives it."""
 
     def add(self, config: Config) -> None:
         """Add everything that `config` asks for."""
@@ -44,8 +44,18 @@ class Wanted:
         self.recipes.setdefault(run.encoder_folder, []).append(recipe)
         for task in set(run.reports.values()):
             self.trees.add(f"results/tasks/{task}")
-            for folder in (run.encoder_folder, run.scratch_folder):
-                self.trees |= {f"{folder}/{task}/seed-{seed}" for seed in run.seeds}
+            self._add_classifiers(config, run, task, from_scratch=False)
+            self._add_classifiers(config, run, task, from_scratch=True)
+
+    def _add_classifiers(self, config: Config, run: Run, task: str, *, from_scratch: bool) -> None:
+        encoder = run.scratch_folder if from_scratch else run.encoder_folder
+        key = "finetuning_from_scratch" if from_scratch else "finetuning"
+        for seed in run.seeds:
+            folder = f"{encoder}/{task}/seed-{seed}"
+            self.folders.add(folder)
+            self.trees.add(f"{folder}/evaluation")
+            recipe = {**config.section("tasks", task)[key], "seed": seed}
+            self.recipes.setdefault(folder, []).append(recipe)
 
 
 def find_leftovers(root: Path, wanted: Wanted) -> list[Path]:

@@ -13,6 +13,7 @@ from cloze.config import load_config
 
 ROOT = Path(__file__).parents[2]
 HUB = "hf://datasets/owner/name@0123456789abcdef0123456789abcdef01234567"
+SEED_RUNS = "results/sample/uncased-4k/scratch/bert-tiny/sample-reviews/seed-3/.runs"
 RUNS = "results/sample/uncased-4k/sentences-128/tiny/.runs"
 WANTED = [
     "results/config.yaml",
@@ -65,6 +66,12 @@ def write_run(root: Path, name: str, **changes: Any) -> None:
     write(root / RUNS / name / "recipe.json", json.dumps({**recipe, "code": [], **changes}))
 
 
+def write_finetuning_run(root: Path, name: str, **changes: Any) -> None:
+    task = load_config([ROOT / "config.yaml"]).section("tasks", "sample-reviews")
+    recipe = {**task["finetuning_from_scratch"], "seed": 3, "from_scratch": True}
+    write(root / SEED_RUNS / name / "recipe.json", json.dumps({**recipe, **changes}))
+
+
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -77,6 +84,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write(tmp_path / f"logs/resources/remote/{name}.log")
     write_run(tmp_path, "now")
     write_run(tmp_path, "stale", max_steps=7)
+    write_finetuning_run(tmp_path, "now")
+    write_finetuning_run(tmp_path, "stale", learning_rate=1.0)
     return tmp_path
 
 
@@ -86,7 +95,9 @@ def test_a_dry_run_lists_leftovers_with_sizes_and_removes_nothing(
     before = sorted(repository.rglob("*"))
     assert clean.main(["--dry-run"]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
-    assert sorted(line.split()[-1] for line in lines) == sorted([*LEFTOVERS, f"{RUNS}/stale"])
+    assert sorted(line.split()[-1] for line in lines) == sorted(
+        [*LEFTOVERS, f"{RUNS}/stale", f"{SEED_RUNS}/stale"]
+    )
     assert "would remove     5 bytes  results/sst2-large_report.txt" in lines
     assert last.startswith("would free ")
     assert sorted(repository.rglob("*")) == before
@@ -99,9 +110,11 @@ def test_it_removes_the_leftovers_and_nothing_else(
     assert "removed" in capsys.readouterr().out
     for name in LEFTOVERS:
         assert not (repository / name).exists(), name
-    for name in [*WANTED, f"{RUNS}/now/recipe.json", "config.yaml"]:
+    kept = [f"{RUNS}/now/recipe.json", f"{SEED_RUNS}/now/recipe.json", "config.yaml"]
+    for name in [*WANTED, *kept]:
         assert (repository / name).is_file(), name
     assert not (repository / RUNS / "stale").exists()
+    assert not (repository / SEED_RUNS / "stale").exists()
     assert clean.main([]) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
 
