@@ -1,5 +1,6 @@
 """Snakemake's face: speed, style, messages, threads, presets, runs and values from outside."""
 
+import hashlib
 import re
 import resource
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 from cloze.cli import available_cores
+from cloze.config import load_config
+from cloze.sources import HubSource, parse_source
 from tests.workflow.project import ROOT, Project
 
 CORES = available_cores()
@@ -153,12 +156,35 @@ def test_wikipedia_is_a_job_for_each_file(project: Project) -> None:
 
 def test_the_sources_of_presets_are_pinned() -> None:
     for preset in (ROOT / "workflow" / "presets").glob("*.yaml"):
-        sources = re.findall(
-            r"hf://datasets/[\w.-]+/[\w.-]+@?([^/]*)/20|@(\w+)/", preset.read_text()
-        )
-        revisions = {revision for found in sources for revision in found if revision}
-        assert revisions - {"main"}
-        assert all(re.fullmatch(r"[0-9a-f]{40}", revision) for revision in revisions - {"main"})
+        for download in load_config([ROOT / "config.yaml", preset]).downloads.values():
+            source = parse_source(download.source)
+            assert isinstance(source, HubSource)
+            assert source.is_pinned, f"{preset}: {source}"
+
+
+def test_a_mirror_stands_in_for_the_hub_and_is_checked(project: Project, tmp_path: Path) -> None:
+    text = "One document.\n\nAnother one.\n\nA third, a little longer.\n" * 5
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    file = tmp_path / "datasets" / "owner" / "name" / revision / "texts" / "all.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    source = {
+        "source": f"hf://datasets/owner/name@{revision}/texts/all.txt",
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+    mirrored = {"format": "paragraphs", "keep_duplicates": True, "files": [source]}
+    config = {"corpora": {"mirrored": mirrored}, "mirror": str(tmp_path)}
+    target = "results/mirrored/documents/train.parquet"
+    project.snakemake("--cores", "1", *project.overlay(config), "--", target)
+    assert (project.folder / "resources/mirrored/all.txt").read_text() == text
+    # The place of the mirror is no part of the key; the hash is.
+    assert project.plan(*project.overlay({**config, "mirror": "/elsewhere"}), "--", target) == {}
+    source["sha256"] = "0" * 64
+    arguments = (*project.overlay(config), "--", target)
+    assert set(project.plan(*arguments)) == {"download", "extract_documents"}
+    output = project.snakemake("--cores", "1", *arguments, code=1)
+    assert "sha256" in output
+    assert not (project.folder / "resources/mirrored/all.txt").exists()
 
 
 def test_init_from_takes_another_encoder_as_an_input(project: Project) -> None:
