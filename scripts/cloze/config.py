@@ -4,20 +4,19 @@ The workflow and `clean.py` read the configuration; the steps never do. Nothing 
 imported, because every dry run passes here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from cloze.config_files import TASK_SPLITS, InputFiles
 from cloze.config_schema import Schema, SchemaReader, nearest
 from cloze.errors import ClozeError
 from cloze.files import require_file
-from cloze.sources import LocalSource, expand_braces, parse_source
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
-SPLITS = ("train", "validation", "test")
 _PICKS = {
     "corpus": "corpora",
     "tokenizer": "tokenizers",
@@ -32,7 +31,7 @@ NO_FLAGS = {
     "datasets": {"method"},
     "architectures": set[str](),
     "encoders": {"architecture"},
-    "tasks": {*SPLITS, "finetuning", "finetuning_from_scratch"},
+    "tasks": {*TASK_SPLITS, "finetuning", "finetuning_from_scratch"},
 }
 
 
@@ -74,14 +73,6 @@ class Run:
         return f"{self.tokenizer_folder}/scratch/{self.architecture}"
 
 
-@dataclass(frozen=True)
-class Download:
-    """A file that `download` fetches: its source and, where given, its SHA-256."""
-
-    source: str
-    sha256: str | None
-
-
 class Config:
     """A completed and checked configuration."""
 
@@ -95,14 +86,7 @@ class Config:
         for name, encoder in self.values["encoders"].items():
             self._require(encoder["architecture"], "architectures", f"encoders.{name}.architecture")
         self.runs = self._runs()
-        self.downloads: dict[str, Download] = {}
-        self._corpus_files = {name: self._place_corpus(name) for name in self.values["corpora"]}
-        self._tokenizer_vocabs = {
-            name: self._place(name, f"tokenizers.{name}.vocab", section["vocab"])
-            for name, section in self.values["tokenizers"].items()
-            if "vocab" in section
-        }
-        self._task_files = {name: self._place_task(name) for name in self.values["tasks"]}
+        self.files = InputFiles(self.values)
 
     @property
     def mirror(self) -> str | None:
@@ -154,18 +138,6 @@ class Config:
         train = [f"train-{number:05d}-of-{count:05d}.{suffix}" for number in range(count)]
         return ["manifest.json", *train, f"validation-00000-of-00001.{suffix}"]
 
-    def corpus_files(self, corpus: str) -> dict[str, list[str]]:
-        """Return a corpus's local files: by split, or under `input` where it has no splits."""
-        return self._corpus_files[corpus]
-
-    def task_files(self, task: str) -> dict[str, str]:
-        """Return a task's local file for each split that it has."""
-        return self._task_files[task]
-
-    def tokenizer_vocab(self, tokenizer: str) -> str | None:
-        """Return the existing vocabulary that a tokenizer takes over, if it does."""
-        return self._tokenizer_vocabs.get(tokenizer)
-
     def _runs(self) -> list[Run]:
         picks = {key: self.values[key] for key in (*_PICKS, "seeds", "reports")}
         runs = [self._run(picks, "", "")]
@@ -205,64 +177,6 @@ class Config:
                 f"config: {path}: {name!r} is not in {table}{nearest(name, known)} "
                 f"(known: {', '.join(known) or 'none'})"
             )
-
-    def _place_corpus(self, name: str) -> dict[str, list[str]]:
-        path = f"corpora.{name}.files"
-        files = self.values["corpora"][name].get("files", [])
-        if bool(files) == (self.values["corpora"][name]["format"] == "python-docs"):
-            raise ClozeError(
-                f"config: {path}: python-docs reads no files; leave it out"
-                if files
-                else f"config: {path}: missing; name the corpus's files"
-            )
-        if not isinstance(files, Mapping):
-            return {"input": self._place_all(name, path, files)}
-        return {
-            split: self._place_all(name, f"{path}.{split}", sources)
-            for split, sources in files.items()
-        }
-
-    def _place_task(self, name: str) -> dict[str, str]:
-        section = self.values["tasks"][name]
-        return {
-            split: self._place(name, f"tasks.{name}.{split}", section[split])
-            for split in SPLITS
-            if split in section
-        }
-
-    def _place(self, owner: str, path: str, item: Any) -> str:
-        files = self._place_all(owner, path, [item])
-        if len(files) != 1:
-            raise ClozeError(f"config: {path}: one file belongs here, not {len(files)}")
-        return files[0]
-
-    def _place_all(self, owner: str, path: str, items: Sequence[Any]) -> list[str]:
-        """Return where the sources' files lie, noting the ones that `download` must fetch."""
-        placed: list[str] = []
-        for item in items:
-            given = item if isinstance(item, Mapping) else {"source": item}
-            try:
-                for text in expand_braces(given["source"]):
-                    placed.append(self._place_one(owner, path, text, given.get("sha256")))
-            except ClozeError as error:
-                raise ClozeError(f"config: {path}: {error}") from error
-        for file in placed:
-            if placed.count(file) > 1:
-                raise ClozeError(f"config: {path}: {file} stands there twice")
-        return placed
-
-    def _place_one(self, owner: str, path: str, text: str, sha256: str | None) -> str:
-        source = parse_source(text)
-        if isinstance(source, LocalSource) and sha256 is None:
-            return str(source)
-        target = f"resources/{owner}/{source.file_name}"
-        download = Download(str(source), sha256)
-        if self.downloads.setdefault(target, download) != download:
-            raise ClozeError(
-                f"{text} and {self.downloads[target].source} would both be {target}; "
-                f"rename {owner!r} in one of the tables"
-            )
-        return target
 
 
 def load_config(files: Iterable[Path]) -> Config:

@@ -25,7 +25,7 @@ class Wanted:
 
     def add(self, config: Config) -> None:
         """Add everything that `config` asks for."""
-        self.files |= {"results/config.yaml", *config.downloads}
+        self.files |= {"results/config.yaml", *config.files.downloads}
         self.trees |= set(_NOT_OURS)
         for run in config.runs:
             self._add_run(config, run)

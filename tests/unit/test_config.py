@@ -160,26 +160,28 @@ def test_a_corpus_and_a_task_share_one_download() -> None:
     raw["tasks"]["mine"] = {**raw["tasks"]["mood"], "train": f"{HUB}/x.parquet"}
     raw["corpora"]["mine"] = {"format": "parquet", "files": [f"{HUB}/x.parquet"]}
     found = Config(raw)
-    assert list(found.downloads) == ["resources/mine/x.parquet"]
-    assert found.corpus_files("mine") == {"input": ["resources/mine/x.parquet"]}
-    assert found.task_files("mine")["train"] == "resources/mine/x.parquet"
+    assert list(found.files.downloads) == ["resources/mine/x.parquet"]
+    assert found.files.corpora["mine"] == {"input": ["resources/mine/x.parquet"]}
+    assert found.files.tasks["mine"]["train"] == "resources/mine/x.parquet"
 
 
 def test_local_files_are_used_in_place_unless_a_hash_must_be_checked() -> None:
     sources = ["data/a.txt", "file:///b.txt", {"source": "c.txt", "sha256": "0" * 64}]
     found = config(corpora__mine__files=sources)
-    assert found.corpus_files("mine") == {"input": ["data/a.txt", "/b.txt", "resources/mine/c.txt"]}
-    assert found.downloads["resources/mine/c.txt"].sha256 == "0" * 64
+    assert found.files.corpora["mine"] == {
+        "input": ["data/a.txt", "/b.txt", "resources/mine/c.txt"]
+    }
+    assert found.files.downloads["resources/mine/c.txt"].sha256 == "0" * 64
 
 
 def test_braces_stand_for_several_files_and_splits_keep_apart() -> None:
     files = {"train": f"{HUB}/t-{{00..02}}.parquet", "test": ["x.parquet"]}
     found = config(corpora__mine__files=files)
-    assert found.corpus_files("mine") == {
+    assert found.files.corpora["mine"] == {
         "train": [f"resources/mine/t-0{n}.parquet" for n in range(3)],
         "test": ["x.parquet"],
     }
-    assert found.downloads["resources/mine/t-01.parquet"].source == f"{HUB}/t-01.parquet"
+    assert found.files.downloads["resources/mine/t-01.parquet"].source == f"{HUB}/t-01.parquet"
 
 
 def test_flags_hold_every_key_with_a_value_and_switches_that_differ() -> None:
@@ -269,7 +271,7 @@ def test_files_are_laid_over_each_other(tmp_path: Path) -> None:
     assert list(found.reports) == ["other"]
     assert found.section("encoders", "small")["architecture"] == "tiny"
     assert found.section("encoders", "small")["max_steps"] == 5
-    assert found.corpus_files("mine") == {"train": ["b.txt"]}
+    assert found.files.corpora["mine"] == {"train": ["b.txt"]}
 
 
 def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:

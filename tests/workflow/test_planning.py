@@ -156,7 +156,7 @@ def test_wikipedia_is_a_job_for_each_file(project: Project) -> None:
 
 def test_the_sources_of_presets_are_pinned() -> None:
     for preset in (ROOT / "workflow" / "presets").glob("*.yaml"):
-        for download in load_config([ROOT / "config.yaml", preset]).downloads.values():
+        for download in load_config([ROOT / "config.yaml", preset]).files.downloads.values():
             source = parse_source(download.source)
             assert isinstance(source, HubSource)
             assert source.is_pinned, f"{preset}: {source}"

@@ -126,7 +126,7 @@ def mirror_flags(wildcards, output):
 
 def download_flags(wildcards):
     """Return the flags of download.py for one file."""
-    download = CONFIG.downloads[f"resources/{wildcards.owner}/{wildcards.file}"]
+    download = CONFIG.files.downloads[f"resources/{wildcards.file}"]
     sha256 = ["--sha256", download.sha256] if download.sha256 else []
     return ["--source", download.source, *sha256]
 
@@ -138,7 +138,7 @@ def corpus_flags(wildcards):
 
 def corpus_file_flags(wildcards, input):
     """Return --input FILE..., or --train FILE... --validation FILE... for a corpus with splits."""
-    named = CONFIG.corpus_files(wildcards.corpus)
+    named = CONFIG.files.corpora[wildcards.corpus]
     return [text for key, files in named.items() if files for text in (f"--{key}", *files)]
 
 
@@ -170,7 +170,7 @@ def task_flags(wildcards):
 
 def task_file_flags(wildcards, input):
     """Return --train FILE --validation FILE, and --test FILE where the task has one."""
-    named = CONFIG.task_files(wildcards.task)
+    named = CONFIG.files.tasks[wildcards.task]
     return [text for split, file in named.items() for text in (f"--{split}", file)]
 
 
@@ -199,12 +199,12 @@ def scratch_evaluation_flags(wildcards):
 
 def corpus_files(wildcards):
     """Return the files that a corpus is read from."""
-    return [file for files in CONFIG.corpus_files(wildcards.corpus).values() for file in files]
+    return [file for files in CONFIG.files.corpora[wildcards.corpus].values() for file in files]
 
 
 def tokenizer_source(wildcards):
     """Return the text that a tokenizer is trained on, or the vocabulary that it takes over."""
-    vocab = CONFIG.tokenizer_vocab(wildcards.tokenizer)
+    vocab = CONFIG.files.vocabs.get(wildcards.tokenizer)
     if vocab is not None:
         return {"vocab": vocab}
     return {"documents": f"results/{wildcards.corpus}/documents/train.parquet"}
@@ -212,7 +212,7 @@ def tokenizer_source(wildcards):
 
 def task_files(wildcards):
     """Return the files that a task is read from."""
-    return list(CONFIG.task_files(wildcards.task).values())
+    return list(CONFIG.files.tasks[wildcards.task].values())
 
 
 def dataset_files(wildcards):

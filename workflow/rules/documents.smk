@@ -1,19 +1,18 @@
 # From sources to documents.
 #
-# Reads what corpora and tasks name; writes resources/{owner}/{file} as fetched and
+# Reads what corpora and tasks name; writes resources/{owner}/{name} as fetched and
 # results/{corpus}/documents/, one row a document, split once by document.
 
 
 rule download:
     output:
-        "resources/{owner}/{file}",
+        "resources/{file}",
     log:
-        "logs/resources/{owner}/{file}.log",
+        "logs/resources/{file}.log",
     benchmark:
-        "logs/resources/{owner}/{file}.benchmark.tsv"
+        "logs/resources/{file}.benchmark.tsv"
     wildcard_constraints:
-        owner=one_of({Path(file).parent.name for file in CONFIG.downloads}),
-        file=one_of({Path(file).name for file in CONFIG.downloads}),
+        file=one_of(file.removeprefix("resources/") for file in CONFIG.files.downloads),
     conda:
         "../envs/pipeline.yaml"
     threads: claim(1)

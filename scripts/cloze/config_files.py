@@ -1,0 +1,101 @@
+"""Where the files that the configuration names lie, and which of them `download` fetches."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cloze.errors import ClozeError
+from cloze.sources import LocalSource, expand_braces, parse_source
+
+TASK_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that `download` fetches: its source and, where given, its SHA-256."""
+
+    source: str
+    sha256: str | None
+
+
+class InputFiles:
+    """Every file that corpora, tokenizers and tasks are read from, as a local path.
+
+    A local source is used where it lies, unless a hash must be checked; anything else is
+    fetched to `resources/OWNER/FILE`, where OWNER is its corpus, tokenizer or task.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        """Place the sources of a completed configuration.
+
+        Raises `ClozeError` that names the key of a source that is not understood.
+        """
+        self.downloads: dict[str, Download] = {}
+        """Local path to what is fetched there."""
+        self.corpora = {
+            name: self._corpus(name, section) for name, section in values["corpora"].items()
+        }
+        """Corpus to its files by split, or under `input` where it has no splits of its own."""
+        self.vocabs = {
+            name: self._one(name, f"tokenizers.{name}.vocab", section["vocab"])
+            for name, section in values["tokenizers"].items()
+            if "vocab" in section
+        }
+        """Tokenizer to the vocabulary that it takes over, where it does."""
+        self.tasks = {
+            name: {
+                split: self._one(name, f"tasks.{name}.{split}", section[split])
+                for split in TASK_SPLITS
+                if split in section
+            }
+            for name, section in values["tasks"].items()
+        }
+        """Task to the file of each split that it has."""
+
+    def _corpus(self, name: str, section: Mapping[str, Any]) -> dict[str, list[str]]:
+        path = f"corpora.{name}.files"
+        files = section.get("files", [])
+        if bool(files) == (section["format"] == "python-docs"):
+            raise ClozeError(
+                f"config: {path}: python-docs reads no files; leave it out"
+                if files
+                else f"config: {path}: missing; name the corpus's files"
+            )
+        if not isinstance(files, Mapping):
+            return {"input": self._all(name, path, files)}
+        return {
+            split: self._all(name, f"{path}.{split}", sources) for split, sources in files.items()
+        }
+
+    def _one(self, owner: str, path: str, item: Any) -> str:
+        files = self._all(owner, path, [item])
+        if len(files) != 1:
+            raise ClozeError(f"config: {path}: one file belongs here, not {len(files)}")
+        return files[0]
+
+    def _all(self, owner: str, path: str, items: Iterable[Any]) -> list[str]:
+        placed: list[str] = []
+        for item in items:
+            given = item if isinstance(item, Mapping) else {"source": item}
+            try:
+                for text in expand_braces(given["source"]):
+                    placed.append(self._place(owner, text, given.get("sha256")))
+            except ClozeError as error:
+                raise ClozeError(f"config: {path}: {error}") from error
+        for file in placed:
+            if placed.count(file) > 1:
+                raise ClozeError(f"config: {path}: {file} stands there twice")
+        return placed
+
+    def _place(self, owner: str, text: str, sha256: str | None) -> str:
+        source = parse_source(text)
+        if isinstance(source, LocalSource) and sha256 is None:
+            return str(source)
+        target = f"resources/{owner}/{source.file_name}"
+        download = Download(str(source), sha256)
+        if self.downloads.setdefault(target, download) != download:
+            raise ClozeError(
+                f"{text} and {self.downloads[target].source} would both be {target}; "
+                f"rename {owner!r} in one of the tables"
+            )
+        return target
