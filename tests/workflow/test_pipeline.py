@@ -1,0 +1,243 @@
+"""The whole pipeline on a tiny sample: made once, left alone, disturbed, killed, resumed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloze.files import sha256_file
+from tests.workflow.project import Project
+
+pytestmark = pytest.mark.slow
+
+DATASET = "results/sample/uncased-4k/sentences-128"
+ENCODER = f"{DATASET}/tiny"
+LOG = "logs/sample/uncased-4k/sentences-128/tiny/pretrain.log"
+# Reviews and rows that are kept of the sample.
+NUM_REVIEWS, NUM_ROWS = 300, 60
+TINY = {
+    "architectures": {
+        "bert-tiny": {
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "intermediate_size": 64,
+            "max_position_embeddings": 128,
+        }
+    },
+    "encoders": {"tiny": {"max_steps": 30, "eval_steps": 10, "train_batch_size": 8}},
+    "tasks": {
+        "sample-reviews": {
+            "finetuning": {"num_train_epochs": 1},
+            "finetuning_from_scratch": {"num_train_epochs": 1},
+        }
+    },
+    "seeds": [1, 2],
+}
+CPU = (
+    "--set-resources",
+    *(f"pretrain:{key}" for key in ("device=cpu", "precision=fp32", "compile=off")),
+    "pretrain:checkpoint_seconds=0",
+)
+
+
+def shorten(project: Project) -> None:
+    folder = project.folder / "resources" / "sample"
+    reviews = (folder / "corpus.txt").read_text("utf-8").split("\n\n")[:NUM_REVIEWS]
+    (folder / "corpus.txt").write_text("\n\n".join(reviews) + "\n", "utf-8")
+    for name in ("reviews-train.tsv", "reviews-validation.tsv"):
+        lines = (folder / name).read_text("utf-8").splitlines(keepends=True)[: NUM_ROWS + 1]
+        (folder / name).write_text("".join(lines), "utf-8")
+
+
+class Pipeline(Project):
+    """A project with a tiny configuration laid over config.yaml."""
+
+    def run(self, *arguments: str, config: dict[str, Any] | None = None) -> str:
+        return self.snakemake(*self.arguments(*arguments, config=config))
+
+    def arguments(self, *arguments: str, config: dict[str, Any] | None = None) -> tuple[str, ...]:
+        return (*self.overlay(TINY if config is None else config), *CPU, *arguments)
+
+    def weights(self) -> str:
+        return sha256_file(self.folder / ENCODER / "model.safetensors")
+
+    def metrics(self) -> dict[str, Any]:
+        text = (self.folder / ENCODER / "metrics.json").read_text("utf-8")
+        found: dict[str, Any] = json.loads(text)["metrics"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    pipeline = Pipeline(tmp_path_factory.mktemp("pipeline"))
+    shorten(pipeline)
+    pipeline.run("--cores", "8", "results/sst2_report.txt")
+    return pipeline
+
+
+@pytest.fixture
+def pipeline(finished: Pipeline, tmp_path: Path) -> Pipeline:
+    """A copy of the finished project, times included."""
+    copy = Pipeline.__new__(Pipeline)
+    copy.folder = tmp_path / "project"
+    shutil.copytree(finished.folder, copy.folder, symlinks=True)
+    return copy
+
+
+def test_the_report_holds_what_is_promised(finished: Pipeline) -> None:
+    report = json.loads((finished.folder / "results" / "sst2_report.json").read_text("utf-8"))
+    accuracies = [
+        report["accuracy"]["mean"],
+        *report["accuracy"]["per_seed"].values(),
+        report["baselines"]["majority"]["accuracy"],
+        report["baselines"]["tfidf_logistic_regression"]["accuracy"],
+        report["baselines"]["no_pretraining"]["accuracy"]["mean"],
+    ]
+    assert all(0 <= accuracy <= 1 for accuracy in accuracies)
+    assert len(report["accuracy"]["per_seed"]) == 2
+    assert report["recipe"]["corpus"] == "sample"
+    text = (finished.folder / "results" / "sst2_report.txt").read_text("utf-8")
+    assert "sample-reviews" in text
+    assert "corpus: sample" in (finished.folder / "results" / "config.yaml").read_text("utf-8")
+
+
+def test_a_second_run_has_nothing_to_do(finished: Pipeline) -> None:
+    assert "Nothing to be done" in finished.run("--cores", "2", "results/sst2_report.txt")
+
+
+def test_every_job_left_a_log_and_a_benchmark(finished: Pipeline) -> None:
+    logs = {path.relative_to(finished.folder) for path in finished.folder.glob("logs/**/*.log")}
+    benchmarks = {
+        path.relative_to(finished.folder)
+        for path in finished.folder.glob("logs/**/*.benchmark.tsv")
+    }
+    assert len(logs) == len(benchmarks) == 8 + 2 * 4
+    assert {path.with_suffix(".benchmark.tsv") for path in logs} == benchmarks
+
+
+def test_the_figures_make_a_report_without_a_network(pipeline: Pipeline) -> None:
+    pipeline.run("--report", "report.html")
+    page = (pipeline.folder / "report.html").read_text("utf-8")
+    for name in ("loss_curve.svg", "masked_examples.html", "sst2_confusion_matrix.svg"):
+        assert name in page
+
+
+def test_a_shard_remade_leads_to_no_training_step(pipeline: Pipeline) -> None:
+    shard = pipeline.folder / DATASET / "train-00001-of-00002.msgpack.gz"
+    weights, train_seconds = pipeline.weights(), pipeline.metrics()["train_seconds"]
+    digest = sha256_file(shard)
+    shard.unlink()
+    # Small shards are compared by content; the flag plans what large ones would.
+    output = pipeline.run("--cores", "2", "--forcerun", "segment_text_sentences-128")
+    assert "rule pretrain" in output
+    assert "rule finetune" in output
+    logs = [*pipeline.folder.glob("logs/sample/uncased-4k/sentences-128/**/finetune.log")]
+    for log in [pipeline.folder / LOG, *logs]:
+        assert "publishing it again without a step" in log.read_text("utf-8")
+    assert len(logs) == 2
+    assert sha256_file(shard) == digest
+    assert pipeline.weights() == weights
+    assert pipeline.metrics()["train_seconds"] == train_seconds
+
+
+def test_a_touched_shard_leads_to_no_training_step(pipeline: Pipeline) -> None:
+    train_seconds = pipeline.metrics()["train_seconds"]
+    for shard in (pipeline.folder / DATASET).glob("*.msgpack.gz"):
+        shard.touch()
+    pipeline.run("--cores", "2")
+    assert pipeline.metrics()["train_seconds"] == train_seconds
+
+
+def test_a_hyper_parameter_changed_and_changed_back_trains_once(pipeline: Pipeline) -> None:
+    weights, train_seconds = pipeline.weights(), pipeline.metrics()["train_seconds"]
+    changed = {**TINY, "encoders": {"tiny": {**TINY["encoders"]["tiny"], "learning_rate": 2e-3}}}
+    target = f"{ENCODER}/model.safetensors"
+    pipeline.run("--cores", "2", target, config=changed)
+    assert pipeline.weights() != weights
+    assert pipeline.metrics()["resumed_from"] == []
+    pipeline.run("--cores", "2", target)
+    assert pipeline.weights() == weights
+    assert pipeline.metrics()["train_seconds"] == train_seconds
+
+
+def test_there_and_back_again_runs_only_the_report(pipeline: Pipeline) -> None:
+    folder = pipeline.folder / "resources" / "sample"
+    text = (folder / "corpus.txt").read_text("utf-8")
+    (folder / "other.txt").write_text(text.replace("film", "movie"), "utf-8")
+    other = {"corpora": {"other": {"format": "paragraphs", "files": [str(folder / "other.txt")]}}}
+    pipeline.run("--cores", "2", config={**TINY, **other, "corpus": "other"})
+    report = (pipeline.folder / "results" / "sst2_report.txt").read_text("utf-8")
+    assert "other" in report
+    output = pipeline.run("--cores", "2", config={**TINY, **other})
+    assert {line.split()[-1] for line in output.splitlines() if "rule " in line} == {
+        "report:",
+        "all:",
+    }
+
+
+def wait_for_checkpoint(process: subprocess.Popen[str], runs: Path) -> Path:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        if found := list(runs.glob("*/checkpoint-*/state.json")):
+            return found[0].parents[1]
+        time.sleep(0.02)
+    raise AssertionError("no checkpoint came")
+
+
+def forget_training(pipeline: Pipeline) -> None:
+    """Leave the stages before pretraining, and nothing of it."""
+    shutil.rmtree(pipeline.folder / ENCODER)
+
+
+def long_run(steps: int) -> dict[str, Any]:
+    return {**TINY, "encoders": {"tiny": {**TINY["encoders"]["tiny"], "max_steps": steps}}}
+
+
+def test_killed_while_training_and_started_again_it_ends_with_the_same_weights(
+    pipeline: Pipeline,
+) -> None:
+    target, config = f"{ENCODER}/model.safetensors", long_run(100)
+    forget_training(pipeline)
+    pipeline.run("--cores", "2", target, config=config)
+    uninterrupted = pipeline.weights()
+    assert pipeline.metrics()["resumed_from"] == []
+
+    forget_training(pipeline)
+    process = pipeline.start(*pipeline.arguments("--cores", "2", target, config=config))
+    run = wait_for_checkpoint(process, pipeline.folder / ENCODER / ".runs")
+    os.kill(int((run / "lock").read_text()), signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == 1
+    assert not (pipeline.folder / target).exists()
+
+    pipeline.run("--cores", "2", target, config=config)
+    assert pipeline.metrics()["resumed_from"] != []
+    assert pipeline.weights() == uninterrupted
+
+
+def test_an_orphan_of_a_killed_snakemake_is_named_and_its_work_is_kept(pipeline: Pipeline) -> None:
+    target, config = f"{ENCODER}/model.safetensors", long_run(400)
+    forget_training(pipeline)
+    arguments = pipeline.arguments("--cores", "2", target, config=config)
+    process = pipeline.start(*arguments)
+    run = wait_for_checkpoint(process, pipeline.folder / ENCODER / ".runs")
+    orphan = int((run / "lock").read_text())
+    try:
+        process.kill()
+        process.wait()
+        assert "Error: Directory cannot be locked" in pipeline.snakemake(*arguments, code=1)
+        pipeline.run("--unlock", config=config)
+        output = pipeline.snakemake(*arguments, code=1)
+        assert f"process {orphan} is still training this very run" in output
+        assert f"kill {orphan}" in output
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+    pipeline.run("--cores", "2", target, config=config)
+    assert pipeline.metrics()["resumed_from"] != []
