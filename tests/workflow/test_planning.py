@@ -187,6 +187,24 @@ def test_a_mirror_stands_in_for_the_hub_and_is_checked(project: Project, tmp_pat
     assert not (project.folder / "resources/mirrored/all.txt").exists()
 
 
+def test_an_edited_or_added_file_of_a_folder_is_noticed(project: Project) -> None:
+    folder = project.folder / "texts"
+    for number in range(6):
+        (folder / "deep").mkdir(parents=True, exist_ok=True)
+        (folder / "deep" / f"{number}.txt").write_text(f"This is document {number}.\n")
+    mine = {"format": "text", "files": ["texts"], "validation_fraction": 0.4}
+    target = "results/mine/documents/train.parquet"
+    arguments = (*project.overlay({"corpora": {"mine": mine}}), "--", target)
+    project.snakemake("--cores", "1", *arguments)
+    assert project.plan(*arguments) == {}
+    (folder / "deep" / "3.txt").write_text("This is another document.\n")
+    assert project.plan(*arguments) == {"extract_documents": 1}
+    (folder / "deep" / "3.txt").write_text("This is document 3.\n")
+    assert project.plan(*arguments) == {}
+    (folder / "7.txt").write_text("This one is new.\n")
+    assert project.plan(*arguments) == {"extract_documents": 1}
+
+
 def test_init_from_takes_another_encoder_as_an_input(project: Project) -> None:
     folder = "results/sample/uncased-4k/sentences-128/tiny"
     adapted = {"architecture": "bert-tiny", "init_from": folder}

@@ -73,7 +73,7 @@ def test_a_second_run_has_nothing_to_do(made: Project) -> None:
         key("tasks.sample-reviews.finetuning.num_train_epochs", 4, FINETUNED),
         key("tasks.sample-reviews.finetuning_from_scratch.num_train_epochs", 4, SCRATCH),
         key("tasks.sample-reviews.finetuning.weight_decay", 0.1, FINETUNED | SCRATCH, marks=slow),
-        key("seeds", [1, 2, 3, 4], FINETUNED | SCRATCH),
+        key("seeds", [1, 2, 3, 4], FINETUNED | SCRATCH, marks=slow),
         key("seeds", [1, 2], REPORT, marks=slow),
         key("encoder", "tiny-modern", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow),
         key("corpus", "python-docs", EXTRACTED, marks=slow),

@@ -198,8 +198,18 @@ def scratch_evaluation_flags(wildcards):
 
 
 def corpus_files(wildcards):
-    """Return the files that a corpus is read from."""
-    return [file for files in CONFIG.files.corpora[wildcards.corpus].values() for file in files]
+    """Return the files that a corpus is read from; for a folder, every file below it."""
+    named = CONFIG.files.corpora[wildcards.corpus]
+    return [file for paths in named.values() for path in paths for file in files_below(path)]
+
+
+def files_below(path):
+    """Return the sorted files below a folder, or the path itself if it is none.
+
+    A folder's own time stamp says nothing of an edited file in it.
+    """
+    found = sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
+    return found or [path]
 
 
 def tokenizer_source(wildcards):
