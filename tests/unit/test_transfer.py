@@ -74,6 +74,7 @@ def test_says_what_size_and_space_before_the_first_byte(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     output = tmp_path / "data.bin"
+    monkeypatch.setattr(transfer.log, "handlers", [])
     monkeypatch.setattr(transfer.log, "propagate", True)
     with caplog.at_level("INFO", "cloze"):
         fetch_url(f"{server.url}/data.bin", output, Checksums())
