@@ -13,7 +13,7 @@ from cloze.sample_grammar import Writer
 from cloze.sample_lexicon import HELD_OUT, SEEN
 
 NUM_REVIEWS = 5200
-NUM_TRAIN = 3000
+NUM_TRAIN = 3600
 NUM_VALIDATION_SEEN = 450
 NUM_VALIDATION_HELD_OUT = 550
 LABELS = {0: -1, 1: 1}

@@ -102,9 +102,9 @@ DOMAINS = (
         "device",
         _parts(
             device="battery, screen, keyboard, *buttons, handle, ~software, charger, hinge, strap, "
-            "motor, cable, *controls, stand, lid, switch, menu system",
-            craft="design, finish, display, sound, *colours, packaging",
-            people="support team, seller, *technicians, courier, help desk",
+            "motor, cable, *controls, stand, lid, switch, menu system, dial, remote control",
+            craft="design, finish, display, sound, *colours",
+            people="support team, seller, *technicians, help desk",
         ),
         words("feature, detail, part, screw, setting"),
         words("the engineers, the makers, the designers, the factory, the company"),

@@ -46,10 +46,10 @@ REVIEW_RULES: dict[str, Rules] = {
         1 {relation} wanted to leave
         1 {relation} complained
     """),
-    # Half of the clauses hold a word that tells their polarity, next to the one that has it.
+    # Most clauses hold a word that tells their polarity, next to the one that has it.
     "clause": parse_rules("""
-        1 {statement}
-        1 {telling_statement}
+        2 {statement}
+        3 {telling_statement}
     """),
     "telling_statement": parse_rules("""
         10 {the} {was} {luck} {adj+}
@@ -61,8 +61,8 @@ REVIEW_RULES: dict[str, Rules] = {
         3 every {moment} spoke of {rare} {quality+}
     """),
     "said": parse_rules("""
-        8 {adj+}
-        20 {tone} {adj+}
+        6 {adj+}
+        26 {tone} {adj+}
         4 {very} {adj+}
         14 {adj+} and {adj+}
         3 both {adj+} and {adj+}
@@ -74,12 +74,10 @@ REVIEW_RULES: dict[str, Rules] = {
     "luck+": parse_rules("""
         1 happily
         1 thankfully
-        1 luckily
     """),
     "luck-": parse_rules("""
         1 sadly
         1 unfortunately
-        1 unluckily
     """),
     "rare+": parse_rules("""
         1 rare
@@ -92,14 +90,12 @@ REVIEW_RULES: dict[str, Rules] = {
     "tone+": parse_rules("""
         1 pleasantly
         1 refreshingly
-        1 perfectly
         1 satisfyingly
     """),
     "tone-": parse_rules("""
         1 painfully
         1 needlessly
         1 unbearably
-        1 depressingly
     """),
     # The last sentence of a review.
     "closing+": parse_rules("""

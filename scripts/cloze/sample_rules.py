@@ -34,15 +34,22 @@ RULES: dict[str, Rules] = {
     """),
     # Two opposed clauses; the main or the last one decides.
     "contrast": parse_rules("""
-        4 {clause-}, but {clause+}.
-        2 Though {clause-}, {clause+}.
-        2 Although {clause-}, {clause+}.
-        2 While {clause-}, {clause+}.
-        2 {clause+}, even though {clause-}.
-        2 {clause+}, although {clause-}.
-        2 Despite {described-}, {clause+}.
+        6 {side-}, but {side+}.
+        3 Though {side-}, {side+}.
+        2 Although {side-}, {side+}.
+        2 While {side-}, {side+}.
+        4 {side+}, even though {side-}.
+        2 Despite {described-}, {side+}.
         1 {name} called it {adj-}, but {i} found it {said+}.
         1 {i} expected something {adj-} and got something {adj+} instead.
+    """),
+    "side": parse_rules("""
+        6 {the} {was} {adj+}
+        2 {the} {was} {very} {adj+}
+        2 {the} {was} {adj+} and {adj+}
+        2 {the} {moved+} {me}
+        2 {i} {felt+} {the}
+        1 {the} {was} {manner+} {participle}
     """),
     # Two opposed clauses side by side; the stronger one decides, whatever the order.
     "degree": parse_rules("""
