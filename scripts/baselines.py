@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cloze.baselines import Baseline, majority_class, tfidf_logistic_regression
-from cloze.classification import classification_metrics
 from cloze.cli import log, make_parser, non_negative_int, run_script
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.tasks import TaskSplit, load_task
+from cloze.tasks.baselines import Baseline, majority_class, tfidf_logistic_regression
+from cloze.tasks.classification import classification_metrics
+from cloze.tasks.task import TaskSplit, load_task
 
 
 def build_parser() -> argparse.ArgumentParser:

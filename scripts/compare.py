@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, run_script
-from cloze.comparison import collect_rows, render_table, sort_rows
+from cloze.report.comparison import collect_rows, render_table, sort_rows
 
 
 def build_parser() -> argparse.ArgumentParser:

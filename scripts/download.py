@@ -22,11 +22,11 @@ import re
 import sys
 from pathlib import Path
 
-from cloze import hub
-from cloze.checksums import Checksums
 from cloze.cli import make_parser, run_script
 from cloze.errors import ClozeError
-from cloze.sources import (
+from cloze.fetch import hub
+from cloze.fetch.checksums import Checksums
+from cloze.fetch.sources import (
     HubSource,
     LocalSource,
     WebSource,
@@ -34,8 +34,8 @@ from cloze.sources import (
     parse_hub,
     parse_source,
 )
-from cloze.transfer import copy_file, fetch_url
-from cloze.web import HttpError
+from cloze.fetch.transfer import copy_file, fetch_url
+from cloze.fetch.web import HttpError
 
 log = logging.getLogger("cloze")
 

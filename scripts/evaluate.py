@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from cloze.classification import classification_metrics
 from cloze.cli import add_threads, capped_threads, log, make_parser, positive_int, run_script
-from cloze.device import DEVICES, PRECISIONS, resolve_compute
+from cloze.data.tokenizer import load_tokenizer
+from cloze.encoder.device import DEVICES, PRECISIONS, resolve_compute
+from cloze.encoder.model_io import load_classifier
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.finetuning import check_max_length
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.model_io import load_classifier
-from cloze.prediction import predict_probabilities, write_predictions
-from cloze.sentence_batches import encode_texts
-from cloze.tasks import SPLITS, Task, load_task
-from cloze.tokenizer import load_tokenizer
+from cloze.tasks.classification import classification_metrics
+from cloze.tasks.finetuning import check_max_length
+from cloze.tasks.prediction import predict_probabilities, write_predictions
+from cloze.tasks.sentence_batches import encode_texts
+from cloze.tasks.task import SPLITS, Task, load_task
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -13,12 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cloze.cli import make_parser, non_negative_int, probability, progress, run_script
-from cloze.document_splits import Draw, Drops, Part, write_splits
-from cloze.documents import Document
-from cloze.errors import ClozeError
-from cloze.metrics import Stopwatch, write_metrics
-from cloze.python_docs import read_python_docs
-from cloze.readers import (
+from cloze.corpus.document_splits import Draw, Drops, Part, write_splits
+from cloze.corpus.documents import Document
+from cloze.corpus.python_docs import read_python_docs
+from cloze.corpus.readers import (
     Columns,
     Reader,
     open_corpus,
@@ -29,7 +27,9 @@ from cloze.readers import (
     read_parquet,
     read_tsv,
 )
-from cloze.wikitext import read_wikitext
+from cloze.corpus.wikitext import read_wikitext
+from cloze.errors import ClozeError
+from cloze.metrics import Stopwatch, write_metrics
 
 READERS: dict[str, tuple[Reader, str]] = {
     "wikitext": (read_wikitext, "articles that start with a line ' = Title = '"),

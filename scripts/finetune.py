@@ -28,16 +28,16 @@ from cloze.cli import (
     run_script,
 )
 from cloze.codekey import code_key
-from cloze.device import DEVICES, PRECISIONS, resolve_compute
+from cloze.data.tokenizer import load_tokenizer
+from cloze.encoder.device import DEVICES, PRECISIONS, resolve_compute
+from cloze.encoder.model_io import config_from_folder, save_model
 from cloze.files import atomic_folder, require_file, sha256_file
-from cloze.finetuning import Recipe, build_classifier, check_max_length, train_classifier
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.model_io import config_from_folder, save_model
-from cloze.prediction import predict_probabilities
-from cloze.rundir import open_run
-from cloze.sentence_batches import encode_texts
-from cloze.tasks import load_task
-from cloze.tokenizer import load_tokenizer
+from cloze.pretraining.run_directory import open_run
+from cloze.tasks.finetuning import Recipe, build_classifier, check_max_length, train_classifier
+from cloze.tasks.prediction import predict_probabilities
+from cloze.tasks.sentence_batches import encode_texts
+from cloze.tasks.task import load_task
 
 _NOT_IN_IDENTITY = frozenset(
     {"model", "task", "output", "run_dir", "log", "device", "precision", "threads"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cloze.cli import make_parser, non_negative_int, run_script
 from cloze.files import write_text
-from cloze.sample_data import build_sample
+from cloze.sample.data import build_sample
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from cloze.cli import log, make_parser, non_negative_int, probability, progress, run_script
-from cloze.containment import grouped_hold_out
 from cloze.errors import ClozeError
 from cloze.files import sha256_file, write_json
-from cloze.labelled_rows import FORMATS, LabelledRow, RowSource
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.tasks import (
+from cloze.tasks.containment import grouped_hold_out
+from cloze.tasks.labelled_rows import FORMATS, LabelledRow, RowSource
+from cloze.tasks.task import (
     TaskSplit,
     describe_split,
     encode_labels,

@@ -25,10 +25,10 @@ from cloze.cli import (
     probability,
     run_script,
 )
-from cloze.device import COMPILE_MODES, DEVICES, PRECISIONS
-from cloze.encoder_flags import add_architecture_flags
-from cloze.optimization import SCHEDULES
-from cloze.pretraining_run import pretrain_and_publish
+from cloze.encoder.device import COMPILE_MODES, DEVICES, PRECISIONS
+from cloze.encoder.flags import add_architecture_flags
+from cloze.pretraining.optimization import SCHEDULES
+from cloze.pretraining.run import pretrain_and_publish
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, run_script
-from cloze.evaluations import read_evaluations
-from cloze.figures import draw_confusion_matrix
 from cloze.files import write_json, write_text
-from cloze.report_text import render_report
-from cloze.reporting import Sources, build_report
-from cloze.tasks import load_task
+from cloze.report.build import Sources, build_report
+from cloze.report.figures import draw_confusion_matrix
+from cloze.report.text import render_report
+from cloze.tasks.evaluations import read_evaluations
+from cloze.tasks.task import load_task
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -32,11 +32,8 @@ from cloze.cli import (
     progress,
     run_script,
 )
-from cloze.document_reader import count_documents, read_documents
-from cloze.errors import ClozeError
-from cloze.files import atomic_path, write_text
-from cloze.metrics import Stopwatch, write_metrics
-from cloze.tokenizer import (
+from cloze.corpus.document_reader import count_documents, read_documents
+from cloze.data.tokenizer import (
     bert_normalizer,
     bert_tokenizer,
     is_wordpiece,
@@ -47,7 +44,10 @@ from cloze.tokenizer import (
     vocab_size,
     write_tokenizer_config,
 )
-from cloze.wordpiece import train_wordpiece
+from cloze.data.wordpiece import train_wordpiece
+from cloze.errors import ClozeError
+from cloze.files import atomic_path, write_text
+from cloze.metrics import Stopwatch, write_metrics
 
 # What BERT's own vocabularies were made for.
 _BERT_MAX_INPUT_CHARS_PER_WORD = 100

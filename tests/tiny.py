@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from cloze.data.manifest import FORMAT_VERSION, Manifest, SplitEntry, write_manifest
+from cloze.data.shards import Rows, shard_name, write_shard
+from cloze.data.tokenizer import load_tokenizer, special_ids
 from cloze.files import sha256_file
-from cloze.manifest import FORMAT_VERSION, Manifest, SplitEntry, write_manifest
-from cloze.shards import Rows, shard_name, write_shard
-from cloze.tokenizer import load_tokenizer, special_ids
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

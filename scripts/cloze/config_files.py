@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloze.errors import ClozeError
-from cloze.sources import LocalSource, expand_braces, parse_source
+from cloze.fetch.sources import LocalSource, expand_braces, parse_source
 
 TASK_SPLITS = ("train", "validation", "test")
 

@@ -7,7 +7,7 @@ import pytest
 
 import baselines
 import prepare_task
-from cloze.tasks import TaskSplit, write_split
+from cloze.tasks.task import TaskSplit, write_split
 from tests.tiny_task import make_split, write_task
 
 

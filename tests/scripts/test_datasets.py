@@ -11,13 +11,13 @@ import pytest
 import segment_text
 import split_tokens
 import train_tokenizer
-from cloze.dataset import DataSetRecipe, build_data_set
+from cloze.data.dataset import DataSetRecipe, build_data_set
+from cloze.data.samples import Method, SplitTokens
+from cloze.data.sentences import split_sentences
+from cloze.data.shards import Rows, load_rows
+from cloze.data.tokenizer import load_tokenizer
 from cloze.errors import ClozeError
 from cloze.files import sha256_file
-from cloze.samples import Method, SplitTokens
-from cloze.sentences import split_sentences
-from cloze.shards import Rows, load_rows
-from cloze.tokenizer import load_tokenizer
 from tests.texts import MULTILINGUAL, damage_pages, random_text, without_space, write_documents
 
 TRAIN = [MULTILINGUAL, *(random_text(seed, 25) for seed in range(30)), "", "tiny"]
@@ -65,7 +65,7 @@ def samples_by_document(rows: Rows) -> dict[int, list[tuple[int, ...]]]:
 def test_same_bytes_in_every_run_on_any_number_of_threads(
     corpus: Path, tmp_path: Path, method: str, shard_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloze.dataset_cli.capped_threads", lambda args: args.threads)
+    monkeypatch.setattr("cloze.data.dataset_cli.capped_threads", lambda args: args.threads)
     flags = ["--num-shards", "3", "--format", shard_format]
     assert build(method, corpus, tmp_path / "first", *flags) == 0
     assert build(method, corpus, tmp_path / "second", *flags) == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import download
-from cloze import web
+from cloze.fetch import web
 from tests.file_server import COMMIT, Answer, FakeHub, FileServer
 
 yaml = pytest.importorskip("yaml")

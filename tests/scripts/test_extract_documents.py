@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloze.documents import SPLITS, read_documents
+from cloze.corpus.documents import SPLITS, read_documents
 from extract_documents import main
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "extract_documents.py"
@@ -70,7 +70,7 @@ def test_metrics_tell_what_was_read_and_dropped(tmp_path: Path, stories: Path) -
     assert counts == {name: len(held) for name, held in texts(output).items()}
     assert sum(counts.values()) == 300
     assert list(report["inputs"]) == [str(stories)]
-    assert "cloze/wikitext.py" in " ".join(report["code"])
+    assert "cloze/corpus/wikitext.py" in " ".join(report["code"])
 
 
 def test_own_splits_stay_and_train_gives_up_what_they_hold(tmp_path: Path) -> None:

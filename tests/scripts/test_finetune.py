@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import evaluate
 import finetune
 from cloze.files import write_json
-from cloze.tasks import write_split
+from cloze.tasks.task import write_split
 from tests.tiny_task import make_split, write_encoder, write_task
 
 FAST = ["--num-train-epochs=1", "--learning-rate=3e-3", "--max-length=16", "--threads=1"]

@@ -1,5 +1,5 @@
 import init_encoder
-from cloze.model_io import config_from_folder
+from cloze.encoder.model_io import config_from_folder
 from tests.tiny import write_tokenizer
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import prepare_task
-from cloze.tasks import load_task
+from cloze.tasks.task import load_task
 
 TRAIN = "sentence,label\nA fine film,1\nA poor film,0\nNot a fine film,0\n"
 VALIDATION = "sentence,label\na FINE  film,1\npoor film,0\n"

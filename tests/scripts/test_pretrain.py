@@ -61,7 +61,7 @@ def test_a_finished_run_is_published_again_without_a_step(inputs, tmp_path, monk
     def step(self):
         raise AssertionError("a finished run took a step")
 
-    monkeypatch.setattr("cloze.pretraining.Pretraining._step", step)
+    monkeypatch.setattr("cloze.pretraining.loop.Pretraining._step", step)
     assert pretrain.main(command(inputs, tmp_path / "model", 20)) == 0
     assert first == {p.name: p.read_bytes() for p in (tmp_path / "model").iterdir() if p.is_file()}
 

@@ -6,10 +6,10 @@ import pytest
 
 import baselines
 import report
-from cloze.classification import classification_metrics
 from cloze.files import read_json, write_json
-from cloze.prediction import write_predictions
-from cloze.tasks import load_task, write_split
+from cloze.tasks.classification import classification_metrics
+from cloze.tasks.prediction import write_predictions
+from cloze.tasks.task import load_task, write_split
 from tests.texts import write_documents as write_texts
 from tests.tiny import write_dataset, write_tokenizer
 from tests.tiny_task import LABELS, make_split, write_task

@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer
 
 import train_tokenizer
-from cloze.tokenizer import load_tokenizer
+from cloze.data.tokenizer import load_tokenizer
 from tests.texts import MULTILINGUAL, random_text, without_space, write_documents
 
 SCRIPT = Path(train_tokenizer.__file__)

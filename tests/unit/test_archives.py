@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from cloze.archives import open_members
 from cloze.errors import ClozeError
+from cloze.fetch.archives import open_members
 
 FILES = {"b/two.txt": b"zwei\n" * 3000, "a/one.txt": "één\n".encode() * 3000, "c.csv": b"x,y\n"}
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {

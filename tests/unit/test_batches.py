@@ -1,9 +1,9 @@
 import numpy as np
 import torch
 
-from cloze.batches import RowBatches
-from cloze.masking import Masker
-from cloze.model import PackedBatch
+from cloze.encoder.model import PackedBatch
+from cloze.pretraining.batches import RowBatches
+from cloze.pretraining.masking import Masker
 from tests.tiny import make_rows
 
 VOCAB_SIZE = 64

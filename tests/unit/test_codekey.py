@@ -115,7 +115,7 @@ def test_an_edit_changes_only_its_own_entry(scripts: Path, name: str) -> None:
 
 
 def test_the_page_of_masked_examples_belongs_to_pretraining() -> None:
-    assert "cloze/masked_examples.html" in modules(code_key(SCRIPTS / "pretrain.py"))
+    assert "cloze/pretraining/masked_examples.html" in modules(code_key(SCRIPTS / "pretrain.py"))
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from cloze.containment import ContainmentIndex, grouped_hold_out, words_of
+from cloze.tasks.containment import ContainmentIndex, grouped_hold_out, words_of
 
 
 def stands_inside(row: str, text: str) -> bool:

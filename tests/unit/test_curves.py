@@ -1,4 +1,4 @@
-from cloze.curves import draw_loss_curve
+from cloze.pretraining.curves import draw_loss_curve
 
 RECORDS = [
     {"step": 10, "loss": 7.5, "learning_rate": 0.1},

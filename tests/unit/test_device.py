@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cloze.device import resolve_compute
+from cloze.encoder.device import resolve_compute
 from cloze.errors import ClozeError
 
 
@@ -19,10 +19,10 @@ def test_auto_is_the_same_every_time_and_never_a_stopwatch():
 
 
 def test_long_runs_are_compiled_where_there_is_a_compiler(monkeypatch):
-    monkeypatch.setattr("cloze.device.shutil.which", lambda name: "/usr/bin/" + name)
+    monkeypatch.setattr("cloze.encoder.device.shutil.which", lambda name: "/usr/bin/" + name)
     assert resolve_compute("cpu", "auto", "auto", 1, flop=1e17).compile
     assert not resolve_compute("cpu", "auto", "off", 1, flop=1e17).compile
-    monkeypatch.setattr("cloze.device.shutil.which", lambda name: None)
+    monkeypatch.setattr("cloze.encoder.device.shutil.which", lambda name: None)
     assert not resolve_compute("cpu", "auto", "auto", 1, flop=1e17).compile
 
 

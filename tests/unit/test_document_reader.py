@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cloze.document_reader import count_documents, read_documents
+from cloze.corpus.document_reader import count_documents, read_documents
 from cloze.errors import ClozeError
 from tests.texts import damage_pages, random_text, write_documents
 

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from cloze import documents
-from cloze.document_splits import DigestSet, Draw, Drops, Part, write_splits
-from cloze.documents import (
+from cloze.corpus import documents
+from cloze.corpus.document_splits import DigestSet, Draw, Drops, Part, write_splits
+from cloze.corpus.documents import (
     SCHEMA,
     SPLITS,
     Document,

@@ -3,13 +3,13 @@ import math
 import pytest
 import torch
 
-from cloze.device import resolve_compute
+from cloze.data.tokenizer import load_tokenizer
+from cloze.encoder.device import resolve_compute
+from cloze.encoder.model_io import config_from_folder, load_weights
 from cloze.errors import ClozeError
-from cloze.finetuning import Recipe, build_classifier, check_max_length, train_classifier
-from cloze.model_io import config_from_folder, load_weights
-from cloze.prediction import predict_probabilities
-from cloze.sentence_batches import encode_texts
-from cloze.tokenizer import load_tokenizer
+from cloze.tasks.finetuning import Recipe, build_classifier, check_max_length, train_classifier
+from cloze.tasks.prediction import predict_probabilities
+from cloze.tasks.sentence_batches import encode_texts
 from tests.tiny_task import make_split, write_encoder
 
 

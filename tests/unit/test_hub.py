@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from cloze import hub, web
-from cloze.checksums import Checksums
 from cloze.errors import ClozeError
-from cloze.sources import HubSource, parse_hub
+from cloze.fetch import hub, web
+from cloze.fetch.checksums import Checksums
+from cloze.fetch.sources import HubSource, parse_hub
 from tests.file_server import COMMIT, Answer, FakeHub, FileServer, as_json, git_blob_hash
 
 LARGE, SMALL = b"large" * 100, b"small"

@@ -1,12 +1,12 @@
 import torch
 from torch import Tensor, nn
 
-from cloze.batches import RowBatches
-from cloze.device import Compute
-from cloze.masked_examples import write_masked_examples
-from cloze.masking import Masker
-from cloze.model import PackedBatch
-from cloze.tokenizer import load_tokenizer
+from cloze.data.tokenizer import load_tokenizer
+from cloze.encoder.device import Compute
+from cloze.encoder.model import PackedBatch
+from cloze.pretraining.batches import RowBatches
+from cloze.pretraining.masked_examples import write_masked_examples
+from cloze.pretraining.masking import Masker
 from tests.tiny import make_rows, write_tokenizer
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from cloze.masking import Masker
+from cloze.pretraining.masking import Masker
 
 SPECIAL = frozenset({0, 1, 2, 3, 4})
 VOCAB_SIZE, MASK = 1000, 4

@@ -5,11 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from cloze.batches import RowBatches
-from cloze.device import Compute
-from cloze.masking import Masker
-from cloze.mlm_evaluation import bits_per_byte, evaluate_mlm, unigram_entropy
-from cloze.model import EncoderConfig, MaskedLM
+from cloze.encoder.device import Compute
+from cloze.encoder.model import EncoderConfig, MaskedLM
+from cloze.pretraining.batches import RowBatches
+from cloze.pretraining.masking import Masker
+from cloze.pretraining.mlm_evaluation import bits_per_byte, evaluate_mlm, unigram_entropy
 from tests.tiny import make_rows
 
 VOCAB_SIZE = 64

@@ -1,15 +1,15 @@
 import pytest
 import torch
 
-from cloze.errors import ClozeError
-from cloze.model import LAYOUTS, EncoderConfig, MaskedLM, PackedBatch, SequenceClassifier
-from cloze.model_io import (
+from cloze.encoder.model import LAYOUTS, EncoderConfig, MaskedLM, PackedBatch, SequenceClassifier
+from cloze.encoder.model_io import (
     load_classifier,
     load_encoder_into,
     load_masked_lm,
     load_weights,
     save_model,
 )
+from cloze.errors import ClozeError
 from tests.tiny import write_tokenizer
 
 VOCAB_SIZE = 64

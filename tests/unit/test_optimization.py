@@ -3,8 +3,8 @@ import itertools
 import pytest
 import torch
 
-from cloze.model import EncoderConfig, MaskedLM
-from cloze.optimization import SCHEDULES, adamw, learning_rate_factor, training_flop
+from cloze.encoder.model import EncoderConfig, MaskedLM
+from cloze.pretraining.optimization import SCHEDULES, adamw, learning_rate_factor, training_flop
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -5,8 +5,8 @@ from pydoc_data.topics import topics
 
 import pytest
 
+from cloze.corpus.python_docs import join_wrapped_lines, read_python_docs
 from cloze.errors import ClozeError
-from cloze.python_docs import join_wrapped_lines, read_python_docs
 
 MODULE = '''"""The module."""
 raise SystemExit("imported")

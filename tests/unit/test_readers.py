@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cloze.documents import Document
-from cloze.errors import ClozeError
-from cloze.readers import (
+from cloze.corpus.documents import Document
+from cloze.corpus.readers import (
     Columns,
     Reader,
     open_corpus,
@@ -24,6 +23,7 @@ from cloze.readers import (
     read_parquet,
     read_tsv,
 )
+from cloze.errors import ClozeError
 
 STRANGE = "e\u0301 日本\u2028語 \x85 👩‍👩‍👧"
 

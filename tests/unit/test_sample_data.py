@@ -4,18 +4,18 @@ from collections import Counter
 
 import pytest
 
-from cloze.sample_data import Sample, build_sample
-from cloze.sample_domains import DOMAINS, PARTICIPLES
-from cloze.sample_grammar import Writer
-from cloze.sample_lexicon import (
+from cloze.sample.data import Sample, build_sample
+from cloze.sample.domains import DOMAINS, PARTICIPLES
+from cloze.sample.grammar import Writer
+from cloze.sample.lexicon import (
     HELD_OUT,
     SEEN,
     SENTIMENT_CATEGORIES,
     all_sentiment_words,
     sentiment_words,
 )
-from cloze.sample_review_rules import REVIEW_RULES
-from cloze.sample_rules import RULES
+from cloze.sample.review_rules import REVIEW_RULES
+from cloze.sample.rules import RULES
 
 POLARITY = {
     w: p for half in (SEEN, HELD_OUT) for p in (1, -1) for w in all_sentiment_words(half, p)

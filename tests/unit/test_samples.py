@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from cloze.samples import (
+from cloze.data.samples import (
     EncodedDocument,
     Method,
     SampleCollector,
@@ -14,10 +14,10 @@ from cloze.samples import (
     cut,
     encode_document,
 )
-from cloze.sentences import split_sentences
-from cloze.shards import Rows
-from cloze.tokenizer import SpecialIds, bert_normalizer, special_ids, vocab_size
-from cloze.wordpiece import train_wordpiece
+from cloze.data.sentences import split_sentences
+from cloze.data.shards import Rows
+from cloze.data.tokenizer import SpecialIds, bert_normalizer, special_ids, vocab_size
+from cloze.data.wordpiece import train_wordpiece
 from tests.texts import MULTILINGUAL, random_text, without_space
 
 TEXTS = [MULTILINGUAL, "", " \n ", "short", *(random_text(seed, 30) for seed in range(12))]
@@ -177,7 +177,7 @@ def test_segments_are_encoded_in_bounded_batches(
 ) -> None:
     segments = split_sentences(random_text(1, 50), "en")
     together = encode_document(tokenizer, segments)
-    monkeypatch.setattr("cloze.samples._ENCODE_CHARACTERS", 100)
+    monkeypatch.setattr("cloze.data.samples._ENCODE_CHARACTERS", 100)
     apart = encode_document(tokenizer, segments)
     for name in vars(together):
         np.testing.assert_array_equal(getattr(together, name), getattr(apart, name))

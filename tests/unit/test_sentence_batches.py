@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from cloze.data.tokenizer import load_tokenizer
+from cloze.encoder.model import EncoderConfig, PackedBatch, SequenceClassifier
 from cloze.errors import ClozeError
-from cloze.model import EncoderConfig, PackedBatch, SequenceClassifier
-from cloze.sentence_batches import ROW_TOKENS, encode_texts, pack_texts, packed_batches
-from cloze.tokenizer import load_tokenizer
+from cloze.tasks.sentence_batches import ROW_TOKENS, encode_texts, pack_texts, packed_batches
 from tests.tiny import write_tokenizer
 from tests.tiny_task import make_split
 

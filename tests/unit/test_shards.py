@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from cloze.data.manifest import FORMAT_VERSION, Manifest, SplitEntry, write_manifest
+from cloze.data.shards import Rows, load_rows, shard_name, write_shard
 from cloze.errors import ClozeError
 from cloze.files import sha256_file
-from cloze.manifest import FORMAT_VERSION, Manifest, SplitEntry, write_manifest
-from cloze.shards import Rows, load_rows, shard_name, write_shard
 
 FORMATS = ["msgpack", "parquet"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cloze import sources
 from cloze.errors import ClozeError
-from cloze.sources import (
+from cloze.fetch import sources
+from cloze.fetch.sources import (
     HubSource,
     LocalSource,
     WebSource,
@@ -161,9 +161,10 @@ def test_mirror_must_be_a_folder_or_a_server() -> None:
 
 def test_import_stays_light() -> None:
     code = (
-        "import sys, cloze.sources; print([m for m in ('requests', 'numpy') if m in sys.modules])"
+        "import sys, cloze.fetch.sources\n"
+        "print([m for m in ('requests', 'numpy') if m in sys.modules])"
     )
-    scripts = Path(sources.__file__).parents[1]
+    scripts = Path(sources.__file__).parents[2]
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=True
     )

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
-from cloze.errors import ClozeError
-from cloze.tokenizer import (
+from cloze.data.tokenizer import (
     SPECIAL_TOKENS,
     bert_normalizer,
     bert_tokenizer,
@@ -15,6 +14,7 @@ from cloze.tokenizer import (
     tokens_by_id,
     vocab_size,
 )
+from cloze.errors import ClozeError
 
 WORDS = ["do", "not", "caf", "##é", "mask", "[", "]", ".", "don", "'", "t"]
 

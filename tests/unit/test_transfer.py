@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import requests
 
-from cloze import transfer, web
-from cloze.checksums import Checksums
 from cloze.errors import ClozeError
-from cloze.partial import PartialFile
-from cloze.transfer import copy_file, fetch_url
-from cloze.web import HttpError
+from cloze.fetch import transfer, web
+from cloze.fetch.checksums import Checksums
+from cloze.fetch.partial import PartialFile
+from cloze.fetch.transfer import copy_file, fetch_url
+from cloze.fetch.web import HttpError
 from tests.file_server import Answer, FileServer, Request, git_blob_hash
 
 CONTENT = random.Random(1).randbytes(700_000)

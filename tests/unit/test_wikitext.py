@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cloze.documents import Document
+from cloze.corpus.documents import Document
+from cloze.corpus.readers import Columns, open_corpus
+from cloze.corpus.wikitext import read_wikitext
 from cloze.errors import ClozeError
-from cloze.readers import Columns, open_corpus
-from cloze.wikitext import read_wikitext
 
 WIKITEXT = "\n".join(
     [

@@ -4,9 +4,15 @@ from collections import Counter
 import pytest
 from tokenizers import Tokenizer, pre_tokenizers
 
+from cloze.data.tokenizer import (
+    SPECIAL_TOKENS,
+    bert_normalizer,
+    special_ids,
+    tokens_by_id,
+    vocab_size,
+)
+from cloze.data.wordpiece import Alphabet, find_alphabet, train_wordpiece
 from cloze.errors import ClozeError
-from cloze.tokenizer import SPECIAL_TOKENS, bert_normalizer, special_ids, tokens_by_id, vocab_size
-from cloze.wordpiece import Alphabet, find_alphabet, train_wordpiece
 from tests.texts import MULTILINGUAL, random_text, without_space
 
 CASED = bert_normalizer(lowercase=False, strip_accents=False, clean_text=False)

@@ -13,7 +13,7 @@ import yaml
 
 from cloze.cli import available_cores
 from cloze.config import load_config
-from cloze.sources import HubSource, parse_source
+from cloze.fetch.sources import HubSource, parse_source
 from tests.workflow.project import ROOT, Project
 
 CORES = available_cores()

@@ -1,0 +1,109 @@
+"""From files to documents: one small reader a format.
+
+A reader takes the files of one split and yields documents, one in memory at a time.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
+
+from cloze.corpus.documents import Document
+from cloze.corpus.tables import read_columns
+from cloze.corpus.utf8 import read_lines, read_text
+from cloze.errors import ClozeError
+from cloze.fetch.archives import open_members
+
+
+class Member(NamedTuple):
+    """A file to read: its name in the corpus, its name in messages, its bytes."""
+
+    source: str
+    where: str
+    stream: BinaryIO
+
+
+class Columns(NamedTuple):
+    """The columns that hold the text and, if any, the title; `header` as in `read_columns`."""
+
+    text: str = "text"
+    title: str | None = None
+    header: bool = True
+
+
+class Reader(Protocol):
+    """The signature of every reader of files."""
+
+    def __call__(self, members: Iterable[Member], columns: Columns) -> Iterator[Document]:
+        """Yield the documents of `members` in order."""
+        ...
+
+
+def open_corpus(paths: Sequence[Path], pattern: str = "*") -> Iterator[Member]:
+    """Yield the files that `paths` hold, each open until the next one is asked for.
+
+    Folders are walked in order of path, without hidden files; archives and compressed
+    files are read in place. `pattern`, a glob whose `*` also matches `/`, chooses among
+    the files of a folder and the members of an archive. Raises `ClozeError` if a path is
+    missing or nothing in it matches.
+    """
+    for path in paths:
+        found = 0
+        for file, prefix in _files_of(path, pattern):
+            for name, stream in open_members(file, "*" if path.is_dir() else pattern):
+                found += 1
+                where = str(file) if name in (file.name, file.stem) else f"{file}: {name}"
+                yield Member(prefix + name, where, stream)
+        if not found:
+            raise ClozeError(f"{path}: no file in it matches {pattern!r}; change --members")
+
+
+def _files_of(path: Path, pattern: str) -> Iterator[tuple[Path, str]]:
+    """Yield `(file, prefix of its name in the corpus)`."""
+    if not path.is_dir():
+        yield path, ""
+        return
+    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    for name in names:
+        folder, _, _ = name.rpartition("/")
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if not hidden and fnmatchcase(name, pattern):
+            yield path / name, f"{folder}/" if folder else ""
+
+
+def read_files(members: Iterable[Member], columns: Columns) -> Iterator[Document]:
+    """`text`: a file a document, its name without the last suffix the title."""
+    for member in members:
+        title = Path(member.source).stem
+        yield Document(member.source, title, read_text(member.stream, member.where))
+
+
+def read_paragraphs(members: Iterable[Member], columns: Columns) -> Iterator[Document]:
+    """`paragraphs`: documents are separated by lines with nothing but white space."""
+    for member in members:
+        held: list[str] = []
+        for line in read_lines(member.stream, member.where):
+            if line.strip():
+                held.append(line)
+            elif held:
+                yield Document(member.source, "", "".join(held).removesuffix("\n"))
+                held = []
+        if held:
+            yield Document(member.source, "", "".join(held).removesuffix("\n"))
+
+
+def read_table(members: Iterable[Member], columns: Columns, format: str) -> Iterator[Document]:
+    """`csv`, `tsv`, `jsonl`, `parquet`: a row a document; see `tables.read_columns`."""
+    names = [columns.text] if columns.title is None else [columns.text, columns.title]
+    for member in members:
+        for _, (text, *title) in read_columns(
+            member.stream, member.where, format, names, columns.header
+        ):
+            yield Document(member.source, "".join(title), text)
+
+
+read_csv = partial(read_table, format="csv")
+read_tsv = partial(read_table, format="tsv")
+read_jsonl = partial(read_table, format="jsonl")
+read_parquet = partial(read_table, format="parquet")

@@ -1,0 +1,56 @@
+"""What the command lines of the two methods share: flags, and running a method."""
+
+import argparse
+from pathlib import Path
+
+from cloze.cli import add_threads, capped_threads, positive_int
+from cloze.data.dataset import SPLITS, DataSetRecipe, build_data_set
+from cloze.data.samples import Method
+from cloze.data.shards import EXTENSIONS
+from cloze.metrics import Stopwatch, write_metrics
+
+
+def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a data set that do not depend on the method."""
+    parser.add_argument(
+        "--documents",
+        type=Path,
+        required=True,
+        help="folder with train.parquet and validation.parquet",
+    )
+    parser.add_argument("--tokenizer", type=Path, required=True, help="a tokenizer.json")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the data set")
+    parser.add_argument(
+        "--max-length",
+        type=positive_int,
+        default=128,
+        help="tokens in a row and in a sample at most, [CLS] and [SEP] included; at least 8",
+    )
+    parser.add_argument(
+        "--num-shards", type=positive_int, default=1, help="files that train is divided into"
+    )
+    parser.add_argument(
+        "--format", choices=sorted(EXTENSIONS), default="msgpack", help="format of the shards"
+    )
+    add_threads(parser)
+
+
+def run_method(args: argparse.Namespace, method: Method, script: Path) -> None:
+    """Build the data set that the flags describe and write its `metrics.json`."""
+    stopwatch = Stopwatch()
+    recipe = DataSetRecipe(
+        tokenizer=args.tokenizer,
+        method=method,
+        max_length=args.max_length,
+        num_shards=args.num_shards,
+        format=args.format,
+    )
+    metrics = build_data_set(args.documents, args.output, recipe, capped_threads(args))
+    write_metrics(
+        args.output / "metrics.json",
+        metrics=metrics,
+        args=args,
+        inputs=[args.tokenizer, *(args.documents / f"{split}.parquet" for split in SPLITS)],
+        script=script,
+        seconds=stopwatch.read(),
+    )

@@ -1,0 +1,1 @@
+"""The encoder, its folders and where it computes."""

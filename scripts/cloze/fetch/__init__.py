@@ -1,0 +1,1 @@
+"""Fetching: sources, hubs, resumable transfers, archives."""

@@ -1,0 +1,1 @@
+"""Masked-language-model pretraining: batches, masks, the loop, the run directory."""

@@ -1,0 +1,1 @@
+"""Tasks: labelled texts, fine-tuning, evaluation, baselines."""
