@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cloze.report.statistics import paired_bootstrap, summarise, wilson_interval
+from cloze.tasks.statistics import paired_bootstrap, summarise, wilson_interval
 
 
 def test_the_summary_is_students():

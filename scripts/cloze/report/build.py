@@ -12,9 +12,9 @@ from cloze.corpus.documents import read_documents
 from cloze.data.manifest import read_manifest
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.report.statistics import PairedDifference, Summary, paired_bootstrap, wilson_interval
 from cloze.tasks.containment import ContainmentIndex
 from cloze.tasks.evaluations import Evaluations, require_comparable
+from cloze.tasks.statistics import PairedDifference, Summary, paired_bootstrap, wilson_interval
 from cloze.tasks.task import Task
 
 MISTAKES = 10

@@ -6,7 +6,7 @@ from typing import Any
 
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.report.statistics import summarise
+from cloze.tasks.statistics import summarise
 
 ALWAYS = ("run", "accuracy", "std")
 _PRETRAINING_KEYS = (

@@ -9,8 +9,8 @@ import numpy as np
 
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.report.statistics import Summary, summarise
 from cloze.tasks.prediction import Predictions, read_predictions
+from cloze.tasks.statistics import Summary, summarise
 
 
 @dataclass(frozen=True)
