@@ -13,7 +13,7 @@ from cloze.config import load_config
 
 ROOT = Path(__file__).parents[2]
 HUB = "hf://datasets/owner/name@0123456789abcdef0123456789abcdef01234567"
-SEED_RUNS = "results/sample/uncased-4k/scratch/bert-tiny/sample-reviews/seed-3/.runs"
+SEED_RUNS = "results/sample/uncased-4k/scratch/modernbert-tiny/sample-reviews/seed-3/.runs"
 RUNS = "results/sample/uncased-4k/sentences-128/tiny/.runs"
 WANTED = [
     "results/config.yaml",
@@ -31,8 +31,8 @@ WANTED = [
     "results/sample/uncased-4k/sentences-128/tiny/model.safetensors",
     "results/sample/uncased-4k/sentences-128/tiny/best/model.safetensors",
     "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/seed-1/evaluation/metrics.json",
-    "results/sample/uncased-4k/scratch/bert-tiny/config.json",
-    "results/sample/uncased-4k/scratch/bert-tiny/sample-reviews/seed-3/model.safetensors",
+    "results/sample/uncased-4k/scratch/modernbert-tiny/config.json",
+    "results/sample/uncased-4k/scratch/modernbert-tiny/sample-reviews/seed-3/model.safetensors",
     "resources/sample/corpus.txt",
     "resources/by-hand/text.txt",
     "resources/remote/x.parquet",
@@ -62,7 +62,7 @@ def write(path: Path, text: str = "12345") -> None:
 
 def write_run(root: Path, name: str, **changes: Any) -> None:
     config = load_config([ROOT / "config.yaml"])
-    recipe = {**config.section("architectures", "bert-tiny"), **config.section("encoders", "tiny")}
+    recipe = {**config.section("architectures", "modernbert-tiny"), **config.section("encoders", "tiny")}
     write(root / RUNS / name / "recipe.json", json.dumps({**recipe, "code": [], **changes}))
 
 

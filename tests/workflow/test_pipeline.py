@@ -23,7 +23,7 @@ LOG = "logs/sample/uncased-4k/sentences-128/tiny/pretrain.log"
 NUM_REVIEWS, NUM_ROWS = 300, 60
 TINY = {
     "architectures": {
-        "bert-tiny": {
+        "modernbert-tiny": {
             "hidden_size": 32,
             "num_hidden_layers": 1,
             "intermediate_size": 64,

@@ -113,7 +113,7 @@ def test_jobs_never_claim_more_threads_than_the_machine_has(project: Project, gi
 
 
 def test_runs_share_the_stages_they_have_in_common(project: Project) -> None:
-    plan = project.plan(*project.overlay({"runs": [{"encoder": "tiny-modern", "seeds": [1]}]}))
+    plan = project.plan(*project.overlay({"runs": [{"encoder": "tiny-bert", "seeds": [1]}]}))
     assert plan["pretrain"] == 2
     assert plan["finetune"] == plan["finetune_from_scratch"] == 4
     assert plan["report"] == 2
@@ -207,7 +207,7 @@ def test_an_edited_or_added_file_of_a_folder_is_noticed(project: Project) -> Non
 
 def test_init_from_takes_another_encoder_as_an_input(project: Project) -> None:
     folder = "results/sample/uncased-4k/sentences-128/tiny"
-    adapted = {"architecture": "bert-tiny", "init_from": folder}
+    adapted = {"architecture": "modernbert-tiny", "init_from": folder}
     arguments = project.overlay({"encoder": "adapted", "encoders": {"adapted": adapted}})
     output = project.snakemake("-n", *arguments)
     assert re.search(r"^pretrain +2$", output, re.MULTILINE)
