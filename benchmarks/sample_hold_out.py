@@ -50,7 +50,9 @@ def main() -> None:
     every, aside = words_set_aside(rng)
     source = ROOT / "resources" / "sample" / "reviews-train.tsv"
     header, *rows = source.read_text(encoding="utf-8").splitlines()
-    train, familiar, unfamiliar = [], [], []
+    train: list[str] = []
+    familiar: list[str] = []
+    unfamiliar: list[str] = []
     for row in rows:
         found = every.intersection(re.findall(r"\w+", row.casefold()))
         if found <= aside:
