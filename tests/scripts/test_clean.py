@@ -62,7 +62,10 @@ def write(path: Path, text: str = "12345") -> None:
 
 def write_run(root: Path, name: str, **changes: Any) -> None:
     config = load_config([ROOT / "config.yaml"])
-    recipe = {**config.section("architectures", "modernbert-tiny"), **config.section("encoders", "tiny")}
+    recipe = {
+        **config.section("architectures", "modernbert-tiny"),
+        **config.section("encoders", "tiny"),
+    }
     write(root / RUNS / name / "recipe.json", json.dumps({**recipe, "code": [], **changes}))
 
 

@@ -65,7 +65,9 @@ def test_a_second_run_has_nothing_to_do(made: Project) -> None:
         key("datasets.sentences-128.max_length", 64, SEGMENTED),
         key("datasets.sentences-128.num_shards", 3, SEGMENTED, marks=slow),
         key("datasets.sentences-128.format", "parquet", SEGMENTED, marks=slow),
-        key("architectures.modernbert-tiny.hidden_size", 64, {"init_encoder"} | PRETRAINED | SCRATCH),
+        key(
+            "architectures.modernbert-tiny.hidden_size", 64, {"init_encoder"} | PRETRAINED | SCRATCH
+        ),
         key("encoders.tiny.learning_rate", 2e-3, PRETRAINED),
         # One number against another: a comparison of values without their names sees no change.
         key("encoders.tiny", {"warmup_steps": 1000, "max_steps": 100}, PRETRAINED, marks=slow),
