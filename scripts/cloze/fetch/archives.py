@@ -24,7 +24,7 @@ _ZSTD_INPUT_BYTES = 1 << 8
 _DAMAGE = (
     EOFError,
     OSError,
-    NotImplementedError,
+    NotImplementedError,  # zipfile, of a compression method that it does not know
     lzma.LZMAError,
     tarfile.TarError,
     zipfile.BadZipFile,
