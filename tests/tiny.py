@@ -5,8 +5,16 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from cloze.data.manifest import FORMAT_VERSION, Manifest, SplitEntry, write_manifest
-from cloze.data.shards import Rows, shard_name, write_shard
+from cloze.data.collect import ShardName
+from cloze.data.manifest import (
+    FORMAT_VERSION,
+    Header,
+    Manifest,
+    ShardEntry,
+    split_entry,
+    write_manifest,
+)
+from cloze.data.shards import EXTENSIONS, Rows, open_shard
 from cloze.data.tokenizer import load_tokenizer, special_ids
 from cloze.files import sha256_file
 
@@ -47,6 +55,7 @@ def make_rows(num_rows: int, max_length: int, vocab_size: int, seed: int) -> Row
     input_ids = np.array(ids, dtype=np.uint16)
     return Rows(
         max_length=max_length,
+        row_length=max_length,
         vocab_size=vocab_size,
         input_ids=input_ids,
         row_offsets=np.array(row_offsets),
@@ -60,21 +69,39 @@ def make_rows(num_rows: int, max_length: int, vocab_size: int, seed: int) -> Row
 def write_dataset(folder: Path, tokenizer: Path, num_rows: int = 64, max_length: int = 16) -> Path:
     """Write a data set of one shard a split for `tokenizer`; returns its folder."""
     vocab_size = load_tokenizer(tokenizer).get_vocab_size()
-    splits = {}
-    for split, count, seed in (("train", num_rows, 1), ("validation", 8, 2)):
-        rows = make_rows(count, max_length, vocab_size, seed)
-        entry = write_shard(folder / shard_name(split, 0, 1, "msgpack"), rows, "msgpack")
-        splits[split] = SplitEntry(
-            shards=[entry], rows=rows.num_rows, samples=rows.num_samples, tokens=rows.num_tokens,
-            documents=rows.num_samples, text_bytes=4 * rows.num_tokens,
-        )  # fmt: skip
     special = special_ids(load_tokenizer(tokenizer))
-    write_manifest(
-        folder,
-        Manifest(
-            format_version=FORMAT_VERSION, format="msgpack", method="segment_text",
-            max_length=max_length, vocab_size=vocab_size, tokenizer_sha256=sha256_file(tokenizer),
-            special_ids={"pad": special.pad, "mask": special.mask}, splits=splits,
-        ),
+    header = Header(
+        format_version=FORMAT_VERSION, format="msgpack", method="segment_text",
+        max_length=max_length, row_length=max_length, vocab_size=vocab_size,
+        tokenizer_sha256=sha256_file(tokenizer),
+        special_ids={"pad": special.pad, "mask": special.mask},
     )  # fmt: skip
+    rows = {
+        "train": [make_rows(num_rows, max_length, vocab_size, 1)],
+        "validation": [make_rows(8, max_length, vocab_size, 2)],
+    }
+    write_rows(folder, header, rows)
     return folder
+
+
+def write_rows(folder: Path, header: Header, splits: dict[str, list[Rows]]) -> None:
+    """Write a shard for each of the rows of each split, and the manifest."""
+    entries: dict[str, list[ShardEntry]] = {split: [] for split in splits}
+    for split, shards in splits.items():
+        for index, rows in enumerate(shards):
+            extension = EXTENSIONS[header.format]
+            path = folder / f"{ShardName(split, index, len(shards))}.{extension}"
+            entries[split].append(write_one_shard(path, rows, header.format))
+    totals = {split: split_entry(shards) for split, shards in entries.items()}
+    write_manifest(folder, Manifest(**vars(header), splits=totals))
+
+
+def write_one_shard(path: Path, rows: Rows, shard_format: str) -> ShardEntry:
+    """Write rows as the only block of a shard; documents and text are made up."""
+    with open_shard(path, shard_format, rows.vocab_size, rows.row_length) as shard:
+        shard.add(rows)
+    return ShardEntry(
+        file=path.name, rows=rows.num_rows, samples=rows.num_samples, tokens=rows.num_tokens,
+        bytes=path.stat().st_size, sha256=sha256_file(path), documents=rows.num_samples,
+        text_bytes=4 * rows.num_tokens, unknown_tokens=0,
+    )  # fmt: skip

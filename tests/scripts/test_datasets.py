@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import collect_shards
 import segment_text
 import split_tokens
 import train_tokenizer
+from cloze.corpus.document_reader import DocumentBatch
 from cloze.data.dataset import DataSetRecipe, build_data_set
 from cloze.data.samples import Method, SplitTokens
 from cloze.data.sentences import split_sentences
-from cloze.data.shards import Rows, load_rows
+from cloze.data.loading import load_rows
+from cloze.data.shards import Rows
 from cloze.data.tokenizer import load_tokenizer
 from cloze.errors import ClozeError
 from cloze.files import sha256_file
@@ -42,7 +45,7 @@ def build(method: str, corpus: Path, output: Path, *flags: str) -> int:
 
 
 def recipe(corpus: Path, method: Method) -> DataSetRecipe:
-    return DataSetRecipe(corpus / "tokenizer.json", method, 32, 2, "msgpack")
+    return DataSetRecipe(corpus / "tokenizer.json", method, 32, 32, 2, "msgpack")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -74,8 +77,8 @@ def test_same_bytes_in_every_run_on_any_number_of_threads(
     extension = {"msgpack": "msgpack.gz", "parquet": "parquet"}[shard_format]
     assert set(first) == {
         "manifest.json",
-        *(f"train-0000{i}-of-00003.{extension}" for i in range(3)),
-        f"validation-00000-of-00001.{extension}",
+        *(f"train-0000{i}-of-00003.{end}" for i in range(3) for end in (extension, "json")),
+        *(f"validation-00000-of-00001.{end}" for end in (extension, "json")),
     }
     assert first == contents(tmp_path / "second") == contents(tmp_path / "four")
 
@@ -174,8 +177,11 @@ def test_a_second_run_leaves_nothing_of_the_first(corpus: Path, tmp_path: Path) 
     assert build("split_tokens", corpus, tmp_path, "--num-shards", "5") == 0
     assert build("split_tokens", corpus, tmp_path, "--num-shards", "2", "--format", "parquet") == 0
     assert sorted(path.name for path in tmp_path.glob("*-of-*")) == [
+        "train-00000-of-00002.json",
         "train-00000-of-00002.parquet",
+        "train-00001-of-00002.json",
         "train-00001-of-00002.parquet",
+        "validation-00000-of-00001.json",
         "validation-00000-of-00001.parquet",
     ]
 
@@ -190,6 +196,63 @@ def test_more_shards_than_documents(corpus: Path, tmp_path: Path) -> None:
     assert segment_text.main([*flags, "--output", str(tmp_path / "out")]) == 0
     rows = load_rows(tmp_path / "out", "train", tokenizer)
     assert rows.documents.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shards_made_one_by_one_are_those_made_together(
+    corpus: Path, tmp_path: Path, method: str
+) -> None:
+    together, apart = tmp_path / "together", tmp_path / "apart"
+    flags = ["--num-shards", "2"]
+    assert build(method, corpus, together, *flags) == 0
+    for name in ("validation-00000-of-00001", "train-00001-of-00002", "train-00000-of-00002"):
+        assert build(method, corpus, apart, *flags, "--shard", name) == 0
+    assert collect_shards.main(["--dataset", str(apart), *flags]) == 0
+    assert contents(apart) == contents(together)
+
+
+def test_collecting_wants_every_shard_made_alike(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--num-shards", "2"]
+    collect = ["--dataset", str(tmp_path), *flags]
+    assert build("split_tokens", corpus, tmp_path, *flags, "--shard", "train-00000-of-00002") == 0
+    assert collect_shards.main(collect) == 1
+    assert "train-00001-of-00002.json: no such file" in capsys.readouterr().err
+    other = ["--max-length", "64", "--shard", "train-00001-of-00002"]
+    assert build("split_tokens", corpus, tmp_path, *flags, *other) == 0
+    validation = ["--shard", "validation-00000-of-00001"]
+    assert build("split_tokens", corpus, tmp_path, *flags, *validation) == 0
+    assert collect_shards.main(collect) == 1
+    assert "train-00001-of-00002.json: made with other settings" in capsys.readouterr().err
+    assert not (tmp_path / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", ["train-3", "test-00000-of-00001", "train-00002-of-00002"])
+def test_a_shard_of_no_such_name(
+    corpus: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        build("split_tokens", corpus, tmp_path, "--shard", name)
+    assert "is no shard's name" in capsys.readouterr().err
+
+
+def test_longer_rows_hold_more_samples(corpus: Path, tmp_path: Path) -> None:
+    fills = []
+    for row_length in ("32", "128"):
+        assert build("segment_text", corpus, tmp_path, "--row-length", row_length) == 0
+        rows = load_rows(tmp_path, "train", None)
+        assert np.diff(rows.sample_offsets).max() <= 32
+        assert 32 < np.diff(rows.row_offsets).max() <= 128 or row_length == "32"
+        fills.append(rows.num_tokens / (rows.num_rows * rows.row_length))
+    assert fills[1] > fills[0]
+
+
+def test_a_row_shorter_than_a_sample(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build("segment_text", corpus, tmp_path, "--row-length", "16") == 1
+    assert "row_length of 16 cannot hold a sample of max_length 32" in capsys.readouterr().err
 
 
 def test_max_length_of_3(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,7 +272,7 @@ def test_documents_without_text(
     flags = ["--documents", str(tmp_path), "--tokenizer", str(corpus / "tokenizer.json")]
     flags += ["--threads", "1"]
     assert segment_text.main([*flags, "--output", str(tmp_path / "out")]) == 1
-    assert f"{split}.parquet: its 1 documents hold no text" in capsys.readouterr().err
+    assert f"the 1 documents of {split} hold no text" in capsys.readouterr().err
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
@@ -227,7 +290,7 @@ def test_a_bad_input_reads_the_same_from_another_process(
 class DyingMethod(SplitTokens):
     """Ends its process without a word, as the kernel does when memory runs out."""
 
-    def segments(self, text: str) -> list[str]:
+    def lines(self, documents: DocumentBatch) -> DocumentBatch:
         os._exit(9)
 
 

@@ -5,17 +5,11 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from cloze.data.samples import (
-    EncodedDocument,
-    Method,
-    SampleCollector,
-    SegmentText,
-    SplitTokens,
-    cut,
-    encode_document,
-)
+from cloze.corpus.document_reader import DocumentBatch
+from cloze.data.samples import Method, RowBuilder, SegmentText, SplitTokens, cut_documents
 from cloze.data.sentences import split_sentences
 from cloze.data.shards import Rows
+from cloze.data.text_encoder import EncodedText, TextEncoder
 from cloze.data.tokenizer import SpecialIds, bert_normalizer, special_ids, vocab_size
 from cloze.data.wordpiece import train_wordpiece
 from tests.texts import MULTILINGUAL, random_text, without_space
@@ -39,11 +33,31 @@ def special(tokenizer: Tokenizer) -> SpecialIds:
     return special_ids(tokenizer)
 
 
+def encode(tokenizer: Tokenizer, method: Method, texts: list[str]) -> EncodedText:
+    contents = [text.encode() for text in texts]
+    lines = method.lines(
+        DocumentBatch(
+            ids=np.arange(len(texts), dtype=np.uint32),
+            text=np.frombuffer(b"".join(contents), np.uint8),
+            offsets=np.cumsum([0, *map(len, contents)]),
+        )
+    )
+    return TextEncoder(tokenizer).encode(lines.text, lines.offsets)
+
+
+def cut(num_tokens: int, capacity: int, starts: list[np.ndarray]) -> np.ndarray:
+    return cut_documents(np.array([0, num_tokens]), capacity, starts)
+
+
+def bounds_of(method: Method, document: EncodedText, capacity: int) -> np.ndarray:
+    return cut(len(document.input_ids), capacity, list(method.preferred_cuts(document)))
+
+
 def build(tokenizer: Tokenizer, method: Method, max_length: int) -> Rows:
-    collector = SampleCollector(max_length, vocab_size(tokenizer), special_ids(tokenizer))
-    for document_id, text in enumerate(TEXTS):
-        collector.add(document_id, encode_document(tokenizer, method.segments(text)), method)
-    return collector.rows()
+    size, special = vocab_size(tokenizer), special_ids(tokenizer)
+    builder = RowBuilder(method, max_length, max_length, size, special)
+    ids = np.arange(len(TEXTS), dtype=np.uint32)
+    return builder.build(ids, encode(tokenizer, method, TEXTS))
 
 
 def samples_of(rows: Rows, array: np.ndarray) -> list[list[int]]:
@@ -63,8 +77,8 @@ def test_samples_are_framed_and_hold_each_document_once(
     assert set(rows.row_offsets) <= set(rows.sample_offsets)
     assert np.diff(rows.row_offsets).max() <= max_length
     for document_id, text in enumerate(TEXTS):
-        document = encode_document(tokenizer, method.segments(text))
-        bounds = method.bounds(document, max_length - 2)
+        document = encode(tokenizer, method, [text])
+        bounds = bounds_of(method, document, max_length - 2)
         expected = [document.input_ids[a:b].tolist() for a, b in itertools.pairwise(bounds)]
         of_document = [samples[i][1:-1] for i in np.flatnonzero(rows.documents == document_id)]
         assert sorted(of_document) == sorted(expected)
@@ -82,16 +96,16 @@ def test_word_and_sentence_starts_travel_with_their_tokens(
     opening = rows.sample_offsets[:-1]
     assert rows.sentence_starts[opening].all()
     num_sentences = sum(len(split_sentences(text, "en")) for text in TEXTS)
-    expected = num_sentences if method.segments_are_sentences else 0
+    expected = num_sentences if isinstance(method, SegmentText) else 0
     assert rows.sentence_starts.sum() == rows.num_samples + expected
 
 
 def test_sentences_are_whole_unless_longer_than_a_sample(tokenizer: Tokenizer) -> None:
     capacity = 30
     for text in TEXTS:
-        document = encode_document(tokenizer, split_sentences(text, "en"))
-        bounds = SegmentText("en").bounds(document, capacity)
-        starts = np.append(np.flatnonzero(document.segment_starts), len(document.input_ids))
+        document = encode(tokenizer, SegmentText("en"), [text])
+        bounds = bounds_of(SegmentText("en"), document, capacity)
+        starts = np.append(np.flatnonzero(document.line_starts), len(document.input_ids))
         lengths = dict(zip(starts[:-1].tolist(), np.diff(starts).tolist(), strict=True))
         for bound in bounds[1:-1].tolist():
             sentence = int(starts[np.searchsorted(starts, bound, side="right") - 1])
@@ -106,17 +120,17 @@ def test_no_word_is_cut_unless_longer_than_a_sample(tokenizer: Tokenizer) -> Non
     capacity = 10
     for method in (SegmentText("en"), SplitTokens(whole_words=True)):
         for text in TEXTS:
-            document = encode_document(tokenizer, method.segments(text))
+            document = encode(tokenizer, method, [text])
             starts = np.append(np.flatnonzero(document.word_starts), len(document.input_ids))
-            for bound in method.bounds(document, capacity).tolist():
+            for bound in bounds_of(method, document, capacity).tolist():
                 word = int(np.searchsorted(starts, bound, side="right")) - 1
                 assert starts[word] == bound or starts[word + 1] - starts[word] > capacity
 
 
 def test_split_tokens_fills_every_sample_but_the_last(tokenizer: Tokenizer) -> None:
     method = SplitTokens(whole_words=False)
-    document = encode_document(tokenizer, method.segments(MULTILINGUAL))
-    lengths = np.diff(method.bounds(document, 14)).tolist()
+    document = encode(tokenizer, method, [MULTILINGUAL])
+    lengths = np.diff(bounds_of(method, document, 14)).tolist()
     assert set(lengths[:-1]) == {14}
     assert 1 <= lengths[-1] <= 14
 
@@ -164,7 +178,7 @@ def test_words_of_a_byte_level_vocabulary() -> None:
     trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(["low lower lowest"], trainer)
     text = "lowest low. Dr. Ünder"
-    document = encode_document(tokenizer, split_sentences(text, "en"))
+    document = encode(tokenizer, SegmentText("en"), [text])
     assert tokenizer.decode(document.input_ids.tolist()) == text
     whole = tokenizer.encode(text)
     assert document.input_ids.tolist() == whole.ids
@@ -172,22 +186,13 @@ def test_words_of_a_byte_level_vocabulary() -> None:
     assert document.word_starts.tolist() == [a != b for a, b in itertools.pairwise(words)]
 
 
-def test_segments_are_encoded_in_bounded_batches(
-    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    segments = split_sentences(random_text(1, 50), "en")
-    together = encode_document(tokenizer, segments)
-    monkeypatch.setattr("cloze.data.samples._ENCODE_CHARACTERS", 100)
-    apart = encode_document(tokenizer, segments)
-    for name in vars(together):
-        np.testing.assert_array_equal(getattr(together, name), getattr(apart, name))
-
-
-def test_no_documents_make_no_rows(special: SpecialIds) -> None:
-    rows = SampleCollector(16, 100, special).rows()
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_no_documents_make_no_rows(tokenizer: Tokenizer, method: Method) -> None:
+    builder = RowBuilder(method, 16, 16, vocab_size(tokenizer), special_ids(tokenizer))
+    rows = builder.build(np.empty(0, np.uint32), encode(tokenizer, method, []))
     assert (rows.num_rows, rows.num_samples, rows.num_tokens) == (0, 0, 0)
 
 
-def test_a_document_of_white_space_has_no_tokens(tokenizer: Tokenizer) -> None:
-    document: EncodedDocument = encode_document(tokenizer, SplitTokens(False).segments(" \n\t"))
-    assert len(document.input_ids) == 0
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_a_document_of_white_space_has_no_tokens(tokenizer: Tokenizer, method: Method) -> None:
+    assert len(encode(tokenizer, method, [" \n\t"]).input_ids) == 0

@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from cloze.data.manifest import FORMAT_VERSION, Manifest, SplitEntry, write_manifest
-from cloze.data.shards import Rows, load_rows, shard_name, write_shard
+from cloze.data.loading import iterate_rows, load_rows
+from cloze.data.manifest import FORMAT_VERSION, Header
+from cloze.data.shards import Rows, open_shard, read_shard
 from cloze.errors import ClozeError
 from cloze.files import sha256_file
+from tests.tiny import write_one_shard, write_rows
 
 FORMATS = ["msgpack", "parquet"]
 
@@ -23,6 +25,7 @@ def make_rows(seed: int, num_rows: int, vocab_size: int = 30522) -> Rows:
     num_tokens = int(sample_offsets[-1])
     return Rows(
         max_length=128,
+        row_length=128,
         vocab_size=vocab_size,
         input_ids=rng.integers(0, vocab_size, num_tokens).astype(
             np.uint16 if vocab_size <= 65536 else np.uint32
@@ -36,29 +39,17 @@ def make_rows(seed: int, num_rows: int, vocab_size: int = 30522) -> Rows:
 
 
 def write_data_set(folder: Path, parts: list[Rows], shard_format: str, tokenizer: Path) -> None:
-    shards = [
-        write_shard(folder / shard_name("train", i, len(parts), shard_format), part, shard_format)
-        for i, part in enumerate(parts)
-    ]
-    split = SplitEntry(
-        shards=shards,
-        rows=sum(s.rows for s in shards),
-        samples=sum(s.samples for s in shards),
-        tokens=sum(s.tokens for s in shards),
-        documents=1,
-        text_bytes=1,
-    )
-    manifest = Manifest(
+    header = Header(
         format_version=FORMAT_VERSION,
         format=shard_format,
         method="segment_text",
         max_length=128,
+        row_length=128,
         vocab_size=parts[0].vocab_size,
         tokenizer_sha256=sha256_file(tokenizer),
         special_ids={"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4},
-        splits={"train": split},
     )
-    write_manifest(folder, manifest)
+    write_rows(folder, header, {"train": parts})
 
 
 @pytest.fixture
@@ -117,17 +108,39 @@ def test_an_empty_shard_is_a_shard(tmp_path: Path, tokenizer: Path, shard_format
 
 
 @pytest.mark.parametrize("shard_format", FORMATS)
+def test_blocks_of_a_shard_follow_one_another(
+    tmp_path: Path, tokenizer: Path, shard_format: str
+) -> None:
+    parts = [make_rows(0, 20), make_rows(1, 7), make_rows(2, 0)]
+    write_data_set(tmp_path, [parts[0]], shard_format, tokenizer)
+    (path,) = tmp_path.glob("train-*")
+    with open_shard(path, shard_format, 30522, 128) as shard:
+        for part in parts:
+            shard.add(part)
+    blocks = list(read_shard(path, shard_format))
+    ids = np.concatenate([block.input_ids for block in blocks])
+    np.testing.assert_array_equal(ids, np.concatenate([part.input_ids for part in parts]))
+    assert [len(block.samples_per_row) for block in blocks if len(block.input_ids)] == [20, 7]
+
+
+def test_a_split_is_read_block_by_block(data_set: Path, tokenizer: Path) -> None:
+    blocks = list(iterate_rows(data_set, "train", tokenizer))
+    assert_same(blocks[0], make_rows(0, 20))
+    assert_same(blocks[1], make_rows(1, 7))
+
+
+@pytest.mark.parametrize("shard_format", FORMATS)
 def test_same_rows_same_bytes(tmp_path: Path, shard_format: str) -> None:
-    first = write_shard(tmp_path / "a", make_rows(0, 9), shard_format)
-    second = write_shard(tmp_path / "b", make_rows(0, 9), shard_format)
-    other = write_shard(tmp_path / "c", make_rows(1, 9), shard_format)
+    first = write_one_shard(tmp_path / "a", make_rows(0, 9), shard_format)
+    second = write_one_shard(tmp_path / "b", make_rows(0, 9), shard_format)
+    other = write_one_shard(tmp_path / "c", make_rows(1, 9), shard_format)
     assert first.sha256 == second.sha256 != other.sha256
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_parquet_is_one_line_a_row(tmp_path: Path) -> None:
     rows = make_rows(0, 3)
-    write_shard(tmp_path / "x.parquet", rows, "parquet")
+    write_one_shard(tmp_path / "x.parquet", rows, "parquet")
     lines = pq.read_table(tmp_path / "x.parquet").to_pylist()
     assert len(lines) == 3
     assert [len(line["input_ids"]) for line in lines] == np.diff(rows.row_offsets).tolist()
@@ -141,7 +154,7 @@ def first_shard(data_set: Path) -> Path:
 def test_truncated_shard(data_set: Path, tokenizer: Path) -> None:
     shard = first_shard(data_set)
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(ClozeError, match=rf"{shard}: truncated shard .* delete it and run again"):
+    with pytest.raises(ClozeError, match=rf"{shard}: truncated shard .* delete it and .*manifest.json"):
         load_rows(data_set, "train", tokenizer)
 
 
@@ -157,7 +170,7 @@ def test_damaged_shard(data_set: Path, tokenizer: Path) -> None:
 def test_missing_shard(data_set: Path, tokenizer: Path) -> None:
     shard = first_shard(data_set)
     shard.unlink()
-    with pytest.raises(ClozeError, match=rf"{shard}: missing shard; delete .* and run again"):
+    with pytest.raises(ClozeError, match=rf"{shard}: missing shard; delete .*manifest.json and run again"):
         load_rows(data_set, "train", tokenizer)
 
 
@@ -182,7 +195,7 @@ def test_folder_without_manifest(data_set: Path, tokenizer: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 99}, "format_version is 99, this version of Cloze reads 1"),
+        ({"format_version": 99}, "format_version is 99, this version of Cloze reads 2"),
         ({"splits": {"train": {}}}, "not a manifest of this format"),
         ({"colour": "red"}, "not a manifest of this format .*colour"),
     ],

@@ -4,7 +4,7 @@ import concurrent.futures
 import concurrent.futures.process
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ctypes import c_uint64
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
@@ -15,22 +15,17 @@ import numpy as np
 from tqdm import tqdm
 
 from cloze.cli import progress
-from cloze.corpus.document_reader import count_documents, read_documents
-from cloze.data.manifest import (
-    FORMAT_VERSION,
-    MANIFEST,
-    Manifest,
-    ShardEntry,
-    SplitEntry,
-    write_manifest,
-)
-from cloze.data.samples import Method, SampleCollector, encode_document
-from cloze.data.shards import EXTENSIONS, shard_name, write_shard
+from cloze.corpus.document_reader import count_documents, read_batches
+from cloze.data.collect import ShardName, collect_shards, shard_names
+from cloze.data.forecast import Forecast
+from cloze.data.manifest import FORMAT_VERSION, MANIFEST, Header, ShardEntry, write_shard_entry
+from cloze.data.samples import Method, RowBuilder
+from cloze.data.shards import EXTENSIONS, open_shard
+from cloze.data.text_encoder import TextEncoder
 from cloze.data.tokenizer import load_tokenizer, special_ids, vocab_size
 from cloze.errors import ClozeError
 from cloze.files import sha256_file
 
-SPLITS = ("train", "validation")
 MIN_MAX_LENGTH = 8
 _POLL_SECONDS = 0.2
 
@@ -42,106 +37,85 @@ class DataSetRecipe:
     tokenizer: Path
     method: Method
     max_length: int
+    row_length: int
     num_shards: int
     format: str
+
+    def check(self) -> None:
+        """Raise `ClozeError` if the lengths leave no room for text."""
+        if self.max_length < MIN_MAX_LENGTH:
+            raise ClozeError(
+                f"max_length of {self.max_length} leaves too little room for text: [CLS] and "
+                f"[SEP] take two tokens of each sample; use at least {MIN_MAX_LENGTH}"
+            )
+        if self.row_length < self.max_length:
+            raise ClozeError(
+                f"row_length of {self.row_length} cannot hold a sample of max_length "
+                f"{self.max_length}; make it as long or longer"
+            )
 
 
 @dataclass(frozen=True)
 class _ShardTask:
-    """One shard: the rows `start` to `stop` of one split's documents."""
+    """One shard of a data set: the rows `start` to `stop` of one split's documents."""
 
     recipe: DataSetRecipe
-    split: str
+    name: ShardName
     documents: Path
     start: int
     stop: int
     output: Path
 
 
-@dataclass(frozen=True)
-class _ShardResult:
-    """A written shard, and counts over what went into it."""
-
-    entry: ShardEntry
-    documents: int
-    text_bytes: int
-    unknown_tokens: int
-
-
 def build_data_set(
     documents: Path, output: Path, recipe: DataSetRecipe, threads: int
 ) -> dict[str, Any]:
-    """Write the shards of both splits and `manifest.json` into `output`; return metrics.
+    """Write all shards and `manifest.json` into `output`; return metrics.
 
     Reads `documents/{train,validation}.parquet`. `train` has `recipe.num_shards`
     shards, `validation` one; each takes a contiguous range of documents and is a
     function of that range alone, so `threads` (processes) never changes a byte.
 
-    Raises `ClozeError` if `max_length` is too small, an input is missing or damaged,
-    the tokenizer lacks a special token or a split gives no sample.
+    Raises `ClozeError` if a length is too small, an input is missing or damaged, the
+    tokenizer lacks a special token or a split gives no sample.
     """
-    if recipe.max_length < MIN_MAX_LENGTH:
-        raise ClozeError(
-            f"max_length of {recipe.max_length} leaves too little room for text: [CLS] and [SEP] "
-            f"take two tokens of each sample; use at least {MIN_MAX_LENGTH}"
-        )
-    # The processes here are the parallelism; threads below them would only compete.
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    tokenizer = load_tokenizer(recipe.tokenizer)
-    special, size = special_ids(tokenizer), vocab_size(tokenizer)
-    tasks = [task for split in SPLITS for task in _plan(documents, output, recipe, split)]
+    tasks = [_plan(documents, output, recipe, name) for name in shard_names(recipe.num_shards)]
     # An old manifest must not vouch for a mixture of old and new shards.
     (output / MANIFEST).unlink(missing_ok=True)
-    results = dict(zip(tasks, _run_all(tasks, threads), strict=True))
-    splits = {}
-    for split in SPLITS:
-        of_split = [result for task, result in results.items() if task.split == split]
-        splits[split] = _split_entry(of_split)
-        if not splits[split].samples:
-            raise ClozeError(
-                f"{documents / split}.parquet: its {splits[split].documents} documents hold no "
-                "text, so there is no sample; check how the documents were extracted"
-            )
-    manifest = Manifest(
-        format_version=FORMAT_VERSION,
-        format=recipe.format,
-        method=recipe.method.name,
-        max_length=recipe.max_length,
-        vocab_size=size,
-        tokenizer_sha256=sha256_file(recipe.tokenizer),
-        special_ids=special.roles(),
-        splits=splits,
-    )
-    _remove_stale_shards(output, manifest)
-    write_manifest(output, manifest)
-    return _metrics(manifest, results)
+    _run_all(tasks, threads)
+    return collect_shards(output, recipe.num_shards)
 
 
-def _plan(documents: Path, output: Path, recipe: DataSetRecipe, split: str) -> Iterator[_ShardTask]:
-    path = documents / f"{split}.parquet"
+def build_one_shard(documents: Path, output: Path, recipe: DataSetRecipe, name: ShardName) -> None:
+    """Write one shard and its entry; `collect_shards` makes the manifest when all are there.
+
+    Raises `ClozeError` as `build_data_set` does.
+    """
+    _run_all([_plan(documents, output, recipe, name)], threads=1)
+
+
+def _plan(documents: Path, output: Path, recipe: DataSetRecipe, name: ShardName) -> _ShardTask:
+    recipe.check()
+    path = documents / f"{name.split}.parquet"
     num_documents = count_documents(path)
-    num_shards = recipe.num_shards if split == "train" else 1
-    for index in range(num_shards):
-        yield _ShardTask(
-            recipe=recipe,
-            split=split,
-            documents=path,
-            start=index * num_documents // num_shards,
-            stop=(index + 1) * num_documents // num_shards,
-            output=output / shard_name(split, index, num_shards, recipe.format),
-        )
+    bounds = (number * num_documents // name.count for number in (name.index, name.index + 1))
+    return _ShardTask(recipe, name, path, *bounds, output)
 
 
-def _run_all(tasks: list[_ShardTask], threads: int) -> list[_ShardResult]:
+def _run_all(tasks: list[_ShardTask], threads: int) -> None:
     """Run the tasks in this process or, with several threads, in that many processes."""
+    # The processes here are the parallelism; threads below them would only compete.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     total = sum(task.stop - task.start for task in tasks)
     with progress(total=total, unit="document", description="tokenise") as bar:
         if threads == 1:
-            return [_build_shard(task, bar.update) for task in tasks]
-        return _run_in_processes(tasks, threads, bar)
+            for task in tasks:
+                _build_shard(task, bar.update)
+        else:
+            _run_in_processes(tasks, threads, bar)
 
 
-def _run_in_processes(tasks: list[_ShardTask], threads: int, bar: tqdm) -> list[_ShardResult]:
+def _run_in_processes(tasks: list[_ShardTask], threads: int, bar: tqdm) -> None:
     # Not fork: the tokenizer's and Arrow's threads do not survive it.
     context = multiprocessing.get_context("spawn")
     counter = context.Value(c_uint64, 0)
@@ -163,10 +137,10 @@ def _run_in_processes(tasks: list[_ShardTask], threads: int, bar: tqdm) -> list[
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-        return [future.result() for future in futures]
+        _raise_first_failure(futures)
 
 
-def _raise_first_failure(futures: list["concurrent.futures.Future[_ShardResult]"]) -> None:
+def _raise_first_failure(futures: list["concurrent.futures.Future[None]"]) -> None:
     for future in futures:
         if future.done():
             future.result()
@@ -180,7 +154,7 @@ def _share_counter(counter: "Synchronized[int]") -> None:
     _counter = counter
 
 
-def _build_shard_in_process(task: _ShardTask) -> _ShardResult:
+def _build_shard_in_process(task: _ShardTask) -> None:
     counter = _counter
     if counter is None:
         raise RuntimeError("this process was started without a counter")
@@ -189,66 +163,46 @@ def _build_shard_in_process(task: _ShardTask) -> _ShardResult:
         with counter.get_lock():
             counter.value += documents
 
-    return _build_shard(task, count)
+    _build_shard(task, count)
 
 
-def _build_shard(task: _ShardTask, count: Callable[[int], Any]) -> _ShardResult:
-    """Tokenise, cut, pack and write one shard; calls `count(1)` after each document."""
+def _build_shard(task: _ShardTask, count: Callable[[int], Any]) -> None:
+    """Tokenise, cut, pack and write one shard and its entry; tells `count` of documents done."""
     recipe = task.recipe
     tokenizer = load_tokenizer(recipe.tokenizer)
-    special = special_ids(tokenizer)
-    collector = SampleCollector(recipe.max_length, vocab_size(tokenizer), special)
-    text_bytes = 0
-    for document_id, text in read_documents(task.documents, task.start, task.stop):
-        document = encode_document(tokenizer, recipe.method.segments(text))
-        collector.add(document_id, document, recipe.method)
-        text_bytes += len(text.encode())
-        count(1)
-    rows = collector.rows()
-    return _ShardResult(
-        entry=write_shard(task.output, rows, recipe.format),
+    special, size = special_ids(tokenizer), vocab_size(tokenizer)
+    builder = RowBuilder(recipe.method, recipe.max_length, recipe.row_length, size, special)
+    encoder = TextEncoder(tokenizer)
+    path = task.output / f"{task.name}.{EXTENSIONS[recipe.format]}"
+    totals = dict.fromkeys(("rows", "samples", "tokens", "text_bytes", "unknown_tokens"), 0)
+    forecast = Forecast(task.documents, task.start, task.stop, path)
+    with open_shard(path, recipe.format, size, recipe.row_length) as shard:
+        for batch in read_batches(task.documents, task.start, task.stop):
+            lines = recipe.method.lines(batch)
+            rows = builder.build(batch.ids, encoder.encode(lines.text, lines.offsets))
+            shard.add(rows)
+            totals["rows"] += rows.num_rows
+            totals["samples"] += rows.num_samples
+            totals["tokens"] += rows.num_tokens
+            totals["text_bytes"] += len(batch.text)
+            totals["unknown_tokens"] += int(np.count_nonzero(rows.input_ids == special.unk))
+            forecast.after(len(batch.text), rows.input_ids.nbytes)
+            count(len(batch.ids))
+    header = Header(
+        format_version=FORMAT_VERSION,
+        format=recipe.format,
+        method=recipe.method.name,
+        max_length=recipe.max_length,
+        row_length=recipe.row_length,
+        vocab_size=size,
+        tokenizer_sha256=sha256_file(recipe.tokenizer),
+        special_ids=special.roles(),
+    )
+    entry = ShardEntry(
+        file=path.name,
+        bytes=path.stat().st_size,
+        sha256=sha256_file(path),
         documents=task.stop - task.start,
-        text_bytes=text_bytes,
-        unknown_tokens=int(np.count_nonzero(rows.input_ids == special.unk)),
+        **totals,
     )
-
-
-def _split_entry(results: list[_ShardResult]) -> SplitEntry:
-    entries = [result.entry for result in results]
-    return SplitEntry(
-        shards=entries,
-        rows=sum(entry.rows for entry in entries),
-        samples=sum(entry.samples for entry in entries),
-        tokens=sum(entry.tokens for entry in entries),
-        documents=sum(result.documents for result in results),
-        text_bytes=sum(result.text_bytes for result in results),
-    )
-
-
-def _remove_stale_shards(folder: Path, manifest: Manifest) -> None:
-    """Remove shards that an earlier run with other settings left beside the new ones."""
-    named = {shard.file for split in manifest.splits.values() for shard in split.shards}
-    for split in SPLITS:
-        for extension in EXTENSIONS.values():
-            for path in folder.glob(f"{split}-?????-of-?????.{extension}"):
-                if path.name not in named:
-                    path.unlink()
-
-
-def _metrics(manifest: Manifest, results: dict[_ShardTask, _ShardResult]) -> dict[str, Any]:
-    """Per split: totals, bytes of text a token, filled share of rows, unknown share of tokens."""
-    metrics: dict[str, Any] = {}
-    for name, split in manifest.splits.items():
-        unknown = sum(r.unknown_tokens for task, r in results.items() if task.split == name)
-        text_tokens = split.tokens - 2 * split.samples
-        metrics[name] = {
-            "documents": split.documents,
-            "text_bytes": split.text_bytes,
-            "rows": split.rows,
-            "samples": split.samples,
-            "tokens": split.tokens,
-            "bytes_per_token": split.text_bytes / text_tokens,
-            "row_fill": split.tokens / (split.rows * manifest.max_length),
-            "unknown_token_share": unknown / text_tokens,
-        }
-    return metrics
+    write_shard_entry(task.output / f"{task.name}.json", header, entry)

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from cloze.cli import add_threads, capped_threads, positive_int
-from cloze.data.dataset import SPLITS, DataSetRecipe, build_data_set
+from cloze.data.collect import SPLITS, ShardName
+from cloze.data.dataset import DataSetRecipe, build_data_set, build_one_shard
 from cloze.data.samples import Method
 from cloze.data.shards import EXTENSIONS
 from cloze.metrics import Stopwatch, write_metrics
@@ -24,7 +25,13 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
         "--max-length",
         type=positive_int,
         default=128,
-        help="tokens in a row and in a sample at most, [CLS] and [SEP] included; at least 8",
+        help="tokens in a sample at most, [CLS] and [SEP] included; at least 8",
+    )
+    parser.add_argument(
+        "--row-length",
+        type=positive_int,
+        help="tokens in a row of samples at most; unset: --max-length. Longer rows waste less "
+        "padding where samples differ in length, and cost memory and attention",
     )
     parser.add_argument(
         "--num-shards", type=positive_int, default=1, help="files that train is divided into"
@@ -32,19 +39,38 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=sorted(EXTENSIONS), default="msgpack", help="format of the shards"
     )
+    parser.add_argument(
+        "--shard",
+        type=shard_name,
+        metavar="NAME",
+        help="make this shard alone, such as train-00003-of-00008; collect_shards.py then makes "
+        "the manifest of all",
+    )
     add_threads(parser)
 
 
+def shard_name(text: str) -> ShardName:
+    """argparse type: the name of a shard."""
+    try:
+        return ShardName.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def run_method(args: argparse.Namespace, method: Method, script: Path) -> None:
-    """Build the data set that the flags describe and write its `metrics.json`."""
+    """Build what the flags describe: one shard, or the data set and its `metrics.json`."""
     stopwatch = Stopwatch()
     recipe = DataSetRecipe(
         tokenizer=args.tokenizer,
         method=method,
         max_length=args.max_length,
+        row_length=args.row_length or args.max_length,
         num_shards=args.num_shards,
         format=args.format,
     )
+    if args.shard is not None:
+        build_one_shard(args.documents, args.output, recipe, args.shard)
+        return
     metrics = build_data_set(args.documents, args.output, recipe, capped_threads(args))
     write_metrics(
         args.output / "metrics.json",

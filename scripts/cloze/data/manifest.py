@@ -8,13 +8,16 @@ from typing import Any
 from cloze.errors import ClozeError
 from cloze.files import read_json, require_file, sha256_file, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """One shard: its file name and what the file must hold."""
+    """One shard: its file name, what the file must hold, and what went into it.
+
+    `text_bytes` is UTF-8 before tokenising.
+    """
 
     file: str
     rows: int
@@ -22,11 +25,14 @@ class ShardEntry:
     tokens: int
     bytes: int
     sha256: str
+    documents: int
+    text_bytes: int
+    unknown_tokens: int
 
 
 @dataclass(frozen=True)
 class SplitEntry:
-    """One split: its shards in order, with totals. `text_bytes` is UTF-8 before tokenising."""
+    """One split: its shards in order, with totals."""
 
     shards: list[ShardEntry]
     rows: int
@@ -37,17 +43,46 @@ class SplitEntry:
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """A data set: how it was made, with which tokenizer, and its splits."""
+class Header:
+    """What all shards of a data set have in common: how they were made, with which tokenizer."""
 
     format_version: int
     format: str
     method: str
     max_length: int
+    row_length: int
     vocab_size: int
     tokenizer_sha256: str
     special_ids: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Manifest(Header):
+    """A data set: its header and its splits."""
+
     splits: dict[str, SplitEntry]
+
+
+def split_entry(shards: list[ShardEntry]) -> SplitEntry:
+    """Return a split of these shards, with their totals."""
+    names = ("rows", "samples", "tokens", "documents", "text_bytes")
+    totals = {name: sum(getattr(shard, name) for shard in shards) for name in names}
+    return SplitEntry(shards=shards, **totals)
+
+
+def write_shard_entry(path: Path, header: Header, entry: ShardEntry) -> None:
+    """Write what one shard adds to the manifest, atomically."""
+    write_json(path, {**dataclasses.asdict(header), "shard": dataclasses.asdict(entry)})
+
+
+def read_shard_entry(path: Path) -> tuple[Header, ShardEntry]:
+    """Read what `write_shard_entry` wrote; raises `ClozeError` as `read_manifest` does."""
+    value = _checked(path)
+    try:
+        shard = ShardEntry(**value.pop("shard"))
+        return Header(**value), shard
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _misshapen(path, error) from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -67,20 +102,29 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path}: no such file, so {folder} is no finished data set; "
             "run segment_text.py or split_tokens.py again"
         )
+    value = _checked(path)
+    try:
+        splits = {name: _split_entry(split) for name, split in value.pop("splits").items()}
+        return Manifest(splits=splits, **value)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _misshapen(path, error) from error
+
+
+def _checked(path: Path) -> dict[str, Any]:
     value = read_json(path)
     version = value.get("format_version") if isinstance(value, dict) else None
     if version != FORMAT_VERSION:
         raise ClozeError(
             f"{path}: format_version is {version!r}, this version of Cloze reads "
-            f"{FORMAT_VERSION}; delete {folder} and run again"
+            f"{FORMAT_VERSION}; delete {path.parent} and run again"
         )
-    try:
-        splits = {name: _split_entry(split) for name, split in value.pop("splits").items()}
-        return Manifest(splits=splits, **value)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ClozeError(
-            f"{path}: not a manifest of this format ({error}); delete {folder} and run again"
-        ) from error
+    return value
+
+
+def _misshapen(path: Path, error: Exception) -> ClozeError:
+    return ClozeError(
+        f"{path}: not a manifest of this format ({error}); delete {path.parent} and run again"
+    )
 
 
 def check_tokenizer(manifest: Manifest, folder: Path, tokenizer: Path) -> None:

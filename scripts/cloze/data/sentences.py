@@ -1,6 +1,22 @@
 """Sentence boundaries in any language, from Wikimedia's `sentencex`."""
 
+import itertools
+
+import numpy as np
 import sentencex
+
+from cloze.corpus.document_reader import DocumentBatch
+
+
+def one_sentence_a_line(documents: DocumentBatch, language: str) -> DocumentBatch:
+    """Return the documents with a line end after each sentence and no blank line."""
+    texts = []
+    for first, last in itertools.pairwise(documents.offsets.tolist()):
+        text = str(documents.text[first:last].data, "utf-8")
+        texts.append("\n".join(split_sentences(text, language)).encode())
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(text) for text in texts], out=offsets[1:])
+    return DocumentBatch(documents.ids, np.frombuffer(b"".join(texts), np.uint8), offsets)
 
 
 def split_sentences(text: str, language: str) -> list[str]:

@@ -78,7 +78,7 @@ class RowBatches:
     def _collate(self, indices: np.ndarray, step: int) -> MaskedBatch:
         starts = self._rows.row_offsets[indices]
         lengths = self._rows.row_offsets[indices + 1] - starts
-        column = np.arange(self._rows.max_length)
+        column = np.arange(self._rows.row_length)
         valid = column[None, :] < lengths[:, None]
         token = np.where(valid, starts[:, None] + column[None, :], 0)
         input_ids = np.where(valid, self._rows.input_ids[token], self._pad_token_id)

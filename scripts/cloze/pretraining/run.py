@@ -11,7 +11,8 @@ import torch
 from cloze.cli import available_cores, capped_threads, log
 from cloze.codekey import code_key
 from cloze.data.manifest import MANIFEST, read_manifest
-from cloze.data.shards import Rows, load_rows
+from cloze.data.loading import load_rows
+from cloze.data.shards import Rows
 from cloze.data.tokenizer import load_tokenizer, special_ids
 from cloze.encoder.device import Compute, device_is_present, resolve_compute
 from cloze.encoder.flags import encoder_config
@@ -79,12 +80,12 @@ def _train(args: argparse.Namespace, script: Path, run: RunDirectory) -> None:
             mask_token_id=special.mask,
             special_token_ids=special.all,
             mlm_probability=recipe.mlm_probability,
-            max_length=rows.max_length,
+            max_length=rows.row_length,
             seed=seed,
         )
         return RowBatches(rows, masker, special.pad)
 
-    compute, warnings = _resolve_compute(args, config, recipe, train_rows.max_length, run)
+    compute, warnings = _resolve_compute(args, config, recipe, train_rows.row_length, run)
     validation = batches(validation_rows, _VALIDATION_SEED)
     torch.manual_seed(recipe.seed)
     model = MaskedLM(config)
@@ -233,7 +234,7 @@ def _effort(
         "tokens": round(row_visits * rows.num_tokens / rows.num_rows),
         "epochs": round(row_visits / rows.num_rows, 3),
         "train_seconds": round(training.train_seconds, 3),
-        "tokens_per_second": round(row_visits * rows.max_length / training.train_seconds, 1),
+        "tokens_per_second": round(row_visits * rows.row_length / training.train_seconds, 1),
         "num_parameters": sum(p.numel() for p in training.model.parameters()),
         "resumed_from": training.resumed_from,
     }

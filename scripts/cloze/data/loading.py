@@ -1,0 +1,104 @@
+"""Data sets into memory: every shard is checked against the manifest, then decoded."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from cloze.data.manifest import MANIFEST, Manifest, ShardEntry, check_tokenizer, read_manifest
+from cloze.data.shards import Block, Rows, id_dtype, read_shard
+from cloze.errors import ClozeError
+from cloze.files import sha256_file
+
+
+def load_rows(folder: Path, split: str, tokenizer: Path | None) -> Rows:
+    """Read all shards of one split into memory, in order.
+
+    Verifies the manifest, each shard's size and sha256 and, unless `tokenizer` is
+    None, that the data set was made with that tokenizer file. Raises `ClozeError` if
+    one of these is missing or does not match.
+    """
+    manifest = _checked_manifest(folder, split, tokenizer)
+    entry = manifest.splits[split]
+    rows = _empty_rows(manifest, entry.rows, entry.samples, entry.tokens)
+    row = sample = token = 0
+    for block in _blocks(folder, manifest, split):
+        _place(rows, block, row, sample, token)
+        row += len(block.samples_per_row)
+        sample += len(block.sample_lengths)
+        token += len(block.input_ids)
+    return rows
+
+
+def iterate_rows(folder: Path, split: str, tokenizer: Path | None) -> Iterator[Rows]:
+    """Yield the rows of one split in order, a block of a shard at a time.
+
+    Memory is bounded by a block. Verifies and raises as `load_rows` does.
+    """
+    manifest = _checked_manifest(folder, split, tokenizer)
+    for block in _blocks(folder, manifest, split):
+        counts = (len(block.samples_per_row), len(block.sample_lengths), len(block.input_ids))
+        rows = _empty_rows(manifest, *counts)
+        _place(rows, block, 0, 0, 0)
+        yield rows
+
+
+def _checked_manifest(folder: Path, split: str, tokenizer: Path | None) -> Manifest:
+    manifest = read_manifest(folder)
+    if tokenizer is not None:
+        check_tokenizer(manifest, folder, tokenizer)
+    if split not in manifest.splits:
+        raise ClozeError(
+            f"{folder}: no split {split!r} in the manifest; there are {sorted(manifest.splits)}"
+        )
+    return manifest
+
+
+def _blocks(folder: Path, manifest: Manifest, split: str) -> Iterator[Block]:
+    for shard in manifest.splits[split].shards:
+        path = folder / shard.file
+        _check_shard(path, shard)
+        yield from read_shard(path, manifest.format)
+
+
+def _check_shard(path: Path, entry: ShardEntry) -> None:
+    manifest = path.with_name(MANIFEST)
+    again = f"delete it and {manifest} and run again, which makes only this shard anew"
+    if not path.is_file():
+        raise ClozeError(
+            f"{path}: missing shard; delete {manifest} and run again, which makes only it anew"
+        )
+    size = path.stat().st_size
+    if size < entry.bytes:
+        raise ClozeError(f"{path}: truncated shard ({size} of {entry.bytes} bytes); {again}")
+    if (sha256 := sha256_file(path)) != entry.sha256:
+        raise ClozeError(
+            f"{path}: damaged shard (sha256 {sha256[:12]}… instead of {entry.sha256[:12]}…); {again}"
+        )
+
+
+def _empty_rows(manifest: Manifest, num_rows: int, num_samples: int, num_tokens: int) -> Rows:
+    return Rows(
+        max_length=manifest.max_length,
+        row_length=manifest.row_length,
+        vocab_size=manifest.vocab_size,
+        input_ids=np.empty(num_tokens, id_dtype(manifest.vocab_size)),
+        row_offsets=np.zeros(num_rows + 1, np.int64),
+        sample_offsets=np.zeros(num_samples + 1, np.int64),
+        word_starts=np.empty(num_tokens, np.bool_),
+        sentence_starts=np.empty(num_tokens, np.bool_),
+        documents=np.empty(num_samples, np.uint32),
+    )
+
+
+def _place(rows: Rows, block: Block, row: int, sample: int, token: int) -> None:
+    """Copy one block into `rows`, from the given row, sample and token on."""
+    tokens = slice(token, token + len(block.input_ids))
+    rows.input_ids[tokens] = block.input_ids
+    rows.word_starts[tokens] = block.word_starts
+    rows.sentence_starts[tokens] = block.sentence_starts
+    rows.documents[sample : sample + len(block.documents)] = block.documents
+    ends = token + np.cumsum(block.sample_lengths, dtype=np.int64)
+    rows.sample_offsets[sample + 1 : sample + 1 + len(ends)] = ends
+    last_samples = sample + np.cumsum(block.samples_per_row, dtype=np.int64)
+    rows.row_offsets[row + 1 : row + 1 + len(last_samples)] = rows.sample_offsets[last_samples]
