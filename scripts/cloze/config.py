@@ -130,13 +130,24 @@ class Config:
         """Return the completed configuration as YAML, keys in the order of the schema."""
         return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True)
 
+    def dataset_method(self, dataset: str) -> str:
+        """Return the script, without `.py`, that makes a data set's shards."""
+        return str(self.values["datasets"][dataset]["method"])
+
+    def dataset_extension(self, dataset: str) -> str:
+        """Return how the names of a data set's shards end."""
+        return _SHARD_SUFFIXES[self.values["datasets"][dataset]["format"]]
+
+    def shard_names(self, dataset: str) -> list[str]:
+        """Return the names of a data set's shards, without extension: training, validation."""
+        count = self.values["datasets"][dataset]["num_shards"]
+        train = [f"train-{number:05d}-of-{count:05d}" for number in range(count)]
+        return [*train, "validation-00000-of-00001"]
+
     def dataset_files(self, dataset: str) -> list[str]:
-        """Return the names of a data set's files: manifest, training shards, validation shard."""
-        section = self.values["datasets"][dataset]
-        suffix = _SHARD_SUFFIXES[section["format"]]
-        count = section["num_shards"]
-        train = [f"train-{number:05d}-of-{count:05d}.{suffix}" for number in range(count)]
-        return ["manifest.json", *train, f"validation-00000-of-00001.{suffix}"]
+        """Return the names of the files of a data set that a trainer reads."""
+        extension = self.dataset_extension(dataset)
+        return ["manifest.json", *(f"{name}.{extension}" for name in self.shard_names(dataset))]
 
     def _runs(self) -> list[Run]:
         picks = {key: self.values[key] for key in (*_PICKS, "seeds", "reports")}

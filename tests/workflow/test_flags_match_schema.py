@@ -28,8 +28,8 @@ WORKFLOW = {"help", "log", "output", "threads", "device", "precision", "compile"
 SECTIONS = [
     ("corpus", "extract_documents", {"input", "train", "validation", "test"}),
     ("tokenizer", "train_tokenizer", {"documents", "vocab"}),
-    ("segment_text", "segment_text", {"documents", "tokenizer"}),
-    ("split_tokens", "split_tokens", {"documents", "tokenizer"}),
+    ("segment_text", "segment_text", {"documents", "tokenizer", "shard"}),
+    ("split_tokens", "split_tokens", {"documents", "tokenizer", "shard"}),
     ("architecture", "init_encoder", {"tokenizer"}),
     (
         ("architecture", "encoder"),

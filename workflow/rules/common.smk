@@ -225,6 +225,12 @@ def task_files(wildcards):
     return list(CONFIG.files.tasks[wildcards.task].values())
 
 
+def split_of_shard(wildcards):
+    """Return the documents that a shard is made from."""
+    split = wildcards.shard.split("-")[0]
+    return f"results/{wildcards.corpus}/documents/{split}.parquet"
+
+
 def dataset_files(wildcards):
     """Return every file of a data set that a trainer reads."""
     folder = f"results/{wildcards.corpus}/{wildcards.tokenizer}/{wildcards.dataset}"
