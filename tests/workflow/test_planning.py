@@ -45,7 +45,7 @@ def test_a_dry_run_answers_in_under_three_seconds(project: Project) -> None:
     before = processor_seconds()
     plan = project.plan()
     assert processor_seconds() - before < 3
-    assert plan == {**CHAIN, "segment_text_sentences-128": 1}
+    assert plan == {**CHAIN, "segment_text_sentences-128": 3, "collect_sentences-128": 1}
 
 
 def test_snakemake_finds_nothing_to_lint(project: Project) -> None:
@@ -117,34 +117,25 @@ def test_runs_share_the_stages_they_have_in_common(project: Project) -> None:
     assert plan["pretrain"] == 2
     assert plan["finetune"] == plan["finetune_from_scratch"] == 4
     assert plan["report"] == 2
-    for rule in ("extract_documents", "train_tokenizer", "segment_text_sentences-128"):
+    for rule in ("extract_documents", "train_tokenizer", "collect_sentences-128"):
         assert plan[rule] == 1
 
 
 @pytest.mark.parametrize(
-    ("preset", "extra"),
+    ("preset", "downloads", "dataset", "shards"),
     [
-        ("wikitext-2", {"download": 5, "segment_text_sentences-128": 1}),
-        pytest.param(
-            "wikitext-103",
-            {"download": 6, "segment_text_sentences-128-x16": 1},
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            "wikipedia",
-            {"download": 3, "segment_text_sentences-128-x32": 1},
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            "imdb", {"download": 3, "segment_text_sentences-256": 1}, marks=pytest.mark.slow
-        ),
+        ("wikitext-2", 5, "sentences-128", 3),
+        pytest.param("wikitext-103", 6, "sentences-128-x16", 17, marks=pytest.mark.slow),
+        pytest.param("wikipedia", 3, "sentences-128-x32", 33, marks=pytest.mark.slow),
+        pytest.param("imdb", 3, "sentences-256", 5, marks=pytest.mark.slow),
     ],
 )
 def test_a_preset_plans_the_whole_chain(
-    project: Project, preset: str, extra: dict[str, int]
+    project: Project, preset: str, downloads: int, dataset: str, shards: int
 ) -> None:
     plan = project.plan("--configfile", f"workflow/presets/{preset}.yaml")
-    assert plan == {**CHAIN, **extra}
+    data = {f"segment_text_{dataset}": shards, f"collect_{dataset}": 1}
+    assert plan == {**CHAIN, "download": downloads, **data}
 
 
 @pytest.mark.slow

@@ -19,7 +19,8 @@ REPORT = {"report"}
 SCRATCH = {"finetune_from_scratch", "evaluate_from_scratch"} | REPORT
 FINETUNED = {"finetune", "evaluate"} | REPORT
 PRETRAINED = {"pretrain"} | FINETUNED
-SEGMENTED = {"segment_text_sentences-128"} | PRETRAINED
+COLLECTED = {"collect_sentences-128"} | PRETRAINED
+SEGMENTED = {"segment_text_sentences-128"} | COLLECTED
 TOKENIZED = {"train_tokenizer", "init_encoder"} | SEGMENTED | SCRATCH
 EXTRACTED = {"extract_documents"} | TOKENIZED
 TASK = {"prepare_task", "baselines"} | FINETUNED | SCRATCH
@@ -53,6 +54,20 @@ def project(made: Project) -> Iterator[Project]:
 
 def test_a_second_run_has_nothing_to_do(made: Project) -> None:
     assert made.plan() == {}
+
+
+def test_a_lost_shard_is_the_only_one_made_again(made: Project) -> None:
+    folder = made.folder / "results" / "sample" / "uncased-4k" / "sentences-128"
+    lost = [folder / "manifest.json", folder / "train-00001-of-00002.msgpack.gz"]
+    for path in lost:
+        path.rename(path.with_name(f"{path.name}.kept"))
+    try:
+        plan = made.plan()
+    finally:
+        for path in lost:
+            path.with_name(f"{path.name}.kept").rename(path)
+    assert plan["segment_text_sentences-128"] == 1
+    assert "train_tokenizer" not in plan
 
 
 @pytest.mark.parametrize(
@@ -119,6 +134,7 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
         pytest.param("cloze/config.py", set(), marks=slow),
         pytest.param("pretrain.py", PRETRAINED, marks=slow),
         pytest.param("segment_text.py", SEGMENTED, marks=slow),
+        pytest.param("collect_shards.py", COLLECTED, marks=slow),
         pytest.param("split_tokens.py", set(), marks=slow),
     ],
 )
