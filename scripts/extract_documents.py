@@ -1,8 +1,9 @@
 """Turn a corpus of any supported form into documents, split into train, validation and test.
 
-Reads files, archives and folders (python-docs: the running Python's library); writes
-OUTPUT/{train,validation,test}.parquet, a row a document with the columns document_id, source,
-title and text, and OUTPUT/metrics.json with what each split holds and what was dropped.
+Reads files, archives and folders (python-docs: the running Python's library), or parts that
+extract_part.py made of them; writes OUTPUT/{train,validation,test}.parquet, a row a document
+with the columns document_id, source, title and text, OUTPUT/dropped.tsv.gz, a line for each
+document that was dropped, and OUTPUT/metrics.json with what each split holds.
 
 Try: python scripts/extract_documents.py --format python-docs --output /tmp/python-docs
 """
@@ -12,48 +13,30 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cloze.cli import make_parser, non_negative_int, probability, progress, run_script
-from cloze.corpus.document_splits import Draw, Drops, Part, write_splits
-from cloze.corpus.documents import Document
-from cloze.corpus.python_docs import read_python_docs
-from cloze.corpus.readers import (
-    Columns,
-    Reader,
-    open_corpus,
-    read_csv,
-    read_files,
-    read_jsonl,
-    read_paragraphs,
-    read_parquet,
-    read_tsv,
-)
-from cloze.corpus.wikitext import read_wikitext
-from cloze.errors import ClozeError
-from cloze.metrics import Stopwatch, write_metrics
+import pyarrow as pa
 
-READERS: dict[str, tuple[Reader, str]] = {
-    "wikitext": (read_wikitext, "articles that start with a line ' = Title = '"),
-    "wikitext-tokens": (read_wikitext, "articles that start with a line ' = Title = '"),
-    "text": (read_files, "a document in each file"),
-    "paragraphs": (read_paragraphs, "documents separated by blank lines"),
-    "jsonl": (read_jsonl, "a document in each line, an object with --text-column"),
-    "csv": (read_csv, "a document in each row, in --text-column"),
-    "tsv": (read_tsv, "a document in each row, in --text-column"),
-    "parquet": (read_parquet, "a document in each row, in --text-column"),
-}
-PYTHON_DOCS = "python-docs"
+from cloze.cli import make_parser, probability, progress, run_script
+from cloze.corpus.document_splits import Draw, Part, write_splits
+from cloze.corpus.duplicates import SeenTexts
+from cloze.corpus.parts import PartFile
+from cloze.corpus.reading import (
+    PYTHON_DOCS,
+    add_filter_flags,
+    add_reading_flags,
+    check_format,
+    describe,
+    filters_of,
+    read_batches,
+    recipe_of,
+)
+from cloze.errors import ClozeError
+from cloze.files import sha256_path
+from cloze.metrics import Stopwatch, write_metrics
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument(
-        "--format",
-        required=True,
-        choices=[*READERS, PYTHON_DOCS],
-        help="form of the corpus; wikitext and wikitext-tokens: articles under ' = Title = ' "
-        "lines; text: a file a document; paragraphs: documents between blank lines",
-    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
 
     files = parser.add_argument_group("files (none for python-docs)")
@@ -65,18 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
     }.items():
         files.add_argument(flag, type=Path, nargs="+", default=[], metavar="PATH", help=about)
     files.add_argument(
-        "--members", default="*", help="glob on the files of a folder or an archive to read"
+        "--from-parts",
+        action="store_true",
+        help="the files are parts that extract_part.py made with the same flags",
     )
-
-    columns = parser.add_argument_group("columns (jsonl, csv, tsv, parquet)")
-    columns.add_argument("--text-column", default="text", help="column with the text")
-    columns.add_argument("--title-column", help="column with the title; unset: no titles")
-    columns.add_argument(
-        "--no-header",
-        dest="header",
-        action="store_false",
-        help="csv and tsv without a header row: columns are numbers from 0",
-    )
+    add_reading_flags(parser)
 
     choice = parser.add_argument_group("split and drops")
     choice.add_argument(
@@ -91,12 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.01,
         help="the same for test (with --input and python-docs only)",
     )
-    choice.add_argument(
-        "--min-characters",
-        type=non_negative_int,
-        default=0,
-        help="drop shorter documents, white space at both ends not counted",
-    )
+    add_filter_flags(choice)
     choice.add_argument(
         "--keep-duplicates",
         action="store_true",
@@ -115,14 +86,15 @@ def run(args: argparse.Namespace) -> None:
         args.output,
         parts_of(args),
         draw,
-        Drops(args.min_characters, args.keep_duplicates),
-        describe(args),
+        None if args.keep_duplicates else SeenTexts(),
+        [*filters_of(args).reasons, "duplicate"],
+        describe(args, input_paths(args)),
     )
     write_metrics(
         args.output / "metrics.json",
         metrics=metrics,
         args=args,
-        inputs=input_paths(args),
+        inputs=sources_of_parts(args) if args.from_parts else input_paths(args),
         script=Path(__file__),
         seconds=watch.read(),
     )
@@ -131,12 +103,10 @@ def run(args: argparse.Namespace) -> None:
 def check_choices(args: argparse.Namespace) -> None:
     """Raise `ClozeError` unless the flags describe one corpus."""
     paths = input_paths(args)
-    if args.format == PYTHON_DOCS:
-        if paths:
-            raise ClozeError(f"{paths[0]}: python-docs reads no files; leave it out")
-    elif not args.input and not args.train:
+    check_format(args, paths)
+    if args.format != PYTHON_DOCS and not args.input and not args.train:
         raise ClozeError(f"--format {args.format} needs --input, or --train and --validation")
-    elif args.input and len(paths) > len(args.input):
+    if args.input and len(paths) > len(args.input):
         raise ClozeError("--input is split by Cloze: give it, or --train and --validation")
     if not args.train and (args.validation or args.test):
         raise ClozeError("--validation and --test are a source's own splits and need --train")
@@ -161,29 +131,33 @@ def parts_of(args: argparse.Namespace) -> Iterator[Part]:
     """
     for split in ("test", "validation"):
         if paths := getattr(args, split):
-            yield Part(read(args, paths), split)
+            yield Part(batches(args, paths), split)
     own_split = "train" if args.validation else None
-    yield Part(read(args, args.train or args.input), own_split)
+    yield Part(batches(args, args.train or args.input), own_split)
 
 
-def read(args: argparse.Namespace, paths: list[Path]) -> Iterator[Document]:
-    """Yield the documents of `paths` under a progress bar."""
-    if args.format == PYTHON_DOCS:
-        documents = read_python_docs()
-    else:
-        reader, _ = READERS[args.format]
-        columns = Columns(args.text_column, args.title_column, args.header)
-        documents = reader(open_corpus(paths, args.members), columns)
-    yield from progress(documents, unit=" documents", description="extract")
+def batches(args: argparse.Namespace, paths: list[Path]) -> Iterator[pa.RecordBatch]:
+    """Yield the documents of sources or of parts."""
+    if not args.from_parts:
+        yield from read_batches(args, paths)
+        return
+    for path in progress(paths, unit=" parts", description="extract"):
+        part = PartFile(path)
+        for key, value in recipe_of(args).items():
+            if part.recipe.get(key) != value:
+                raise ClozeError(
+                    f"{path}: made with {key} {part.recipe.get(key)!r} instead of {value!r}; "
+                    "give extract_part.py the same flags"
+                )
+        yield from part.batches()
 
 
-def describe(args: argparse.Namespace) -> str:
-    """Name the corpus in messages: its files and what its reader looks for."""
-    if args.format == PYTHON_DOCS:
-        return "python-docs"
-    names = ", ".join(map(str, input_paths(args)))
-    _, looks_for = READERS[args.format]
-    return f"{names}: --format {args.format} looks for {looks_for}"
+def sources_of_parts(args: argparse.Namespace) -> dict[str, str]:
+    """Return the SHA-256 of each source that the parts were made of."""
+    found = {
+        name: digest for path in input_paths(args) for name, digest in PartFile(path).inputs.items()
+    }
+    return {name: digest or sha256_path(Path(name)) for name, digest in found.items()}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -52,23 +52,25 @@ def write_metrics(
     *,
     metrics: Mapping[str, Any],
     args: argparse.Namespace | Mapping[str, Any],
-    inputs: Iterable[Path],
+    inputs: Iterable[Path] | Mapping[str, str],
     script: Path,
     seconds: Mapping[str, float],
 ) -> None:
     """Write `metrics.json` for one stage, atomically.
 
     Its keys: `metrics` (what was measured), `args` (flags, paths as text), `inputs`
-    (path to SHA-256, see `files.sha256_path`), `code` (`path@digest` of the modules that ran),
-    `environment` and `seconds`.
+    (path to SHA-256, see `files.sha256_path`; a mapping is taken as it is), `code`
+    (`path@digest` of the modules that ran), `environment` and `seconds`.
     """
+    if not isinstance(inputs, Mapping):
+        inputs = {str(name): sha256_path(name) for name in inputs}
     values = vars(args) if isinstance(args, argparse.Namespace) else dict(args)
     write_json(
         path,
         {
             "metrics": dict(metrics),
             "args": {key: _plain(v) for key, v in values.items() if key not in _NOT_IN_ARGS},
-            "inputs": {str(name): sha256_path(name) for name in inputs},
+            "inputs": dict(inputs),
             "code": code_key(script),
             "environment": environment(),
             "seconds": dict(seconds),

@@ -1,5 +1,6 @@
 """The command line turns files into documents, the same bytes each time, or says what is wrong."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -64,6 +65,13 @@ def test_metrics_tell_what_was_read_and_dropped(tmp_path: Path, stories: Path) -
     flags = ["--format", "paragraphs", "--input", stories, "--min-characters", "10"]
     assert main([*map(str, flags), "--output", str(output)]) == 0
 
+    with gzip.open(output / "dropped.tsv.gz", "rt", encoding="utf-8") as stream:
+        header, *dropped = [line.removesuffix("\n").split("\t") for line in stream]
+    assert header == ["reason", "detail", "source", "title", "text"]
+    assert dropped == [
+        ["duplicate", "document 7", "stories.txt", "", "Story 7 has this end."],
+        ["too_short", "5 characters", "stories.txt", "", "short"],
+    ]
     report = json.loads((output / "metrics.json").read_text())
     assert report["metrics"]["dropped"] == {"empty": 0, "too_short": 1, "duplicate": 1}
     counts = {name: split["documents"] for name, split in report["metrics"]["splits"].items()}

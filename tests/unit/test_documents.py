@@ -1,18 +1,18 @@
 """Documents are stored as they are, split by their text, and dropped only for a counted reason."""
 
 import errno
-import hashlib
 import itertools
 import random
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cloze.corpus import documents
-from cloze.corpus.document_splits import DigestSet, Draw, Drops, Part, write_splits
+from cloze.corpus.document_splits import Draw, Part, write_splits
 from cloze.corpus.documents import (
     SCHEMA,
     SPLITS,
@@ -21,14 +21,27 @@ from cloze.corpus.documents import (
     StoredDocument,
     read_documents,
 )
+from cloze.corpus.duplicates import SeenTexts
+from cloze.corpus.parts import Filters, judged_batches
 from cloze.errors import ClozeError
 
 TEXTS = [f"Text number {n} of many." for n in range(2000)]
+KEEP = Filters()
+FILES = {"dropped.tsv.gz", *(f"{split}.parquet" for split in SPLITS)}
 SCRIPTS = "日本語。 e\u0301 ﷺ 👩‍👩‍👧 \u2028 \x85 \x0b नमस्ते\u200d \t lone\rreturn  "
 
 
-def as_documents(texts: Iterable[str], source: str = "a.txt") -> list[Document]:
-    return [Document(source, "", text) for text in texts]
+def part(
+    texts: Iterable[str], split: str | None = None, source: str = "a.txt", filters: Filters = KEEP
+) -> Part:
+    documents = [Document(source, "", text) for text in texts]
+    return Part(judged_batches(documents, filters), split)
+
+
+def write(
+    folder: Path, parts: Iterable[Part], draw: Draw, seen: SeenTexts | None = None
+) -> dict[str, Any]:
+    return write_splits(folder, parts, draw, seen, [*KEEP.reasons, "duplicate"], "corpus")
 
 
 def split_texts(
@@ -38,8 +51,7 @@ def split_texts(
     test: float = 0.1,
     source: str = "a.txt",
 ) -> dict[str, list[str]]:
-    parts = [Part(as_documents(texts, source), None)]
-    write_splits(folder, parts, Draw(validation, test), Drops(), "corpus")
+    write(folder, [part(texts, source=source)], Draw(validation, test), SeenTexts())
     return stored_texts(folder)
 
 
@@ -49,47 +61,77 @@ def stored_texts(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def write_own_splits(folder: Path, drops: Drops, **texts: list[str]) -> dict[str, Any]:
-    parts = [Part(as_documents(held), split) for split, held in texts.items()]
-    return write_splits(folder, parts, Draw(0, 0), drops, "corpus")
+def write_own_splits(
+    folder: Path, seen: SeenTexts | None = None, **texts: list[str]
+) -> dict[str, Any]:
+    parts = [part(held, split) for split, held in texts.items()]
+    return write(folder, parts, Draw(0, 0), seen)
+
+
+def rows(documents: list[StoredDocument]) -> pa.RecordBatch:
+    columns = dict(zip(SCHEMA.names, zip(*documents, strict=True), strict=True))
+    columns |= {"characters": [0] * len(documents), "words": [0] * len(documents)}
+    schema = pa.schema([*SCHEMA, ("characters", pa.uint64()), ("words", pa.uint64())])
+    return pa.record_batch(
+        [pa.array(columns[field.name], field.type) for field in schema], schema=schema
+    )
 
 
 def test_text_survives_unchanged_but_for_carriage_returns(tmp_path: Path) -> None:
-    write_own_splits(tmp_path, Drops(), validation=["a\r\nb\r\n"], train=[SCRIPTS])
+    write_own_splits(tmp_path, validation=["a\r\nb\r\n"], train=[SCRIPTS])
 
     assert stored_texts(tmp_path) == {"train": [SCRIPTS], "validation": ["a\nb\n"], "test": []}
 
 
 def test_all_three_files_have_the_schema_even_when_empty(tmp_path: Path) -> None:
-    write_own_splits(tmp_path, Drops(), validation=["a"], train=["b"])
+    write_own_splits(tmp_path, validation=["a"], train=["b"])
 
     for split in SPLITS:
         schema = pq.read_schema(tmp_path / f"{split}.parquet")
         assert schema.equals(SCHEMA)
         assert "pandas" not in str(schema.metadata)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        f"{split}.parquet" for split in SPLITS
-    )
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 def test_row_groups_are_bounded_and_read_back_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(documents, "_ROW_GROUP_BYTES", 1000)
-    rows = [StoredDocument(n, "s", f"title {n}", "x" * (n % 300)) for n in range(500)]
+    held = [StoredDocument(n, "s", f"title {n}", "x" * (n % 300)) for n in range(500)]
 
-    with DocumentWriter(tmp_path / "a.parquet") as writer:
-        for row in rows:
-            writer.add(row)
+    for name, stride in {"by row": 1, "by seven": 7, "at once": 500}.items():
+        with DocumentWriter(tmp_path / name) as writer:
+            for start in range(0, 500, stride):
+                writer.add(rows(held[start : start + stride]))
+        assert writer.counts["documents"] == 500
+        assert writer.counts["bytes"] == sum(len(row.text) for row in held)
 
-    groups = pq.ParquetFile(tmp_path / "a.parquet").num_row_groups
-    assert groups >= sum(len(row.text) for row in rows) / 1300
-    assert list(read_documents(tmp_path / "a.parquet")) == rows
-    assert writer.counts["documents"] == 500
+    file = pq.ParquetFile(tmp_path / "at once")
+    sizes = [
+        sum(map(len, file.read_row_group(n, ["text"])["text"].to_pylist()))
+        for n in range(file.num_row_groups)
+    ]
+    assert all(1000 <= size < 1300 for size in sizes[:-1])
+    assert list(read_documents(tmp_path / "at once")) == held
+    # However the documents come, the bytes are the same.
+    contents = {(tmp_path / name).read_bytes() for name in ("by row", "by seven", "at once")}
+    assert len(contents) == 1
+
+
+def test_row_groups_are_bounded_in_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "_ROW_GROUP_ROWS", 30)
+
+    with DocumentWriter(tmp_path / "a") as writer:
+        writer.add(rows([StoredDocument(n, "", "", "") for n in range(70)]))
+
+    file = pq.ParquetFile(tmp_path / "a")
+    assert [file.metadata.row_group(n).num_rows for n in range(3)] == [30, 30, 10]
 
 
 def test_counts_are_of_code_points_bytes_and_words(tmp_path: Path) -> None:
-    metrics = write_own_splits(tmp_path, Drops(), validation=["v"], train=["é日 👍\nx", "ab"])
+    metrics = write_own_splits(tmp_path, validation=["v"], train=["é日 👍\nx", "ab"])
 
     assert metrics["splits"]["train"] == {
         "documents": 2,
@@ -112,7 +154,7 @@ def test_reading_something_else_says_what_it_is(tmp_path: Path) -> None:
 
 def _one_row(folder: Path) -> Path:
     with DocumentWriter(folder / "one.parquet") as writer:
-        writer.add(StoredDocument(0, "", "", "x"))
+        writer.add(rows([StoredDocument(0, "", "", "x")]))
     return folder / "one.parquet"
 
 
@@ -140,9 +182,9 @@ def test_a_wider_split_keeps_its_documents_and_leaves_the_other_alone(tmp_path: 
 def test_ids_count_through_the_splits_in_corpus_order(tmp_path: Path) -> None:
     split_texts(tmp_path, TEXTS)
 
-    rows = [row for split in SPLITS for row in read_documents(tmp_path / f"{split}.parquet")]
-    assert [row.text for row in sorted(rows)] == TEXTS
-    assert sorted(row.document_id for row in rows) == list(range(len(TEXTS)))
+    held = [row for split in SPLITS for row in read_documents(tmp_path / f"{split}.parquet")]
+    assert [row.text for row in sorted(held)] == TEXTS
+    assert sorted(row.document_id for row in held) == list(range(len(TEXTS)))
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 7])
@@ -168,7 +210,7 @@ def test_no_split_of_a_tiny_corpus_is_empty(
 def test_moving_documents_for_a_tiny_corpus_leaves_no_other_file(tmp_path: Path) -> None:
     split_texts(tmp_path, TEXTS[:3], 0.01, 0.01)
 
-    assert len(list(tmp_path.iterdir())) == 3
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 def test_one_document_is_not_enough(tmp_path: Path) -> None:
@@ -184,10 +226,9 @@ def test_nothing_at_all_says_what_was_dropped(tmp_path: Path) -> None:
 
 def test_drops_are_counted_by_reason_and_the_first_of_equals_stays(tmp_path: Path) -> None:
     texts = ["", "  ", "abc", " abcd ", "a long one", "a long one\n", "another", "another one"]
-    parts = [Part(as_documents(texts), None)]
-    drops = Drops(min_characters=4)
+    filters = Filters(min_characters=4)
 
-    metrics = write_splits(tmp_path, parts, Draw(0.3, 0), drops, "corpus")
+    metrics = write(tmp_path, [part(texts, filters=filters)], Draw(0.3, 0), SeenTexts())
 
     assert metrics["dropped"] == {"empty": 2, "too_short": 1, "duplicate": 1}
     kept = sorted(itertools.chain(*stored_texts(tmp_path).values()))
@@ -196,7 +237,7 @@ def test_drops_are_counted_by_reason_and_the_first_of_equals_stays(tmp_path: Pat
 
 def test_a_training_document_equal_to_a_held_out_one_goes(tmp_path: Path) -> None:
     metrics = write_own_splits(
-        tmp_path, Drops(), test=["x"], validation=["y", "x"], train=["x", "y\n", "z"]
+        tmp_path, SeenTexts(), test=["x"], validation=["y", "x"], train=["x", "y\n", "z"]
     )
 
     assert stored_texts(tmp_path) == {"test": ["x"], "validation": ["y"], "train": ["z"]}
@@ -204,21 +245,10 @@ def test_a_training_document_equal_to_a_held_out_one_goes(tmp_path: Path) -> Non
 
 
 def test_duplicates_can_stay(tmp_path: Path) -> None:
-    drops = Drops(keep_duplicates=True)
-    metrics = write_own_splits(tmp_path, drops, validation=["x"], train=["x", "x"])
+    metrics = write_own_splits(tmp_path, validation=["x"], train=["x", "x"])
 
     assert metrics["dropped"]["duplicate"] == 0
     assert stored_texts(tmp_path)["train"] == ["x", "x"]
-
-
-def test_digest_set_agrees_with_a_python_set_while_it_grows() -> None:
-    digests = [hashlib.blake2b(b"%d" % (n % 7000), digest_size=16).digest() for n in range(12000)]
-    known: set[bytes] = set()
-    held = DigestSet()
-
-    for digest in digests:
-        assert held.add(digest) == (digest not in known)
-        known.add(digest)
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(
@@ -227,8 +257,8 @@ def test_a_full_disk_is_named_and_leaves_nothing(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pq.ParquetWriter, "write_batch", refuse)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", refuse)
 
-    with pytest.raises(ClozeError, match=r"cannot write .*\.parquet: the disk is full"):
+    with pytest.raises(ClozeError, match=r"cannot write .*/out/.*: the disk is full"):
         split_texts(tmp_path / "out", TEXTS[:10])
     assert list((tmp_path / "out").iterdir()) == []

@@ -1,112 +1,67 @@
-"""From streams of documents to train, validation and test: drops, duplicates, split.
+"""From streams of documents to train, validation and test: duplicates, split.
 
-A drawn document's place depends on its text alone: the first 8 bytes of the BLAKE2b
-digest of the stripped text, read as a number between 0 and 1. Test takes the low end,
-validation the high end, so a change of one fraction leaves the other split as it is,
-and neither order, file names nor seeds matter.
+A drawn document's place depends on its text alone: the first 8 bytes of the digest of
+the stripped text, read as a number between 0 and 1. Test takes the low end, validation
+the high end, so a change of one fraction leaves the other split as it is, and neither
+order, file names nor seeds matter.
 """
 
 import contextlib
-import hashlib
-from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from cloze.corpus.documents import SPLITS, Document, DocumentWriter, StoredDocument, read_documents
+from cloze.corpus.documents import SPLITS, DocumentWriter
+from cloze.corpus.dropped import DROPPED_NAME, DroppedWriter
+from cloze.corpus.duplicates import SeenTexts
+from cloze.corpus.parts import digest_numbers
+from cloze.corpus.text_counts import count_words
 from cloze.errors import ClozeError
 from cloze.files import atomic_path
 
-_DIGEST_BYTES = 16
-_FREE = bytes(_DIGEST_BYTES)
+_TRAIN, _VALIDATION, _TEST = range(3)
 
 
 class Part(NamedTuple):
-    """Documents and the split they go to; None: drawn by their text."""
+    """Batches of `parts.PART_SCHEMA` and the split they go to; None: drawn by their text."""
 
-    documents: Iterable[Document]
+    batches: Iterable[pa.RecordBatch]
     split: str | None
 
 
-class DigestSet:
-    """A set of 16-byte digests in 24 to 48 bytes each, where a Python set takes 100.
-
-    Open addressing with linear probing: a digest is its own hash. The digest of 16
-    zero bytes, which marks a free slot, does not occur in practice.
-    """
-
-    def __init__(self) -> None:
-        self._slots = bytearray(1024 * _DIGEST_BYTES)
-        self._count = 0
-
-    def add(self, digest: bytes) -> bool:
-        """Add a digest; return whether it is new."""
-        if self._count * _DIGEST_BYTES * 3 >= len(self._slots) * 2:
-            self._grow()
-        is_new = self._insert(digest)
-        self._count += is_new
-        return is_new
-
-    def _insert(self, digest: bytes) -> bool:
-        slots = self._slots
-        at = int.from_bytes(digest[8:], "big") * _DIGEST_BYTES % len(slots)
-        while (held := slots[at : at + _DIGEST_BYTES]) != _FREE:
-            if held == digest:
-                return False
-            at = (at + _DIGEST_BYTES) % len(slots)
-        slots[at : at + _DIGEST_BYTES] = digest
-        return True
-
-    def _grow(self) -> None:
-        held = self._slots
-        self._slots = bytearray(2 * len(held))
-        for at in range(0, len(held), _DIGEST_BYTES):
-            if (digest := bytes(held[at : at + _DIGEST_BYTES])) != _FREE:
-                self._insert(digest)
-
-
-class Drops:
-    """Decides which texts stay and counts the others by reason."""
-
-    def __init__(self, min_characters: int = 0, keep_duplicates: bool = False) -> None:
-        self.counts = dict.fromkeys(("empty", "too_short", "duplicate"), 0)
-        self._min_characters = min_characters
-        self._seen = None if keep_duplicates else DigestSet()
-
-    def position_of(self, text: str) -> float | None:
-        """Return where `text` hashes to, between 0 and 1, or None if it is dropped."""
-        stripped = text.strip()
-        digest = hashlib.blake2b(stripped.encode(), digest_size=_DIGEST_BYTES).digest()
-        if not stripped:
-            reason = "empty"
-        elif len(stripped) < self._min_characters:
-            reason = "too_short"
-        elif self._seen is not None and not self._seen.add(digest):
-            reason = "duplicate"
-        else:
-            return int.from_bytes(digest[:8], "big") / 2**64
-        self.counts[reason] += 1
-        return None
-
-
 class Draw:
-    """Places documents by the position of their text and remembers it (16 bytes each)."""
+    """Places documents by the positions of their texts.
+
+    It remembers the positions until every split that is wanted has a document; in all but
+    tiny corpora that is after a few hundred.
+    """
 
     def __init__(self, validation_fraction: float, test_fraction: float) -> None:
         self._validation_from = 1 - validation_fraction
         self._test_until = test_fraction
-        self._positions = array("d")
-        self._ids = array("Q")
+        self._counts = np.zeros(len(SPLITS), dtype=np.int64)
+        self._held: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def place(self, document_id: int, position: float) -> str:
-        """Return the split of a document."""
-        self._positions.append(position)
-        self._ids.append(document_id)
-        if position < self._test_until:
-            return "test"
-        return "validation" if position >= self._validation_from else "train"
+    def place(self, ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Return int64 [num_documents]: the index in `SPLITS` of each document.
+
+        `positions`: float64 between 0 and 1.
+        """
+        splits = np.full(len(positions), _TRAIN)
+        splits[positions >= self._validation_from] = _VALIDATION
+        splits[positions < self._test_until] = _TEST
+        self._counts += np.bincount(splits, minlength=len(SPLITS))
+        self._held = [] if self._is_settled() else [*self._held, (ids, positions)]
+        return splits
+
+    def _is_settled(self) -> bool:
+        wanted = self._counts if self._test_until > 0 else self._counts[:_TEST]
+        return bool(wanted.all())
 
     def corrections(self) -> dict[int, str]:
         """Return the split of each document that must move so that no split stays empty.
@@ -115,17 +70,18 @@ class Draw:
         document. Then the bounds shift by as few documents as fill them, train first,
         validation second, test (if its fraction is above 0) third.
         """
-        positions = np.array(self._positions)
-        tests = int((positions < self._test_until).sum())
-        validations = int((positions >= self._validation_from).sum())
+        if not self._held:
+            return {}
+        ids, positions = (np.concatenate(columns) for columns in zip(*self._held, strict=True))
+        tests, validations = int(self._counts[_TEST]), int(self._counts[_VALIDATION])
         filled = _filled(tests, validations, len(positions), self._test_until > 0)
         if filled == (tests, validations):
             return {}
-        order = np.lexsort((np.array(self._ids), positions))
+        order = np.lexsort((ids, positions))
         splits = np.full(len(order), "train", dtype=object)
         splits[: filled[0]] = "test"
         splits[len(order) - filled[1] :] = "validation"
-        return {self._ids[index]: split for index, split in zip(order, splits, strict=True)}
+        return {int(ids[index]): split for index, split in zip(order, splits, strict=True)}
 
 
 def _filled(tests: int, validations: int, total: int, wants_test: bool) -> tuple[int, int]:
@@ -140,14 +96,19 @@ def _filled(tests: int, validations: int, total: int, wants_test: bool) -> tuple
 
 
 def write_splits(
-    folder: Path, parts: Iterable[Part], draw: Draw, drops: Drops, name: str
+    folder: Path,
+    parts: Iterable[Part],
+    draw: Draw,
+    seen: SeenTexts | None,
+    reasons: Sequence[str],
+    name: str,
 ) -> dict[str, Any]:
-    r"""Write `folder/{train,validation,test}.parquet` and return what they hold.
+    """Write `folder/{train,validation,test}.parquet` and `dropped.tsv.gz`; return what they hold.
 
     Parts are read in the order given, so an earlier part keeps the document that a
-    later one repeats; `document_id` counts what is kept, in this order. In texts
-    `\r\n` becomes `\n`, nothing else changes. Memory: one row group a split, and 16
-    bytes a document for `draw` besides what `drops` takes.
+    later one repeats; `document_id` counts what is kept, in this order. Without `seen`,
+    repeated documents stay. `reasons` are those for which documents may be dropped. Memory:
+    one row group a split, a batch, and what `seen` takes.
 
     Returns `{"splits": {name: DocumentWriter.counts}, "dropped": {reason: count}}`.
     Raises `ClozeError`, which calls the corpus `name`, if no document is left for train
@@ -158,59 +119,103 @@ def write_splits(
             split: published.enter_context(atomic_path(folder / f"{split}.parquet"))
             for split in SPLITS
         }
-        counts = _write(paths, _placed(parts, draw, drops))
+        dropped_path = published.enter_context(atomic_path(folder / DROPPED_NAME))
+        with contextlib.ExitStack() as stack:
+            writers = {
+                split: stack.enter_context(DocumentWriter(path)) for split, path in paths.items()
+            }
+            dropped = stack.enter_context(DroppedWriter(dropped_path, reasons))
+            _write(parts, draw, seen, writers, dropped)
+        counts = {split: writer.counts for split, writer in writers.items()}
         if corrections := draw.corrections():
             counts = _move(paths, corrections)
-        _require_documents(counts, drops.counts, name)
-    return {"splits": counts, "dropped": drops.counts}
-
-
-def _placed(
-    parts: Iterable[Part], draw: Draw, drops: Drops
-) -> Iterator[tuple[str, StoredDocument]]:
-    """Yield `(split, document)` for what is kept."""
-    next_id = 0
-    for part in parts:
-        for document in part.documents:
-            text = document.text.replace("\r\n", "\n")
-            position = drops.position_of(text)
-            if position is not None:
-                split = part.split or draw.place(next_id, position)
-                yield split, StoredDocument(next_id, document.source, document.title, text)
-                next_id += 1
+        _require_documents(counts, dropped.counts, name)
+    return {"splits": counts, "dropped": dropped.counts}
 
 
 def _write(
-    paths: Mapping[str, Path], documents: Iterable[tuple[str, StoredDocument]]
-) -> dict[str, dict[str, int]]:
-    with contextlib.ExitStack() as stack:
-        writers = {
-            split: stack.enter_context(DocumentWriter(path)) for split, path in paths.items()
-        }
-        for split, document in documents:
-            writers[split].add(document)
-    return {split: writer.counts for split, writer in writers.items()}
+    parts: Iterable[Part],
+    draw: Draw,
+    seen: SeenTexts | None,
+    writers: Mapping[str, DocumentWriter],
+    dropped: DroppedWriter,
+) -> None:
+    next_id = 0
+    for part in parts:
+        for batch in part.batches:
+            batch = _sift(batch, seen, next_id, dropped)
+            ids = np.arange(next_id, next_id + batch.num_rows)
+            next_id += batch.num_rows
+            batch = batch.append_column("document_id", pa.array(ids, pa.uint32()))
+            if part.split is not None:
+                writers[part.split].add(batch)
+                continue
+            splits = draw.place(ids, digest_numbers(batch)[:, 0] / 2**64)
+            for index, split in enumerate(SPLITS):
+                writers[split].add(batch.filter(pa.array(splits == index)))
+
+
+def _sift(
+    batch: pa.RecordBatch, seen: SeenTexts | None, next_id: int, dropped: DroppedWriter
+) -> pa.RecordBatch:
+    """Take out what the filters dropped and documents whose text occurred before."""
+    kept = np.array(pc.is_null(batch.column("reason")))
+    if seen is not None:
+        judged = np.flatnonzero(kept)
+        is_new, holders = seen.add(digest_numbers(batch)[judged, 1], next_id)
+        repeated = dict(zip(judged[~is_new].tolist(), holders[~is_new].tolist(), strict=True))
+        if repeated:
+            kept[list(repeated)] = False
+            details = {row: f"document {holder}" for row, holder in repeated.items()}
+            batch = _with_verdicts(batch, "duplicate", details)
+    if kept.all():
+        return batch
+    dropped.add(batch.filter(pa.array(~kept)))
+    return batch.filter(pa.array(kept))
+
+
+def _with_verdicts(
+    batch: pa.RecordBatch, reason: str, details: Mapping[int, str]
+) -> pa.RecordBatch:
+    """Give the rows of `details` a reason and their detail."""
+    for name, values in (("reason", dict.fromkeys(details, reason)), ("detail", details)):
+        column = batch.column(name).to_pylist()
+        for row, value in values.items():
+            column[row] = value
+        batch = batch.set_column(batch.schema.get_field_index(name), name, pa.array(column))
+    return batch
 
 
 def _move(paths: Mapping[str, Path], moves: Mapping[int, str]) -> dict[str, dict[str, int]]:
     """Write the splits again with each document of `moves` in its new one."""
     moved = {split: path.with_name(f"{path.name}.moved") for split, path in paths.items()}
     try:
-        # A split that takes documents in was empty and takes one, so order is kept.
-        counts = _write(
-            moved,
-            (
-                (moves.get(document.document_id, split), document)
-                for split, path in paths.items()
-                for document in read_documents(path)
-            ),
-        )
+        with contextlib.ExitStack() as stack:
+            writers = {
+                split: stack.enter_context(DocumentWriter(path)) for split, path in moved.items()
+            }
+            # A split that takes documents in was empty and takes one, so order is kept.
+            for split, path in paths.items():
+                file = stack.enter_context(pq.ParquetFile(path))
+                for index in range(file.num_row_groups):
+                    rows = _measured(file.read_row_group(index))
+                    targets = [moves.get(i.as_py(), split) for i in rows.column("document_id")]
+                    for target, writer in writers.items():
+                        writer.add(rows.filter(pa.array([t == target for t in targets])))
         for split, path in moved.items():
             path.replace(paths[split])
     finally:
         for path in moved.values():
             path.unlink(missing_ok=True)
-    return counts
+    return {split: writer.counts for split, writer in writers.items()}
+
+
+def _measured(table: pa.Table) -> pa.RecordBatch:
+    """Return documents read back, with what `DocumentWriter.add` needs."""
+    (batch,) = table.combine_chunks().to_batches()
+    texts = batch.column("text")
+    batch = batch.append_column("characters", pc.utf8_length(texts))
+    return batch.append_column("words", pa.array(count_words(texts)))
 
 
 def _require_documents(

@@ -5,9 +5,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cloze.corpus.text_counts import text_bytes
 from cloze.errors import ClozeError
 from cloze.files import require_file
 
@@ -63,16 +66,17 @@ def read_documents(path: Path) -> Iterator[StoredDocument]:
 class DocumentWriter:
     """Writes one split; the same documents give the same bytes.
 
-    Row groups close at 8 MiB of text or 65,536 documents, so memory is bounded by
-    these and by the longest document. `counts` holds what was written so far:
-    documents, characters (code points), bytes (UTF-8) and words (separated by
-    white space) of the texts.
+    Row groups close at 8 MiB of text or 65,536 documents, however the documents come, so
+    memory is bounded by these, by the longest document and by a batch. `counts` holds what
+    was added so far: documents, characters (code points), bytes (UTF-8) and words
+    (separated by white space) of the texts.
     """
 
     def __init__(self, path: Path) -> None:
         self.counts = dict.fromkeys(("documents", "characters", "bytes", "words"), 0)
-        self._rows: list[StoredDocument] = []
-        self._row_bytes = 0
+        self._held: list[pa.RecordBatch] = []
+        self._held_rows = 0
+        self._held_bytes = 0
         self._writer = pq.ParquetWriter(
             path,
             SCHEMA,
@@ -97,26 +101,33 @@ class DocumentWriter:
         finally:
             self._writer.close()
 
-    def add(self, document: StoredDocument) -> None:
-        """Append one document."""
-        text_bytes = len(document.text.encode())
-        self.counts["documents"] += 1
-        self.counts["characters"] += len(document.text)
-        self.counts["bytes"] += text_bytes
-        self.counts["words"] += len(document.text.split())
-        self._rows.append(document)
-        self._row_bytes += text_bytes
-        if self._row_bytes >= _ROW_GROUP_BYTES or len(self._rows) >= _ROW_GROUP_ROWS:
-            self._flush()
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Append documents: the columns of `SCHEMA`, and `characters` and `words` of each text."""
+        if not rows.num_rows:
+            return
+        lengths = np.diff(text_bytes(rows.column("text"))[1])
+        self.counts["documents"] += rows.num_rows
+        self.counts["bytes"] += int(lengths.sum())
+        for name in ("characters", "words"):
+            self.counts[name] += pc.sum(rows.column(name)).as_py()
+        rows = rows.select(SCHEMA.names)
+        ends = np.cumsum(lengths)
+        start = 0
+        while start < rows.num_rows:
+            before = ends[start - 1] if start else 0
+            full = np.searchsorted(ends, before + _ROW_GROUP_BYTES - self._held_bytes)
+            stop = min(int(full) + 1, start + _ROW_GROUP_ROWS - self._held_rows, rows.num_rows)
+            self._held.append(rows.slice(start, stop - start))
+            self._held_rows += stop - start
+            self._held_bytes += int(ends[stop - 1] - before)
+            if self._held_bytes >= _ROW_GROUP_BYTES or self._held_rows >= _ROW_GROUP_ROWS:
+                self._flush()
+            start = stop
 
     def _flush(self) -> None:
-        if not self._rows:
+        if not self._held:
             return
-        columns = zip(*self._rows, strict=True)
-        arrays = [
-            pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)
-        ]
-        self._writer.write_batch(
-            pa.record_batch(arrays, schema=SCHEMA), row_group_size=len(self._rows)
-        )
-        self._rows, self._row_bytes = [], 0
+        # In one piece: where chunks meet would show in the bytes of the file.
+        table = pa.Table.from_batches(self._held, SCHEMA).combine_chunks()
+        self._writer.write_table(table, row_group_size=self._held_rows)
+        self._held, self._held_rows, self._held_bytes = [], 0, 0

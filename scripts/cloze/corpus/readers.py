@@ -4,14 +4,14 @@ A reader takes the files of one split and yields documents, one in memory at a t
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from cloze.corpus.documents import Document
+from cloze.corpus.folders import Share, corpus_names
 from cloze.corpus.tables import read_columns
-from cloze.corpus.utf8 import read_lines, read_text
+from cloze.corpus.utf8 import read_blocks, read_text
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 
@@ -40,17 +40,20 @@ class Reader(Protocol):
         ...
 
 
-def open_corpus(paths: Sequence[Path], pattern: str = "*") -> Iterator[Member]:
+def open_corpus(
+    paths: Sequence[Path], pattern: str = "*", share: Share | None = None
+) -> Iterator[Member]:
     """Yield the files that `paths` hold, each open until the next one is asked for.
 
     Folders are walked in order of path, without hidden files; archives and compressed
     files are read in place. `pattern`, a glob whose `*` also matches `/`, chooses among
-    the files of a folder and the members of an archive. Raises `ClozeError` if a path is
-    missing or nothing in it matches.
+    the files of a folder and the members of an archive. With a `share`, only that stretch
+    of each folder's files is read. Raises `ClozeError` if a path is missing or nothing in
+    it matches.
     """
     for path in paths:
         found = 0
-        for file, prefix in _files_of(path, pattern):
+        for file, prefix in _files_of(path, pattern, share):
             for name, stream in open_members(file, "*" if path.is_dir() else pattern):
                 found += 1
                 where = str(file) if name in (file.name, file.stem) else f"{file}: {name}"
@@ -59,17 +62,15 @@ def open_corpus(paths: Sequence[Path], pattern: str = "*") -> Iterator[Member]:
             raise ClozeError(f"{path}: no file in it matches {pattern!r}; change --members")
 
 
-def _files_of(path: Path, pattern: str) -> Iterator[tuple[Path, str]]:
+def _files_of(path: Path, pattern: str, share: Share | None) -> Iterator[tuple[Path, str]]:
     """Yield `(file, prefix of its name in the corpus)`."""
     if not path.is_dir():
         yield path, ""
         return
-    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-    for name in names:
+    names = corpus_names(path, pattern)
+    for name in share.of(names) if share else names:
         folder, _, _ = name.rpartition("/")
-        hidden = any(part.startswith(".") for part in name.split("/"))
-        if not hidden and fnmatchcase(name, pattern):
-            yield path / name, f"{folder}/" if folder else ""
+        yield path / name, f"{folder}/" if folder else ""
 
 
 def read_files(members: Iterable[Member], columns: Columns) -> Iterator[Document]:
@@ -83,14 +84,15 @@ def read_paragraphs(members: Iterable[Member], columns: Columns) -> Iterator[Doc
     """`paragraphs`: documents are separated by lines with nothing but white space."""
     for member in members:
         held: list[str] = []
-        for line in read_lines(member.stream, member.where):
-            if line.strip():
-                held.append(line)
-            elif held:
-                yield Document(member.source, "", "".join(held).removesuffix("\n"))
-                held = []
+        for block in read_blocks(member.stream, member.where):
+            for line in block.removesuffix("\n").split("\n"):
+                if line and not line.isspace():
+                    held.append(line)
+                elif held:
+                    yield Document(member.source, "", "\n".join(held))
+                    held = []
         if held:
-            yield Document(member.source, "", "".join(held).removesuffix("\n"))
+            yield Document(member.source, "", "\n".join(held))
 
 
 def read_table(members: Iterable[Member], columns: Columns, format: str) -> Iterator[Document]:

@@ -6,6 +6,7 @@ from typing import BinaryIO
 from cloze.errors import ClozeError
 
 _BYTE_ORDER_MARK = "\ufeff"
+_BLOCK_BYTES = 1 << 20
 
 
 def read_text(stream: BinaryIO, where: str) -> str:
@@ -16,19 +17,45 @@ def read_text(stream: BinaryIO, where: str) -> str:
     return _decode(stream.read(), where, 0).removeprefix(_BYTE_ORDER_MARK)
 
 
+def read_blocks(stream: BinaryIO, where: str) -> Iterator[str]:
+    r"""Yield a stream as text in blocks of whole lines, `\r\n` as `\n`.
+
+    A block has about 1 MiB, more if one line has; only the last one may end without a
+    line end. A byte order mark at the start is left out. Memory is bounded by a block
+    and the longest line. Raises `ClozeError` as `read_text` does.
+    """
+    offset, held = 0, list[bytes]()
+    while data := stream.read(_BLOCK_BYTES):
+        cut = data.rfind(b"\n") + 1
+        held.append(data[:cut] if cut else data)
+        if cut:
+            whole = b"".join(held)
+            yield _block(whole, where, offset)
+            offset += len(whole)
+            held = [data[cut:]]
+    if rest := b"".join(held):
+        yield _block(rest, where, offset)
+
+
 def read_lines(stream: BinaryIO, where: str) -> Iterator[str]:
     r"""Yield the lines of a stream with their line end, `\r\n` as `\n`.
 
     Only `\n` ends a line: other separators, such as U+2028, belong to the text.
     A byte order mark at the start is left out. Raises `ClozeError` as `read_text` does.
     """
-    offset = 0
-    for data in stream:
-        line = _decode(data, where, offset)
-        if offset == 0:
-            line = line.removeprefix(_BYTE_ORDER_MARK)
-        offset += len(data)
-        yield f"{line[:-2]}\n" if line.endswith("\r\n") else line
+    for block in read_blocks(stream, where):
+        *lines, rest = block.split("\n")
+        for line in lines:
+            yield f"{line}\n"
+        if rest:
+            yield rest
+
+
+def _block(data: bytes, where: str, offset: int) -> str:
+    text = _decode(data, where, offset)
+    if offset == 0:
+        text = text.removeprefix(_BYTE_ORDER_MARK)
+    return text.replace("\r\n", "\n") if "\r" in text else text
 
 
 def _decode(data: bytes, where: str, offset: int) -> str:

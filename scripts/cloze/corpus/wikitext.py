@@ -16,12 +16,13 @@ any stand-in would be an invention.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from cloze.corpus.documents import Document
 from cloze.corpus.readers import Columns, Member
 from cloze.corpus.tables import read_columns
-from cloze.corpus.utf8 import read_lines
+from cloze.corpus.utf8 import read_blocks
 from cloze.errors import ClozeError
 
 _HEADING = re.compile(r" (=(?: ?=)*) (?!=)(.+)(?<!=) \1 ")
@@ -45,42 +46,56 @@ def read_wikitext(members: Iterable[Member], columns: Columns) -> Iterator[Docum
             yield _article(source, paragraphs)
             paragraphs = []
         after_blank = after_blank or not is_shard
-        for place, line in _lines(member, columns, is_shard):
-            heading = _HEADING.fullmatch(line)
-            is_title = heading is not None and heading[1] == "=" and after_blank
-            after_blank = not line.strip()
-            if is_title:
-                if paragraphs:
-                    yield _article(source, paragraphs)
-                source, paragraphs = member.source, []
-            elif not paragraphs and not after_blank:
-                raise ClozeError(
-                    f"{member.where}: {place}: text before the first title; an article starts "
-                    "with a line ' = Title = ' after a blank one: is --format right?"
-                )
-            if heading and (is_title or heading[1] != "="):
-                paragraphs.append(_restore(heading[2]))
-            elif not after_blank:
-                paragraphs.append(_restore(line))
+        for place, lines in _lines(member, columns, is_shard):
+            for number, line in enumerate(lines):
+                # Most lines are neither headings nor blank, and this loop sees every line.
+                heading = _HEADING.fullmatch(line) if line[:2] == " =" else None
+                is_title = heading is not None and heading[1] == "=" and after_blank
+                after_blank = not line or line.isspace()
+                if is_title:
+                    if paragraphs:
+                        yield _article(source, paragraphs)
+                    source, paragraphs = member.source, []
+                elif not paragraphs and not after_blank:
+                    raise ClozeError(
+                        f"{member.where}: {place(number)}: text before the first title; an "
+                        "article starts with a line ' = Title = ' after a blank one: "
+                        "is --format right?"
+                    )
+                if heading and (is_title or heading[1] != "="):
+                    paragraphs.append(heading[2].strip(" "))
+                elif not after_blank:
+                    paragraphs.append(line.strip(" "))
     if paragraphs:
         yield _article(source, paragraphs)
 
 
 def _article(source: str, paragraphs: list[str]) -> Document:
-    return Document(source, paragraphs[0], "\n".join(paragraphs))
+    text = "\n".join(paragraphs)
+    if " @" in text:
+        text = _SPLIT_MARK.sub(r"\1", text)
+    return Document(source, text.partition("\n")[0], text)
 
 
-def _restore(line: str) -> str:
-    return _SPLIT_MARK.sub(r"\1", line.strip(" "))
-
-
-def _lines(member: Member, columns: Columns, is_shard: bool) -> Iterator[tuple[str, str]]:
-    """Yield `(place, line without its end)`."""
+def _lines(
+    member: Member, columns: Columns, is_shard: bool
+) -> Iterator[tuple[Callable[[int], str], list[str]]]:
+    """Yield `(name of the place of line n, lines without their ends)`."""
     if is_shard:
-        rows = read_columns(member.stream, member.where, "parquet", [columns.text])
-        for place, (text,) in rows:
-            for line in text.removesuffix("\n").split("\n"):
-                yield place, line.removesuffix("\r")
+        for place, (text,) in read_columns(member.stream, member.where, "parquet", [columns.text]):
+            lines = text.removesuffix("\n").split("\n")
+            yield partial(_row_place, place), [line.removesuffix("\r") for line in lines]
     else:
-        for number, line in enumerate(read_lines(member.stream, member.where), start=1):
-            yield f"line {number}", line.removesuffix("\n")
+        first = 1
+        for block in read_blocks(member.stream, member.where):
+            lines = block.removesuffix("\n").split("\n")
+            yield partial(_line_place, first), lines
+            first += len(lines)
+
+
+def _row_place(place: str, number: int) -> str:
+    return place
+
+
+def _line_place(first: int, number: int) -> str:
+    return f"line {first + number}"

@@ -1,0 +1,197 @@
+"""Extracted documents on their way to the splits: judged, measured, digested, in Arrow batches.
+
+A part is what one job extracts: a stretch of the corpus in an Arrow file. The digest of
+a text is BLAKE2b, 16 bytes, of the text without the white space at both ends.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from cloze.corpus.documents import Document
+from cloze.corpus.text_counts import count_words
+from cloze.errors import ClozeError
+from cloze.files import atomic_path, require_file
+
+DIGEST_BYTES = 16
+EXCERPT_CHARACTERS = 200
+PART_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("title", pa.string()),
+        ("text", pa.large_string()),
+        ("characters", pa.uint64()),
+        ("words", pa.uint64()),
+        ("digest", pa.binary(DIGEST_BYTES)),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+_FORMAT_VERSION = "1"
+_BATCH_BYTES = 1 << 20
+_BATCH_ROWS = 1 << 14
+
+
+class Verdict(NamedTuple):
+    """Why a document is dropped, and what was measured."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Decides by a document's own text whether it stays."""
+
+    min_characters: int = 0
+
+    @property
+    def reasons(self) -> list[str]:
+        """The reasons for which these filters drop documents."""
+        return ["empty", "too_short"]
+
+    def judge(self, stripped: str) -> Verdict | None:
+        """Return why a text, without the white space at both ends, is dropped; None: it stays."""
+        if not stripped:
+            return Verdict("empty")
+        if len(stripped) < self.min_characters:
+            return Verdict("too_short", f"{len(stripped)} characters")
+        return None
+
+
+def judged_batches(documents: Iterable[Document], filters: Filters) -> Iterator[pa.RecordBatch]:
+    r"""Yield documents in batches of `PART_SCHEMA`, of about 4 MiB of text.
+
+    In texts `\r\n` becomes `\n`. A dropped document has a `reason` and keeps the first 200
+    characters of its text; where it stays, `reason` and `detail` are null.
+    """
+    rows = _Rows()
+    for document in documents:
+        rows.add(document, filters)
+        if rows.is_full():
+            yield rows.batch()
+            rows = _Rows()
+    if rows.sources:
+        yield rows.batch()
+
+
+class _Rows:
+    """The columns of the next batch."""
+
+    def __init__(self) -> None:
+        self.sources: list[str] = []
+        self.titles: list[str] = []
+        self.texts: list[bytes] = []
+        self.characters: list[int] = []
+        self.digests: list[bytes] = []
+        self.reasons: list[str | None] = []
+        self.details: list[str | None] = []
+        self._bytes = 0
+
+    def add(self, document: Document, filters: Filters) -> None:
+        text = document.text
+        if "\r" in text:
+            text = text.replace("\r\n", "\n")
+        stripped = text.strip()
+        verdict = filters.judge(stripped)
+        if verdict:
+            text = stripped = text[:EXCERPT_CHARACTERS]
+        data = text.encode()
+        same = data if len(stripped) == len(text) else stripped.encode()
+        self.sources.append(document.source)
+        self.titles.append(document.title)
+        self.texts.append(data)
+        self.characters.append(len(text))
+        self.digests.append(hashlib.blake2b(same, digest_size=DIGEST_BYTES).digest())
+        self.reasons.append(verdict.reason if verdict else None)
+        self.details.append(verdict.detail if verdict else None)
+        self._bytes += len(data)
+
+    def is_full(self) -> bool:
+        return self._bytes >= _BATCH_BYTES or len(self.texts) >= _BATCH_ROWS
+
+    def batch(self) -> pa.RecordBatch:
+        texts = pa.array(self.texts, pa.large_binary()).view(pa.large_string())
+        columns = {
+            "source": self.sources,
+            "title": self.titles,
+            "text": texts,
+            "characters": self.characters,
+            "words": count_words(texts),
+            "digest": self.digests,
+            "reason": self.reasons,
+            "detail": self.details,
+        }
+        arrays = [pa.array(columns[field.name], field.type) for field in PART_SCHEMA]
+        return pa.record_batch(arrays, schema=PART_SCHEMA)
+
+
+def digest_numbers(batch: pa.RecordBatch) -> np.ndarray:
+    """Return uint64 [num_rows, 2]: the two halves of each document's digest."""
+    digests = batch.column("digest")
+    data = np.frombuffer(digests.buffers()[1], ">u8").reshape(-1, 2)
+    return data[digests.offset : digests.offset + len(digests)].astype(np.uint64)
+
+
+def write_part(
+    path: Path,
+    batches: Iterable[pa.RecordBatch],
+    recipe: Mapping[str, Any],
+    inputs: Mapping[str, str | None],
+) -> None:
+    """Write a part atomically; `recipe` and `inputs` are what `PartFile` gives back."""
+    about = {"format_version": _FORMAT_VERSION, "recipe": recipe, "inputs": inputs}
+    schema = PART_SCHEMA.with_metadata({"cloze": json.dumps(about)})
+    # Read once, right away, so speed counts more than size.
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    with (
+        atomic_path(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, schema, options=options) as writer,
+    ):
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+class PartFile:
+    """A part on disk.
+
+    `recipe`: the flags that it was made with; `inputs`: each source's SHA-256, None for a
+    folder of which the part holds a share.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a part; raises `ClozeError` if `path` is missing or is none."""
+        self.path = path
+        with _damage_named(path), pa.OSFile(str(require_file(path))) as source:
+            metadata = pa.ipc.open_file(source).schema.metadata or {}
+            about = json.loads(metadata.get(b"cloze", b"{}"))
+        if about.get("format_version") != _FORMAT_VERSION:
+            raise ClozeError(f"{path}: no part of a corpus; make it with extract_part.py")
+        self.recipe: dict[str, Any] = about["recipe"]
+        self.inputs: dict[str, str | None] = about["inputs"]
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the batches in order; raises `ClozeError` if the file is damaged."""
+        with _damage_named(self.path), pa.OSFile(str(self.path)) as source:
+            reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(use_threads=False))
+            for index in range(reader.num_record_batches):
+                yield reader.get_batch(index)
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ClozeError(
+            f"{path}: not a whole part ({reason}); make it again with extract_part.py"
+        ) from error

@@ -1,0 +1,72 @@
+"""Extract one part of a corpus, so that the parts of a large one can be made side by side.
+
+Reads files, archives and folders; writes OUTPUT, an Arrow file with documents that
+extract_documents.py --from-parts puts together. All parts of a corpus, in order, become
+the very documents that extract_documents.py makes of the same files by itself.
+
+Try: python scripts/extract_part.py --format wikitext --input articles.txt --output part.arrow
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from cloze.cli import make_parser, run_script
+from cloze.corpus.folders import Share
+from cloze.corpus.parts import write_part
+from cloze.corpus.reading import (
+    add_filter_flags,
+    add_reading_flags,
+    check_format,
+    read_batches,
+    recipe_of,
+)
+from cloze.files import sha256_file
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--input", type=Path, nargs="+", required=True, metavar="PATH", help="files or folders"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="Arrow file to write")
+    parser.add_argument(
+        "--share",
+        type=share,
+        metavar="K/N",
+        help="read only the K-th of N stretches of each folder's files; unset: all",
+    )
+    add_reading_flags(parser)
+    add_filter_flags(parser.add_argument_group("drops"))
+    return parser
+
+
+def share(text: str) -> Share:
+    """argparse type: `K/N`, K from 1 to N."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 2/8")
+    return Share(int(found[1]) - 1, int(found[2]))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Extract the part."""
+    check_format(args, args.input)
+    inputs = {
+        str(path): None if path.is_dir() else sha256_file(path)
+        for path in args.input
+        if path.exists()
+    }
+    batches = read_batches(args, args.input, args.share)
+    write_part(args.output, batches, recipe_of(args), inputs)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
