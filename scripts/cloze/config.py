@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from cloze.config_files import TASK_SPLITS, InputFiles
+from cloze.config_parts import CorpusPart, corpus_parts
 from cloze.config_schema import Schema, SchemaReader, nearest
 from cloze.errors import ClozeError
 from cloze.files import require_file
@@ -24,6 +25,8 @@ _PICKS = {
     "encoder": "encoders",
 }
 _SHARD_SUFFIXES = {"msgpack": "msgpack.gz", "parquet": "parquet"}
+# Keys of a corpus that only matter once its parts are put together.
+_NOT_OF_PARTS = {"validation_fraction", "test_fraction", "keep_duplicates"}
 # Keys that name inputs, other sections or the script itself; every other key is a flag.
 NO_FLAGS = {
     "corpora": {"files"},
@@ -111,6 +114,21 @@ class Config:
         section = self.values[table][name]
         schema = self._reader.branch(self._reader.section(table), section)
         return render_flags(schema, section, NO_FLAGS[table])
+
+    def part_flags(self, corpus: str) -> list[str]:
+        """Return the flags of `extract_part.py`, its files apart."""
+        schema = self._reader.section("corpora")
+        skip = NO_FLAGS["corpora"] | _NOT_OF_PARTS
+        return render_flags(schema, self.values["corpora"][corpus], skip)
+
+    def parts(self, corpus: str) -> dict[str, CorpusPart]:
+        """Return what of a corpus is extracted by jobs of their own; see `corpus_parts`.
+
+        It looks at local folders and sizes, so a change on the disk may change it.
+        """
+        section = self.values["corpora"][corpus]
+        files = self.files.corpora[corpus]
+        return corpus_parts(files, section["format"], section["members"], self.files.downloads)
 
     def finetuning_flags(self, task: str, *, from_scratch: bool) -> list[str]:
         """Return the flags of `finetune.py` for a task, `--seed` apart."""

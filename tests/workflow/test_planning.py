@@ -143,6 +143,8 @@ def test_wikipedia_is_a_job_for_each_file(project: Project) -> None:
     preset = ("--configfile", "workflow/presets/wikipedia.yaml")
     plan = project.plan(*preset, "--config", "corpus=wikipedia-en")
     assert plan["download"] == 41 + 2
+    assert plan["extract_part"] == 41
+    assert plan["extract_documents"] == 1
 
 
 def test_the_sources_of_presets_are_pinned() -> None:
@@ -176,6 +178,38 @@ def test_a_mirror_stands_in_for_the_hub_and_is_checked(project: Project, tmp_pat
     output = project.snakemake("--cores", "1", *arguments, code=1)
     assert "sha256" in output
     assert not (project.folder / "resources/mirrored/all.txt").exists()
+
+
+def test_parts_of_a_corpus_are_jobs_and_make_what_one_job_makes(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    folder = project.folder / "texts"
+    for number in range(6):
+        (folder / "deep").mkdir(parents=True, exist_ok=True)
+        (folder / "deep" / f"{number}.txt").write_text(f"This is document {number}.\n" * 40)
+    extra = project.folder / "extra.txt"
+    extra.write_text("Another document.\n")
+    mine = {"format": "text", "files": ["texts", "extra.txt"], "validation_fraction": 0.4}
+    target = "results/mine/documents/train.parquet"
+    arguments = (*project.overlay({"corpora": {"mine": mine}}), "--", target)
+    project.snakemake("--cores", "1", *arguments)
+    documents = project.folder / "results/mine/documents"
+    names = ["train.parquet", "validation.parquet", "test.parquet", "dropped.tsv.gz"]
+    whole = [(documents / name).read_bytes() for name in names]
+
+    project.edit("scripts/cloze/config_parts.py", "16 << 20", "2000")
+    assert project.plan(*arguments) == {"extract_part": 3, "extract_documents": 1}
+    project.snakemake("--cores", "2", *arguments)
+    assert [(documents / name).read_bytes() for name in names] == whole
+    assert not list((documents / ".parts").glob("*"))
+
+    # The parts are gone, yet nothing runs again before something changes.
+    assert project.plan(*arguments) == {}
+    extra.write_text("Another document indeed.\n")
+    assert project.plan(*arguments) == {"extract_part": 3, "extract_documents": 1}
+    extra.write_text("Another document.\n")
+    assert project.plan(*arguments) == {}
+    project.edit("scripts/cloze/corpus/readers.py", "title = Path", "title = 2 * Path")
+    assert project.plan(*arguments) == {"extract_part": 3, "extract_documents": 1}
 
 
 def test_an_edited_or_added_file_of_a_folder_is_noticed(project: Project) -> None:

@@ -1,5 +1,6 @@
 # The functions that the rules share: the checked configuration, keys, paths and threads.
 
+import functools
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from cloze.cli import available_cores
 from cloze.codekey import code_key
 from cloze.config import Config
+from cloze.corpus.folders import corpus_names
 from cloze.errors import ClozeError
 from cloze.files import write_text
 
@@ -137,9 +139,29 @@ def corpus_flags(wildcards):
 
 
 def corpus_file_flags(wildcards, input):
-    """Return --input FILE..., or --train FILE... --validation FILE... for a corpus with splits."""
+    """Return --input FILE..., or --train FILE... --validation FILE... for a corpus with splits.
+
+    The files are the corpus's own or, where jobs of their own extract it, its parts.
+    """
     named = CONFIG.files.corpora[wildcards.corpus]
-    return [text for key, files in named.items() if files for text in (f"--{key}", *files)]
+    flags = []
+    if parts := parts_of(wildcards.corpus):
+        flags, named = ["--from-parts"], dict.fromkeys(named, ())
+        for (name, part), file in zip(parts.items(), input.parts):
+            named[part.split] = [*named[part.split], file]
+    return flags + [text for key, files in named.items() if files for text in (f"--{key}", *files)]
+
+
+def part_flags(wildcards):
+    """Return the flags of extract_part.py."""
+    return CONFIG.part_flags(wildcards.corpus)
+
+
+def part_file_flags(wildcards, input):
+    """Return --input PATH..., and --share K/N for a share of a folder."""
+    part = parts_of(wildcards.corpus)[wildcards.part]
+    share = ["--share", f"{part.share.index + 1}/{part.share.count}"] if part.share else []
+    return ["--input", *part.paths, *share]
 
 
 def tokenizer_flags(wildcards):
@@ -201,6 +223,32 @@ def corpus_files(wildcards):
     """Return the files that a corpus is read from; for a folder, every file below it."""
     named = CONFIG.files.corpora[wildcards.corpus]
     return [file for paths in named.values() for path in paths for file in files_below(path)]
+
+
+@functools.cache
+def parts_of(corpus):
+    """Return the parts of a corpus by name, none where one job extracts it."""
+    return CONFIG.parts(corpus)
+
+
+def extraction_inputs(wildcards):
+    """Return a corpus's files and, where jobs of their own extract it, its parts.
+
+    Parts are temporary, so the files must be inputs too: their change makes all run again.
+    """
+    folder = f"results/{wildcards.corpus}/documents/.parts"
+    parts = [f"{folder}/{name}.arrow" for name in parts_of(wildcards.corpus)]
+    return {"sources": corpus_files(wildcards), "parts": parts}
+
+
+def part_files(wildcards):
+    """Return the files that a part is read from."""
+    part = parts_of(wildcards.corpus)[wildcards.part]
+    if part.share is None:
+        return [file for path in part.paths for file in files_below(path)]
+    folder = part.paths[0]
+    members = CONFIG.section("corpora", wildcards.corpus)["members"]
+    return [f"{folder}/{name}" for name in part.share.of(corpus_names(Path(folder), members))]
 
 
 def files_below(path):

@@ -1,7 +1,8 @@
 # From sources to documents.
 #
 # Reads what corpora and tasks name; writes resources/{owner}/{name} as fetched and
-# results/{corpus}/documents/, one row a document, split once by document.
+# results/{corpus}/documents/, one row a document, split once by document. A corpus of many
+# files is extracted in parts, side by side, which one job then puts together.
 
 
 rule download:
@@ -26,13 +27,38 @@ rule download:
         "python scripts/download.py {params.args:q} --output {output:q} {params.mirror:q} --log {log:q}"
 
 
+rule extract_part:
+    input:
+        part_files,
+    output:
+        temp("results/{corpus}/documents/.parts/{part}.arrow"),
+    log:
+        "logs/{corpus}/parts/{part}.log",
+    benchmark:
+        "logs/{corpus}/parts/{part}.benchmark.tsv"
+    wildcard_constraints:
+        part=r"(input|train|validation|test)-\d{5}-of-\d{5}",
+    conda:
+        "../envs/pipeline.yaml"
+    threads: claim(1)
+    resources:
+        mem_mb=1000,
+    params:
+        args=part_flags,
+        code=code("extract_part.py"),
+        files=part_file_flags,
+    shell:
+        "python scripts/extract_part.py {params.args:q} {params.files:q} --output {output} --log {log}"
+
+
 rule extract_documents:
     input:
-        corpus_files,
+        unpack(extraction_inputs),
     output:
         train="results/{corpus}/documents/train.parquet",
         validation="results/{corpus}/documents/validation.parquet",
         test="results/{corpus}/documents/test.parquet",
+        dropped="results/{corpus}/documents/dropped.tsv.gz",
         metrics="results/{corpus}/documents/metrics.json",
     log:
         "logs/{corpus}/extract_documents.log",
@@ -42,7 +68,7 @@ rule extract_documents:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=4000,
+        mem_mb=1000,
     params:
         args=corpus_flags,
         code=code("extract_documents.py"),
