@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cloze.cli import make_parser, run_script
+from cloze.cli import key_value, make_parser, run_script
 from cloze.files import write_json, write_text
 from cloze.report.build import Sources, build_report
 from cloze.report.figures import draw_confusion_matrix
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--recipe",
-        type=_key_value,
+        type=key_value,
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
@@ -54,13 +54,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output-json", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--confusion-matrix", type=Path, help="SVG file to write")
     return parser
-
-
-def _key_value(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    return key, value
 
 
 def run(args: argparse.Namespace) -> None:

@@ -55,6 +55,14 @@ def probability(text: str) -> float:
     return _bounded(float, text, lambda value: 0 <= value <= 1, "a number between 0 and 1")
 
 
+def key_value(text: str) -> tuple[str, str]:
+    """argparse type: `KEY=VALUE`, the key not empty."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
+
+
 def _bounded(kind: Callable[[str], Any], text: str, holds: Callable[[Any], bool], what: str) -> Any:
     try:
         value = kind(text)
