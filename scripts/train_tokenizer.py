@@ -1,8 +1,9 @@
-"""Train a WordPiece tokenizer on documents, or take an existing vocabulary as it is.
+"""Train a tokenizer on documents, or take an existing vocabulary as it is.
 
-Trained: ids 0 to 4 are [PAD] [UNK] [CLS] [SEP] [MASK], every character of the corpus is
-in the vocabulary (unless --limit-alphabet says otherwise), and no character of a text is
-dropped. The same documents and flags give the same bytes. --vocab takes a vocab.txt,
+Trained: a WordPiece, BPE, byte-level BPE or Unigram model; ids 0 to 4 are
+[PAD] [UNK] [CLS] [SEP] [MASK], every character of the corpus is in the vocabulary
+(unless --limit-alphabet says otherwise), and no character of a text is dropped. The same
+documents and flags give the same bytes, except for Unigram. --vocab takes a vocab.txt,
 around which BERT's pipeline is built, or a tokenizer.json, which is copied.
 
 Reads the documents (a parquet file with a column `text`) or the vocabulary; writes
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
+from tokenizers.normalizers import Normalizer
 
 from cloze.cli import (
     add_threads,
@@ -29,26 +31,38 @@ from cloze.cli import (
     make_parser,
     non_negative_int,
     positive_int,
-    progress,
     run_script,
 )
-from cloze.corpus.document_reader import count_documents, read_documents
+from cloze.data.alphabet import Alphabet
+from cloze.data.bpe import train_bpe, train_byte_level_bpe
+from cloze.data.normalization import UNICODE_FORMS, in_unicode_form, text_normalizer
 from cloze.data.tokenizer import (
     bert_normalizer,
     bert_tokenizer,
     is_wordpiece,
     load_tokenizer,
+    pad_vocab,
     read_vocab,
     special_ids,
     tokens_by_id,
     vocab_size,
     write_tokenizer_config,
 )
+from cloze.data.training_text import TrainingText, open_training_text
+from cloze.data.unigram import train_unigram
 from cloze.data.wordpiece import train_wordpiece
 from cloze.errors import ClozeError
-from cloze.files import atomic_path, write_text
+from cloze.files import atomic_path, sha256_path, write_text
 from cloze.metrics import Stopwatch, write_metrics
 
+# How much text each model is trained on unless a flag says so: with these, training on
+# English takes less than 512 MB of memory.
+_TRAINING_BYTES = {
+    "wordpiece": 100_000_000,
+    "bpe": 100_000_000,
+    "byte-level-bpe": 100_000_000,
+    "unigram": 10_000_000,
+}
 # What BERT's own vocabularies were made for.
 _BERT_MAX_INPUT_CHARS_PER_WORD = 100
 
@@ -76,7 +90,30 @@ def build_parser() -> argparse.ArgumentParser:
         default=False,
         help="strip accents from letters",
     )
-    training = parser.add_argument_group("training (no effect with --vocab)")
+    parser.add_argument(
+        "--unicode-normalization",
+        choices=UNICODE_FORMS,
+        default="none",
+        help="nfc: one way to write each accented letter; nfkc: no ligatures, no full width either",
+    )
+    parser.add_argument(
+        "--pad-vocab-to-multiple-of",
+        type=positive_int,
+        default=1,
+        help="add unused tokens up to a multiple of this, 64 for fast matrix products on a GPU",
+    )
+    _add_training_flags(parser.add_argument_group("training (no effect with --vocab)"))
+    add_threads(parser)
+    return parser
+
+
+def _add_training_flags(training: argparse._ArgumentGroup) -> None:
+    training.add_argument(
+        "--model",
+        choices=list(_TRAINING_BYTES),
+        default="wordpiece",
+        help="how words are made of pieces",
+    )
     training.add_argument(
         "--vocab-size", type=positive_int, default=16384, help="entries of the vocabulary at most"
     )
@@ -84,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--min-frequency",
         type=positive_int,
         default=2,
-        help="how often a pair of pieces must occur to become one",
+        help="how often a pair of pieces must occur to become one (not for unigram)",
     )
     training.add_argument(
         "--limit-alphabet",
@@ -92,8 +129,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=0,
         help="keep this many of the most frequent characters, others are unknown; 0: keep all",
     )
-    add_threads(parser)
-    return parser
+    training.add_argument(
+        "--max-training-bytes",
+        type=non_negative_int,
+        help="train on this much text, drawn evenly from the whole corpus; 0: on all of it; "
+        "unset: 100 MB, for unigram 10 MB",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -103,9 +144,12 @@ def run(args: argparse.Namespace) -> None:
         tokenizer, metrics = _train(args)
     else:
         tokenizer, metrics = _take(args), {}
+    is_copied = args.vocab is not None and args.vocab.suffix == ".json"
+    if not is_copied:
+        metrics["unused_tokens"] = pad_vocab(tokenizer, args.pad_vocab_to_multiple_of)
     special = special_ids(tokenizer)
     with atomic_path(args.output / "tokenizer.json") as temporary:
-        if args.vocab is not None and args.vocab.suffix == ".json":
+        if is_copied:
             shutil.copyfile(args.vocab, temporary)
         else:
             tokenizer.save(str(temporary))
@@ -114,7 +158,12 @@ def run(args: argparse.Namespace) -> None:
         write_text(args.output / "vocab.txt", "\n".join(tokens_by_id(tokenizer)) + "\n")
     write_metrics(
         args.output / "metrics.json",
-        metrics={**metrics, "vocab_size": vocab_size(tokenizer), "special_ids": special.roles()},
+        metrics={
+            **metrics,
+            "vocab_size": vocab_size(tokenizer),
+            "special_ids": special.roles(),
+            "tokenizer_sha256": sha256_path(args.output / "tokenizer.json"),
+        },
         args=args,
         inputs=[args.vocab or args.documents],
         script=Path(__file__),
@@ -124,41 +173,76 @@ def run(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace) -> tuple[Tokenizer, dict[str, Any]]:
     os.environ["RAYON_NUM_THREADS"] = str(capped_threads(args))
-    num_documents = count_documents(args.documents)
-    tasks = iter(("find the characters", "train the vocabulary"))
-
-    def texts() -> Iterator[str]:
-        documents = read_documents(args.documents)
-        bar = progress(documents, total=num_documents, unit="document", description=next(tasks))
-        return (text for _, text in bar)
-
-    normalizer = bert_normalizer(
-        lowercase=args.lowercase, strip_accents=args.strip_accents, clean_text=False
+    max_bytes = args.max_training_bytes
+    text = open_training_text(
+        args.documents, _TRAINING_BYTES[args.model] if max_bytes is None else max_bytes
     )
     try:
-        tokenizer, alphabet = train_wordpiece(
-            texts,
-            normalizer,
+        tokenizer, alphabet = _train_model(args, text)
+    except ClozeError as error:
+        raise ClozeError(f"{args.documents}: {error}") from error
+    metrics = {
+        "documents": text.num_documents,
+        "text_bytes": text.text_bytes,
+        "training_bytes": text.training_bytes,
+    }
+    if alphabet is not None:
+        metrics["alphabet"] = len(alphabet.characters)
+        metrics["dropped_characters"] = len(alphabet.dropped)
+    return tokenizer, metrics
+
+
+def _train_model(args: argparse.Namespace, text: TrainingText) -> tuple[Tokenizer, Alphabet | None]:
+    """Return the trained tokenizer and, where it is one of characters, its alphabet."""
+    tasks = iter(("find the characters", "read the words"))
+
+    def passages() -> Iterator[str]:
+        return text.passages(next(tasks))
+
+    if args.model in ("wordpiece", "bpe"):
+        train = train_wordpiece if args.model == "wordpiece" else train_bpe
+        return train(
+            passages,
+            _bert_normalizer(args, clean_text=False),
             vocab_size=args.vocab_size,
             min_frequency=args.min_frequency,
             limit_alphabet=args.limit_alphabet,
         )
-    except ClozeError as error:
-        raise ClozeError(f"{args.documents}: {error}") from error
-    return tokenizer, {
-        "documents": num_documents,
-        "alphabet": len(alphabet.characters),
-        "dropped_characters": len(alphabet.dropped),
-    }
+    normalizer = text_normalizer(
+        lowercase=args.lowercase,
+        strip_accents=args.strip_accents,
+        unicode_normalization=args.unicode_normalization,
+    )
+    if args.model == "unigram":
+        return train_unigram(
+            passages,
+            normalizer,
+            vocab_size=args.vocab_size,
+            limit_alphabet=args.limit_alphabet,
+        )
+    if args.limit_alphabet:
+        raise ClozeError(
+            "limit_alphabet has no meaning for byte-level-bpe, whose alphabet is the 256 bytes; "
+            "remove it"
+        )
+    tokenizer = train_byte_level_bpe(
+        passages, normalizer, vocab_size=args.vocab_size, min_frequency=args.min_frequency
+    )
+    return tokenizer, None
+
+
+def _bert_normalizer(args: argparse.Namespace, *, clean_text: bool) -> Normalizer:
+    normalizer = bert_normalizer(
+        lowercase=args.lowercase, strip_accents=args.strip_accents, clean_text=clean_text
+    )
+    return in_unicode_form(args.unicode_normalization, normalizer)
 
 
 def _take(args: argparse.Namespace) -> Tokenizer:
     if args.vocab.suffix == ".json":
         return load_tokenizer(args.vocab)
-    normalizer = bert_normalizer(
-        lowercase=args.lowercase, strip_accents=args.strip_accents, clean_text=True
-    )
     vocab = read_vocab(args.vocab)
+    normalizer = _bert_normalizer(args, clean_text=True)
     try:
         return bert_tokenizer(vocab, normalizer, _BERT_MAX_INPUT_CHARS_PER_WORD)
     except ClozeError as error:

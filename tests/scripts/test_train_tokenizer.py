@@ -5,15 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
 import train_tokenizer
-from cloze.data.tokenizer import load_tokenizer
+from cloze.data.text_encoder import Splitting, TextEncoder
+from cloze.data.tokenizer import load_tokenizer, special_ids, vocab_size
 from tests.texts import MULTILINGUAL, random_text, without_space, write_documents
 
 SCRIPT = Path(train_tokenizer.__file__)
 TEXTS = [MULTILINGUAL, *(random_text(seed, 40) for seed in range(20))]
+MODELS = ["wordpiece", "bpe", "byte-level-bpe", "unigram"]
 BERT = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cafe", "the", "##s", "x", ","]
 
 
@@ -33,20 +36,25 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err
 
 
-def test_five_fresh_processes_write_the_same_bytes(documents: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["wordpiece", "bpe", "byte-level-bpe"])
+def test_five_fresh_processes_write_the_same_bytes(
+    documents: Path, tmp_path: Path, model: str
+) -> None:
     digests = set()
     for seed, threads in [("0", "1"), ("1", "4"), ("2", "2"), ("3", "4"), ("random", "1")]:
         output = tmp_path / f"{seed}-{threads}"
         environment = {**os.environ, "PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": threads}
         arguments = ["--documents", documents, "--output", output, "--vocab-size", "900"]
-        command = [sys.executable, SCRIPT, *arguments, "--threads", threads]
+        command = [sys.executable, SCRIPT, *arguments, "--model", model, "--threads", threads]
         subprocess.run([str(part) for part in command], check=True, env=environment)
-        names = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
-        content = b"\0".join((output / name).read_bytes() for name in names)
+        files = sorted(set(output.iterdir()) - {output / "metrics.json"})
+        assert (output / "vocab.txt" in files) == (model == "wordpiece")
+        content = b"\0".join(file.read_bytes() for file in files)
         digests.add(hashlib.sha256(content).hexdigest())
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -54,22 +62,51 @@ def test_five_fresh_processes_write_the_same_bytes(documents: Path, tmp_path: Pa
         (["--lowercase"], "ünïcödé do naïve"),
         (["--strip-accents"], "Unicode DO naive"),
         (["--lowercase", "--strip-accents"], "unicode do naive"),
+        (["--unicode-normalization", "nfc"], "Ünïcödé DO naïve"),
     ],
 )
-def test_case_and_accents(documents: Path, tmp_path: Path, flags: list[str], expected: str) -> None:
-    assert train(documents, tmp_path, *flags) == 0
+def test_case_and_accents(
+    documents: Path, tmp_path: Path, model: str, flags: list[str], expected: str
+) -> None:
+    assert train(documents, tmp_path, "--model", model, *flags) == 0
     tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
     ids = tokenizer.encode("Ünïcödé DO naïve").ids
     assert without_space(tokenizer.decode(ids)) == without_space(expected)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_unicode_normalization(documents: Path, tmp_path: Path, model: str) -> None:
+    assert train(documents, tmp_path, "--model", model, "--unicode-normalization", "nfkc") == 0
+    tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
+    assert tokenizer.encode("cafe\u0301 \ufb01").ids == tokenizer.encode("caf\u00e9 fi").ids
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_fast_encoder_gives_the_same_ids(documents: Path, tmp_path: Path, model: str) -> None:
+    flags = ["--model", model, "--pad-vocab-to-multiple-of", "64"]
+    assert train(documents, tmp_path, *flags) == 0
+    tokenizer = load_tokenizer(tmp_path / "tokenizer.json")
+    encoder = TextEncoder(tokenizer)
+    assert encoder.splitting is not Splitting.AT_LINES
+    texts = [*TEXTS, *(random_text(seed, 40) for seed in range(100, 110))]
+    lines = [line for text in texts for line in text.split("\n") if line.strip(" \t\r")]
+    contents = [line.encode() for line in lines]
+    offsets = np.cumsum([0, *map(len, contents)])
+    encoded = encoder.encode(np.frombuffer(b"".join(contents), np.uint8), offsets)
+    expected = [tokenizer.encode(line, add_special_tokens=False).ids for line in lines]
+    assert encoded.input_ids.tolist() == [token for ids in expected for token in ids]
+    assert np.diff(encoded.document_offsets).tolist() == list(map(len, expected))
+
+
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("model_type", [None, "bert", "modernbert"])
 def test_transformers_reads_the_same_tokenizer(
-    documents: Path, tmp_path: Path, model_type: str | None
+    documents: Path, tmp_path: Path, model: str, model_type: str | None
 ) -> None:
     from transformers import AutoTokenizer
 
-    assert train(documents, tmp_path) == 0
+    flags = ["--model", model, "--pad-vocab-to-multiple-of", "64"]
+    assert train(documents, tmp_path, *flags) == 0
     if model_type:
         (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
     theirs = AutoTokenizer.from_pretrained(tmp_path)
@@ -79,7 +116,8 @@ def test_transformers_reads_the_same_tokenizer(
         assert theirs(text, "two")["input_ids"] == ours.encode(text, "two").ids
     assert set(theirs(MULTILINGUAL)) == {"input_ids", "attention_mask"}
     assert (theirs.pad_token_id, theirs.unk_token_id, theirs.cls_token_id) == (0, 1, 2)
-    assert (theirs.sep_token_id, theirs.mask_token_id, len(theirs)) == (3, 4, 900)
+    assert (theirs.sep_token_id, theirs.mask_token_id, len(theirs)) == (3, 4, 960)
+    assert theirs.convert_tokens_to_ids("[unused0]") == ours.token_to_id("[unused0]")
     plain = TEXTS[1]
     decoded = theirs.decode(theirs(plain, add_special_tokens=False)["input_ids"])
     assert without_space(decoded) == without_space(plain)
@@ -108,6 +146,46 @@ def test_metrics(documents: Path, tmp_path: Path) -> None:
     assert metrics["alphabet"] == 100
     assert metrics["dropped_characters"] > 0
     assert metrics["special_ids"] == {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
+    assert metrics["text_bytes"] == metrics["training_bytes"] == sum(len(t.encode()) for t in TEXTS)
+    content = (tmp_path / "tokenizer.json").read_bytes()
+    assert metrics["tokenizer_sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_training_text_is_capped(tmp_path: Path) -> None:
+    texts = [f"{word} " * 100 for word in ("early", "middle", "late")]
+    write_documents(tmp_path / "train.parquet", [text for text in texts for _ in range(40)])
+    flags = ["--max-training-bytes", "15000", "--vocab-size", "100"]
+    assert train(tmp_path / "train.parquet", tmp_path / "out", *flags) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["metrics"]
+    assert metrics["text_bytes"] == 72_000
+    assert 14_000 < metrics["training_bytes"] <= 15_000
+    vocab = load_tokenizer(tmp_path / "out" / "tokenizer.json").get_vocab()
+    assert {"early", "middle", "late"} <= vocab.keys()
+
+
+def test_vocab_is_padded(documents: Path, tmp_path: Path) -> None:
+    assert train(documents, tmp_path / "trained", "--pad-vocab-to-multiple-of", "64") == 0
+    tokenizer = load_tokenizer(tmp_path / "trained" / "tokenizer.json")
+    metrics = json.loads((tmp_path / "trained" / "metrics.json").read_text())["metrics"]
+    assert vocab_size(tokenizer) == metrics["vocab_size"] == 960
+    assert metrics["unused_tokens"] == 60
+    assert special_ids(tokenizer).all == {*range(5), *range(900, 960)}
+    lines = (tmp_path / "trained" / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    assert lines[900:] == [*(f"[unused{number}]" for number in range(60)), ""]
+    vocab = tmp_path / "trained" / "vocab.txt"
+    flags = ["--vocab", str(vocab), "--pad-vocab-to-multiple-of", "1000"]
+    assert train_tokenizer.main([*flags, "--output", str(tmp_path / "taken")]) == 0
+    taken = load_tokenizer(tmp_path / "taken" / "tokenizer.json")
+    assert taken.token_to_id("[unused60]") == 960
+    assert special_ids(taken).all == {*range(5), *range(960, 1000)}
+
+
+def test_a_limited_alphabet_of_bytes(
+    documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--model", "byte-level-bpe", "--limit-alphabet", "100"]
+    assert train(documents, tmp_path, *flags) == 1
+    assert "limit_alphabet has no meaning for byte-level-bpe" in error_of(capsys)
 
 
 def test_an_existing_vocab_txt_is_taken_with_its_ids(tmp_path: Path) -> None:
@@ -157,18 +235,22 @@ def test_an_existing_tokenizer_json_is_copied(documents: Path, tmp_path: Path) -
     assert (tmp_path / "second" / "vocab.txt").read_bytes() == first
 
 
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("texts", [[], [""], [" \n", "\t"]])
-def test_empty_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str], texts: list[str]) -> None:
+def test_empty_corpus(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, texts: list[str]
+) -> None:
     write_documents(tmp_path / "train.parquet", texts)
-    assert train(tmp_path / "train.parquet", tmp_path / "out") == 1
+    assert train(tmp_path / "train.parquet", tmp_path / "out", "--model", model) == 1
     assert "train.parquet: the corpus is empty" in error_of(capsys)
     assert not (tmp_path / "out" / "tokenizer.json").exists()
 
 
+@pytest.mark.parametrize("model", MODELS)
 def test_vocabulary_too_small(
-    documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str
 ) -> None:
-    assert train(documents, tmp_path, "--vocab-size", "30") == 1
+    assert train(documents, tmp_path, "--vocab-size", "30", "--model", model) == 1
     assert "train.parquet: vocab_size of 30 is too small" in error_of(capsys)
 
 

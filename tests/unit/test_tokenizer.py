@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
@@ -9,12 +10,14 @@ from cloze.data.tokenizer import (
     bert_tokenizer,
     is_wordpiece,
     load_tokenizer,
+    pad_vocab,
     read_vocab,
     special_ids,
     tokens_by_id,
     vocab_size,
 )
 from cloze.errors import ClozeError
+from cloze.pretraining.masking import Masker
 
 WORDS = ["do", "not", "caf", "##é", "mask", "[", "]", ".", "don", "'", "t"]
 
@@ -125,3 +128,37 @@ def test_bad_vocab(tmp_path: Path, content: bytes, message: str) -> None:
     path.write_bytes(content)
     with pytest.raises(ClozeError, match=rf"{path}: {message}"):
         read_vocab(path)
+
+
+def test_padding_adds_unused_special_tokens() -> None:
+    tokenizer = small_tokenizer()
+    tokenizer.add_tokens(["[unused1]"])
+    size = vocab_size(tokenizer)
+    assert pad_vocab(tokenizer, 8) == -size % 8 == 7
+    assert vocab_size(tokenizer) == tokenizer.get_vocab_size() == 24
+    names = [f"[unused{number}]" for number in (0, 2, 3, 4, 5, 6, 7)]
+    assert tokens_by_id(tokenizer)[size:] == names
+    assert special_ids(tokenizer).all == set(range(11, 16)) | set(range(17, 24))
+    assert pad_vocab(tokenizer, 8) == 0
+    tokenizer.encode_special_tokens = True
+    assert 17 not in tokenizer.encode("[unused0]").ids
+
+
+def test_masks_neither_predict_nor_draw_unused_tokens() -> None:
+    tokenizer = small_tokenizer()
+    pad_vocab(tokenizer, 64)
+    special = special_ids(tokenizer)
+    masker = Masker(
+        vocab_size=vocab_size(tokenizer),
+        mask_token_id=special.mask,
+        special_token_ids=special.all,
+        mlm_probability=0.5,
+        max_length=64,
+        seed=0,
+    )
+    input_ids = np.tile(np.arange(64), (200, 1))
+    masked = masker.mask(input_ids, np.ones_like(input_ids, dtype=bool), step=0)
+    predicted = masked.labels[masked.weights > 0]
+    assert set(predicted.tolist()) == set(range(len(WORDS)))
+    replaced = masked.input_ids != input_ids
+    assert set(masked.input_ids[replaced].tolist()) == {*range(len(WORDS)), special.mask}

@@ -2,8 +2,10 @@ import random
 from collections import Counter
 
 import pytest
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer
 
+from cloze.data.alphabet import Alphabet
+from cloze.data.text_encoder import Splitting, splitting_of
 from cloze.data.tokenizer import (
     SPECIAL_TOKENS,
     bert_normalizer,
@@ -11,41 +13,17 @@ from cloze.data.tokenizer import (
     tokens_by_id,
     vocab_size,
 )
-from cloze.data.wordpiece import Alphabet, find_alphabet, train_wordpiece
+from cloze.data.wordpiece import train_wordpiece
 from cloze.errors import ClozeError
 from tests.texts import MULTILINGUAL, random_text, without_space
 
 CASED = bert_normalizer(lowercase=False, strip_accents=False, clean_text=False)
-UNCASED = bert_normalizer(lowercase=True, strip_accents=True, clean_text=False)
 TEXTS = [MULTILINGUAL, *(random_text(seed, 50) for seed in range(10))]
 
 
 def train(**changes: int) -> tuple[Tokenizer, Alphabet]:
     settings = {"vocab_size": 900, "min_frequency": 2, "limit_alphabet": 0, **changes}
     return train_wordpiece(lambda: TEXTS, CASED, **settings)
-
-
-@pytest.mark.parametrize("normalizer", [CASED, UNCASED], ids=["cased", "uncased"])
-def test_alphabet_is_what_the_pre_tokenizer_leaves(normalizer: object) -> None:
-    pieces = [
-        piece
-        for text in TEXTS
-        for piece, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(
-            normalizer.normalize_str(text)  # type: ignore[attr-defined]
-        )
-    ]
-    alphabet = find_alphabet(TEXTS, normalizer, 0)
-    assert alphabet.characters == sorted(set("".join(pieces)))
-    assert {c for piece in pieces for c in piece[1:]} <= set(alphabet.of_words)
-    assert set(alphabet.of_words).isdisjoint(".,!?#[]。，我")
-    assert alphabet.dropped == []
-
-
-def test_the_most_frequent_characters_are_kept_and_ties_go_by_code_point() -> None:
-    alphabet = find_alphabet(["bbb aaa dc xc\u0301", "y"], CASED, 4)
-    assert alphabet.characters == ["a", "b", "c", "d"]
-    assert alphabet.dropped == ["x", "y", "\u0301"]
-    assert alphabet.of_words == ["a", "b", "c", "d"]
 
 
 def test_special_tokens_come_first() -> None:
@@ -104,3 +82,7 @@ def test_a_vocabulary_too_small_for_the_alphabet() -> None:
 def test_empty_corpus(texts: list[str]) -> None:
     with pytest.raises(ClozeError, match="the corpus is empty"):
         train_wordpiece(lambda: texts, CASED, vocab_size=100, min_frequency=1, limit_alphabet=0)
+
+
+def test_the_fast_encoder_cuts_at_punctuation() -> None:
+    assert splitting_of(train()[0]) is Splitting.AT_PUNCTUATION

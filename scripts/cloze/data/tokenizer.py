@@ -1,5 +1,6 @@
-"""Tokenizers: the BERT pipeline around a vocabulary, loading, special tokens."""
+"""Tokenizers: the BERT pipeline around a vocabulary, loading, special tokens, padding."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,17 +122,35 @@ def bert_tokenizer(
             max_input_chars_per_word=max_input_chars_per_word,
         )
     )
-    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     # Cleaning up would also rewrite text: it turns " do not" into " don't".
     tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION, cleanup=False)
+    add_framing(tokenizer)
+    return tokenizer
+
+
+def add_framing(tokenizer: Tokenizer) -> None:
+    """Flag `SPECIAL_TOKENS` as special and put `[CLS]` and `[SEP]` around texts and pairs."""
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(token, vocab[token]) for token in ("[CLS]", "[SEP]")],
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
     )
-    return tokenizer
+
+
+def pad_vocab(tokenizer: Tokenizer, multiple: int) -> int:
+    """Add `[unused0]`, `[unused1]`, … until the vocabulary's size is a multiple; returns how many.
+
+    They are flagged as special: no text gives them, and masking neither predicts nor
+    draws them.
+    """
+    missing = -vocab_size(tokenizer) % multiple
+    names = (f"[unused{number}]" for number in itertools.count())
+    unused = (name for name in names if tokenizer.token_to_id(name) is None)
+    tokenizer.add_special_tokens(list(itertools.islice(unused, missing)))
+    return missing
 
 
 def write_tokenizer_config(path: Path, tokenizer: Tokenizer) -> None:

@@ -2,31 +2,14 @@
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
-import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from cloze.data.alphabet import CODE_POINTS, Alphabet, find_alphabet
 from cloze.data.tokenizer import CONTINUATION, SPECIAL_TOKENS, bert_tokenizer
-from cloze.errors import ClozeError
 
 # Long enough for scripts that put no space between words, where BERT's 100 is not.
 MAX_INPUT_CHARS_PER_WORD = 1000
-_CODE_POINTS = sys.maxunicode + 1
-
-
-@dataclass(frozen=True)
-class Alphabet:
-    """The characters of a corpus after normalisation.
-
-    `characters`: those kept, in code point order. `of_words`: those of them that may
-    stand beside others in one word, so not punctuation and not Han, say. `dropped`:
-    those left out.
-    """
-
-    characters: list[str]
-    of_words: list[str]
-    dropped: list[str]
 
 
 def train_wordpiece(
@@ -50,12 +33,7 @@ def train_wordpiece(
     alphabet = find_alphabet(texts(), normalizer, limit_alphabet)
     continuations = [CONTINUATION + character for character in alphabet.of_words]
     needed = len(SPECIAL_TOKENS) + len(alphabet.characters) + len(continuations)
-    if needed > vocab_size:
-        raise ClozeError(
-            f"vocab_size of {vocab_size} is too small: the special tokens and the "
-            f"{len(alphabet.characters)} characters of the corpus need {needed}; "
-            "raise vocab_size or keep fewer characters with limit_alphabet"
-        )
+    alphabet.require_room(needed, vocab_size)
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -66,51 +44,10 @@ def train_wordpiece(
         # hash table, and later ties follow these ids. Listed here, they get theirs first.
         special_tokens=[*SPECIAL_TOKENS, *continuations],
         initial_alphabet=alphabet.characters,
-        limit_alphabet=_CODE_POINTS,
+        limit_alphabet=CODE_POINTS,
         continuing_subword_prefix=CONTINUATION,
         show_progress=sys.stderr.isatty(),
     )
-    tokenizer.train_from_iterator(_without(alphabet.dropped, texts(), normalizer), trainer)
+    tokenizer.train_from_iterator(alphabet.without_dropped(texts(), normalizer), trainer)
     vocab = tokenizer.get_vocab(with_added_tokens=True)
     return bert_tokenizer(vocab, normalizer, MAX_INPUT_CHARS_PER_WORD), alphabet
-
-
-def find_alphabet(texts: Iterable[str], normalizer: normalizers.Normalizer, limit: int) -> Alphabet:
-    """Collect the characters that words and punctuation are made of.
-
-    With `limit` above 0 keeps the most frequent, the lower code point first among
-    equals. Raises `ClozeError` if the texts hold no character but white space.
-    """
-    counts = np.zeros(_CODE_POINTS, np.int64)
-    for text in texts:
-        points = np.frombuffer(normalizer.normalize_str(text).encode("utf-32-le"), np.uint32)
-        distinct, frequency = np.unique(points, return_counts=True)
-        counts[distinct] += frequency
-    found = [chr(point) for point in np.flatnonzero(counts)]
-    seen = np.array([ord(c) for c in found if _pieces(f"a {c}", normalizer) > 1], np.int64)
-    if not len(seen):
-        raise ClozeError("the corpus is empty: there is no text to train a vocabulary on")
-    by_frequency = seen[np.lexsort((seen, -counts[seen]))]
-    kept = np.sort(by_frequency[:limit] if limit else by_frequency)
-    characters = [chr(point) for point in kept]
-    return Alphabet(
-        characters=characters,
-        of_words=[c for c in characters if _pieces(f"a{c}", normalizer) == 1],
-        dropped=[chr(point) for point in np.setdiff1d(seen, kept)],
-    )
-
-
-def _pieces(text: str, normalizer: normalizers.Normalizer) -> int:
-    """How many words and punctuation marks the pipeline sees in `text`."""
-    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text)))
-
-
-def _without(
-    dropped: list[str], texts: Iterable[str], normalizer: normalizers.Normalizer
-) -> Iterable[str]:
-    """Put spaces for dropped characters: their words will be `[UNK]`, so teach no merges."""
-    if not dropped:
-        return texts
-    blanks = str.maketrans(dict.fromkeys(dropped, " "))
-    return (normalizer.normalize_str(text).translate(blanks) for text in texts)
