@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
+from cloze.config_corpora import check_mixtures, require_one_kind
 from cloze.config_files import TASK_SPLITS, InputFiles
 from cloze.config_parts import CorpusPart, corpus_parts
-from cloze.config_schema import Schema, SchemaReader, nearest
+from cloze.config_schema import Schema, SchemaReader, require_known
 from cloze.errors import ClozeError
 from cloze.files import require_file
 
@@ -84,10 +85,12 @@ class Config:
 
         `raw` is what the YAML files and `--config` say together.
         """
+        require_one_kind(raw.get("corpora"))
         self._reader = SchemaReader(yaml.safe_load(schema_path.read_text(encoding="utf-8")))
         self.values: dict[str, Any] = self._reader.complete(_with_inherited(raw))
         for name, encoder in self.values["encoders"].items():
             self._require(encoder["architecture"], "architectures", f"encoders.{name}.architecture")
+        check_mixtures(self.values["corpora"])
         self.runs = self._runs()
         self.files = InputFiles(self.values)
 
@@ -117,9 +120,13 @@ class Config:
 
     def part_flags(self, corpus: str) -> list[str]:
         """Return the flags of `extract_part.py`, its files apart."""
-        schema = self._reader.section("corpora")
-        skip = NO_FLAGS["corpora"] | _NOT_OF_PARTS
-        return render_flags(schema, self.values["corpora"][corpus], skip)
+        section = self.values["corpora"][corpus]
+        schema = self._reader.branch(self._reader.section("corpora"), section)
+        return render_flags(schema, section, NO_FLAGS["corpora"] | _NOT_OF_PARTS)
+
+    def mixture(self, corpus: str) -> dict[str, float]:
+        """Return the corpora that a mixture is made of with their weights; empty if it is none."""
+        return dict(self.values["corpora"][corpus].get("mixture", {}))
 
     def parts(self, corpus: str) -> dict[str, CorpusPart]:
         """Return what of a corpus is extracted by jobs of their own; see `corpus_parts`.
@@ -200,12 +207,7 @@ class Config:
         )
 
     def _require(self, name: str, table: str, path: str) -> None:
-        known = self.values[table]
-        if name not in known:
-            raise ClozeError(
-                f"config: {path}: {name!r} is not in {table}{nearest(name, known)} "
-                f"(known: {', '.join(known) or 'none'})"
-            )
+        require_known(name, self.values[table], table, path)
 
 
 def load_config(files: Iterable[Path]) -> Config:

@@ -35,7 +35,10 @@ class InputFiles:
         self.corpora = {
             name: self._corpus(name, section) for name, section in values["corpora"].items()
         }
-        """Corpus to its files by split, or under `input` where it has no splits of its own."""
+        """Corpus to its files by split, or under `input` where it has no splits of its own.
+
+        A mixture has none.
+        """
         self.vocabs = {
             name: self._one(name, f"tokenizers.{name}.vocab", section["vocab"])
             for name, section in values["tokenizers"].items()
@@ -53,6 +56,8 @@ class InputFiles:
         """Task to the file of each split that it has."""
 
     def _corpus(self, name: str, section: Mapping[str, Any]) -> dict[str, list[str]]:
+        if "mixture" in section:
+            return {}
         path = f"corpora.{name}.files"
         files = section.get("files", [])
         if bool(files) == (section["format"] == "python-docs"):

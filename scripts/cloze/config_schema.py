@@ -49,8 +49,9 @@ class SchemaReader:
         return schema
 
     def branch(self, schema: Schema, value: Mapping[str, Any]) -> Schema:
-        """Return the alternative of a `oneOf` that holds for `value`, or `schema` itself."""
-        return self._alternative(value, schema, "") if "oneOf" in schema else schema
+        """Return the alternative that holds for `value`, or `schema` itself if it has none."""
+        alternatives = "oneOf" in schema or "anyOf" in schema
+        return self._alternative(value, schema, "") if alternatives else schema
 
     def resolve(self, schema: Schema) -> Schema:
         """Follow a `$ref` into `$defs`; keywords beside the reference win."""
@@ -77,13 +78,19 @@ class SchemaReader:
         return value
 
     def _alternative(self, value: Any, schema: Schema, path: str) -> Schema:
-        """`anyOf` is chosen by the value's type, `oneOf` by a property with a `const`."""
+        """`anyOf` is chosen by type and required keys, `oneOf` by a property with a `const`.
+
+        Where no mapping of an `anyOf` has its required keys, the first one is meant.
+        """
         branches = [self.resolve(branch) for branch in schema.get("anyOf", schema.get("oneOf"))]
         if "anyOf" in schema:
             kind = "object" if isinstance(value, Mapping) else "array"
-            for branch in branches:
-                if (branch["type"] == "object") == (kind == "object"):
+            fitting = [b for b in branches if (b["type"] == "object") == (kind == "object")]
+            for branch in fitting:
+                if kind == "array" or set(branch.get("required", ())) <= value.keys():
                     return branch
+            if fitting:
+                return fitting[0]
             raise _error(path, f"expected {' or '.join(_WHAT[b['type']] for b in branches)}")
         key = _discriminator(branches)
         given = value.get(key) if isinstance(value, Mapping) else None
@@ -237,6 +244,16 @@ def nearest(name: Any, known: Iterable[Any]) -> str:
     """Return `; did you mean 'x'?` for the nearest of the known names, or an empty text."""
     close = difflib.get_close_matches(str(name), [str(item) for item in known], n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def require_known(name: str, known: Iterable[str], table: str, path: str) -> None:
+    """Raise `ClozeError` that names `path` unless `name` is one of those in `table`."""
+    known = list(known)
+    if name not in known:
+        raise ClozeError(
+            f"config: {path}: {name!r} is not in {table}{nearest(name, known)} "
+            f"(known: {', '.join(known) or 'none'})"
+        )
 
 
 def _join(path: str, key: str) -> str:

@@ -35,6 +35,7 @@ class Wanted:
 
     def _add_run(self, config: Config, run: Run) -> None:
         self.folders |= {run.tokenizer_folder, run.encoder_folder, run.scratch_folder}
+        self.trees |= {f"results/{name}/documents" for name in config.mixture(run.corpus)}
         self.trees |= {run.documents_folder, f"{run.encoder_folder}/best"}
         files = (*config.dataset_files(run.dataset), "metrics.json")
         self.files |= {f"{run.dataset_folder}/{name}" for name in files}

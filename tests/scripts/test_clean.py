@@ -106,6 +106,16 @@ def test_a_dry_run_lists_leftovers_with_sizes_and_removes_nothing(
     assert sorted(repository.rglob("*")) == before
 
 
+def test_the_documents_that_a_mixture_is_made_of_stay(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = {"mixture": {"sample": 1, "other": 2}}
+    corpora = {"other": {"format": "text", "files": ["x.txt"]}, "mixed": mixed}
+    write(repository / "mixed.yaml", yaml.safe_dump({"corpus": "mixed", "corpora": corpora}))
+    assert clean.main(["--dry-run", "--configfile", "mixed.yaml"]) == 0
+    assert "results/other" not in capsys.readouterr().out
+
+
 def test_it_removes_the_leftovers_and_nothing_else(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from cloze.config import Config, load_config
 from cloze.errors import ClozeError
 
 HUB = "hf://datasets/owner/name@0123456789abcdef0123456789abcdef01234567"
+OTHER = {"format": "text", "files": ["b.txt"]}
 
 
 def minimal() -> dict[str, Any]:
@@ -153,6 +154,33 @@ def test_names_of_two_owners_must_not_meet_in_one_file() -> None:
     raw["corpora"]["mine"]["files"] = [f"{HUB}/a/x.parquet", f"{HUB}/b/x.parquet"]
     with pytest.raises(ClozeError, match=r"would both be resources/mine/x\.parquet"):
         Config(raw)
+
+
+def test_a_mixture_is_made_of_other_corpora() -> None:
+    found = config(corpora__both={"mixture": {"mine": 1, "other": "2.5"}}, corpora__other=OTHER)
+    assert found.section("corpora", "both") == {"mixture": {"mine": 1.0, "other": 2.5}}
+    assert found.mixture("both") == {"mine": 1.0, "other": 2.5}
+    assert found.mixture("mine") == {}
+    assert found.files.corpora["both"] == {}
+
+
+@pytest.mark.parametrize(
+    ("mixture", "message"),
+    [
+        ({"mixture": {}}, "config: corpora.both.mixture: empty; name corpora"),
+        ({"mixture": {"mne": 1}}, "corpora.both.mixture.mne: 'mne' is not in corpora; did you me"),
+        ({"mixture": {"both": 1}}, "config: corpora.both.mixture.both: a mixture cannot hold its"),
+        ({"mixture": {"mixed": 1}}, "corpora.both.mixture.mixed: is a mixture itself; name its c"),
+        ({"mixture": {"mine": 0}}, "config: corpora.both.mixture.mine: 0.0 is too small; it mus"),
+        ({"mixture": {"mine": 1}, "format": "text"}, "corpora.both.format: a mixture is made of"),
+        ({"mixture": ["mine"]}, "config: corpora.both.mixture: expected a mapping"),
+        ({}, "config: corpora.both.format: missing; add this key"),
+    ],
+)
+def test_what_is_no_mixture(mixture: dict[str, Any], message: str) -> None:
+    with pytest.raises(ClozeError) as error:
+        config(corpora__both=mixture, corpora__mixed={"mixture": {"mine": 1}})
+    assert message in str(error.value)
 
 
 def test_a_corpus_and_a_task_share_one_download() -> None:

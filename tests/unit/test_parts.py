@@ -73,10 +73,10 @@ def test_a_part_gives_back_what_was_written(tmp_path: Path) -> None:
 
 def test_digests_are_numbers_also_of_a_slice() -> None:
     (batch,) = judged_batches(DOCUMENTS, Filters())
-    numbers = digest_numbers(batch)
+    numbers = digest_numbers(batch.column("digest"))
     digest = batch.column("digest")[4].as_py()
     assert numbers[4].tolist() == [int.from_bytes(digest[:8]), int.from_bytes(digest[8:])]
-    assert digest_numbers(batch.slice(3, 2)).tolist() == numbers[3:].tolist()
+    assert digest_numbers(batch.column("digest").slice(3, 2)).tolist() == numbers[3:].tolist()
 
 
 @pytest.mark.parametrize("keep", [0, 4, 0.5, 0.98])

@@ -212,6 +212,19 @@ def test_parts_of_a_corpus_are_jobs_and_make_what_one_job_makes(tmp_path: Path) 
     assert project.plan(*arguments) == {"extract_part": 3, "extract_documents": 1}
 
 
+def test_a_mixture_is_made_of_the_documents_of_others(project: Project) -> None:
+    mine = {"format": "paragraphs", "files": ["resources/sample/corpus.txt"], "members": "*.txt"}
+    mixed = {"mixture": {"sample": 1, "mine": 0.5}}
+    overlay = {"corpora": {"mine": mine, "mixed": mixed}, "corpus": "mixed"}
+    arguments = (*project.overlay(overlay), "--", "results/mixed/documents/train.parquet")
+    assert project.plan(*arguments) == {"extract_documents": 2, "mix_documents": 1}
+    project.snakemake("--cores", "1", *arguments)
+    assert project.plan(*arguments) == {}
+    mixed["mixture"]["mine"] = 2
+    project.overlay(overlay)
+    assert project.plan(*arguments) == {"mix_documents": 1}
+
+
 def test_an_edited_or_added_file_of_a_folder_is_noticed(project: Project) -> None:
     folder = project.folder / "texts"
     for number in range(6):

@@ -152,6 +152,16 @@ def corpus_file_flags(wildcards, input):
     return flags + [text for key, files in named.items() if files for text in (f"--{key}", *files)]
 
 
+def mixture_flags(wildcards):
+    """Return --corpus NAME WEIGHT FOLDER for each corpus of a mixture."""
+    mixture = CONFIG.mixture(wildcards.corpus).items()
+    return [
+        text
+        for name, weight in mixture
+        for text in ("--corpus", name, str(weight), f"results/{name}/documents")
+    ]
+
+
 def part_flags(wildcards):
     """Return the flags of extract_part.py."""
     return CONFIG.part_flags(wildcards.corpus)
@@ -239,6 +249,15 @@ def extraction_inputs(wildcards):
     folder = f"results/{wildcards.corpus}/documents/.parts"
     parts = [f"{folder}/{name}.arrow" for name in parts_of(wildcards.corpus)]
     return {"sources": corpus_files(wildcards), "parts": parts}
+
+
+def mixture_files(wildcards):
+    """Return the documents of the corpora that a mixture is made of."""
+    return [
+        f"results/{name}/documents/{split}.parquet"
+        for name in CONFIG.mixture(wildcards.corpus)
+        for split in ("train", "validation", "test")
+    ]
 
 
 def part_files(wildcards):

@@ -2,7 +2,8 @@
 #
 # Reads what corpora and tasks name; writes resources/{owner}/{name} as fetched and
 # results/{corpus}/documents/, one row a document, split once by document. A corpus of many
-# files is extracted in parts, side by side, which one job then puts together.
+# files is extracted in parts, side by side, which one job then puts together; a mixture is made
+# of other corpora's documents.
 
 
 rule download:
@@ -64,6 +65,8 @@ rule extract_documents:
         "logs/{corpus}/extract_documents.log",
     benchmark:
         "logs/{corpus}/extract_documents.benchmark.tsv"
+    wildcard_constraints:
+        corpus=one_of(name for name in CONFIG.names("corpora") if not CONFIG.mixture(name)),
     conda:
         "../envs/pipeline.yaml"
     threads: claim(1)
@@ -75,4 +78,32 @@ rule extract_documents:
         files=corpus_file_flags,
     shell:
         "python scripts/extract_documents.py {params.args:q} {params.files:q}"
+        " --output results/{wildcards.corpus}/documents --log {log}"
+
+
+rule mix_documents:
+    input:
+        mixture_files,
+    output:
+        train="results/{corpus}/documents/train.parquet",
+        validation="results/{corpus}/documents/validation.parquet",
+        test="results/{corpus}/documents/test.parquet",
+        dropped="results/{corpus}/documents/dropped.tsv.gz",
+        metrics="results/{corpus}/documents/metrics.json",
+    log:
+        "logs/{corpus}/mix_documents.log",
+    benchmark:
+        "logs/{corpus}/mix_documents.benchmark.tsv"
+    wildcard_constraints:
+        corpus=one_of(name for name in CONFIG.names("corpora") if CONFIG.mixture(name)),
+    conda:
+        "../envs/pipeline.yaml"
+    threads: claim(1)
+    resources:
+        mem_mb=1000,
+    params:
+        args=mixture_flags,
+        code=code("mix_documents.py"),
+    shell:
+        "python scripts/mix_documents.py {params.args:q}"
         " --output results/{wildcards.corpus}/documents --log {log}"

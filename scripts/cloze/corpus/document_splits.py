@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from cloze.corpus.documents import SPLITS, DocumentWriter
+from cloze.corpus.documents import SPLITS, DocumentWriter, measured, read_groups
 from cloze.corpus.dropped import DROPPED_NAME, DroppedWriter
 from cloze.corpus.duplicates import SeenTexts
 from cloze.corpus.parts import digest_numbers
-from cloze.corpus.text_counts import count_words
 from cloze.errors import ClozeError
 from cloze.files import atomic_path
 
@@ -150,7 +148,7 @@ def _write(
             if part.split is not None:
                 writers[part.split].add(batch)
                 continue
-            splits = draw.place(ids, digest_numbers(batch)[:, 0] / 2**64)
+            splits = draw.place(ids, digest_numbers(batch.column("digest"))[:, 0] / 2**64)
             for index, split in enumerate(SPLITS):
                 writers[split].add(batch.filter(pa.array(splits == index)))
 
@@ -162,7 +160,7 @@ def _sift(
     kept = np.array(pc.is_null(batch.column("reason")))
     if seen is not None:
         judged = np.flatnonzero(kept)
-        is_new, holders = seen.add(digest_numbers(batch)[judged, 1], next_id)
+        is_new, holders = seen.add(digest_numbers(batch.column("digest"))[judged, 1], next_id)
         repeated = dict(zip(judged[~is_new].tolist(), holders[~is_new].tolist(), strict=True))
         if repeated:
             kept[list(repeated)] = False
@@ -196,9 +194,7 @@ def _move(paths: Mapping[str, Path], moves: Mapping[int, str]) -> dict[str, dict
             }
             # A split that takes documents in was empty and takes one, so order is kept.
             for split, path in paths.items():
-                file = stack.enter_context(pq.ParquetFile(path))
-                for index in range(file.num_row_groups):
-                    rows = _measured(file.read_row_group(index))
+                for rows in map(measured, read_groups(path)):
                     targets = [moves.get(i.as_py(), split) for i in rows.column("document_id")]
                     for target, writer in writers.items():
                         writer.add(rows.filter(pa.array([t == target for t in targets])))
@@ -208,14 +204,6 @@ def _move(paths: Mapping[str, Path], moves: Mapping[int, str]) -> dict[str, dict
         for path in moved.values():
             path.unlink(missing_ok=True)
     return {split: writer.counts for split, writer in writers.items()}
-
-
-def _measured(table: pa.Table) -> pa.RecordBatch:
-    """Return documents read back, with what `DocumentWriter.add` needs."""
-    (batch,) = table.combine_chunks().to_batches()
-    texts = batch.column("text")
-    batch = batch.append_column("characters", pc.utf8_length(texts))
-    return batch.append_column("words", pa.array(count_words(texts)))
 
 
 def _require_documents(

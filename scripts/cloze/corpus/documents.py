@@ -1,5 +1,6 @@
 """Documents on disk: one parquet file a split, one row a document."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cloze.corpus.text_counts import text_bytes
+from cloze.corpus.text_counts import count_words, text_bytes
 from cloze.errors import ClozeError
 from cloze.files import require_file
 
@@ -49,6 +50,27 @@ def read_documents(path: Path) -> Iterator[StoredDocument]:
 
     Raises `ClozeError` if `path` is missing or is no file that `DocumentWriter` wrote.
     """
+    for batch in read_groups(path):
+        columns = batch.to_pydict()
+        yield from map(StoredDocument, *(columns[name] for name in SCHEMA.names))
+
+
+def count_groups(path: Path) -> int:
+    """Return how many row groups one split has; raises as `read_documents` does."""
+    with _opened(path) as file:
+        return int(file.num_row_groups)
+
+
+def read_groups(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the row groups of one split in order; raises as `read_documents` does."""
+    with _opened(path) as file:
+        for index in range(file.num_row_groups):
+            group = file.read_row_group(index, use_threads=False)
+            yield from group.combine_chunks().to_batches()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(require_file(path)) as file:
             if file.schema_arrow.names != SCHEMA.names:
@@ -56,11 +78,16 @@ def read_documents(path: Path) -> Iterator[StoredDocument]:
                     f"{path}: has the columns {', '.join(file.schema_arrow.names)} instead of "
                     f"{', '.join(SCHEMA.names)}; make it with extract_documents.py"
                 )
-            for index in range(file.num_row_groups):
-                columns = file.read_row_group(index).to_pydict()
-                yield from map(StoredDocument, *(columns[name] for name in SCHEMA.names))
+            yield file
     except pa.ArrowException as error:
         raise ClozeError(f"{path}: not a whole parquet file ({error}); make it again") from error
+
+
+def measured(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Return documents that were read back with the columns that `DocumentWriter.add` needs."""
+    texts = rows.column("text")
+    rows = rows.append_column("characters", pc.utf8_length(texts))
+    return rows.append_column("words", pa.array(count_words(texts)))
 
 
 class DocumentWriter:

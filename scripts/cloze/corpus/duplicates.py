@@ -21,7 +21,7 @@ class SeenTexts:
         uint32 [num_texts], the document that had the text first, itself where it is new.
         """
         distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        holder = self._find(distinct)
+        holder = self.find(distinct)
         unknown = holder < 0
         is_new = np.zeros(len(keys), dtype=bool)
         is_new[first[unknown]] = True
@@ -30,8 +30,8 @@ class SeenTexts:
         self._store(distinct[unknown], holder[unknown].astype(np.uint32))
         return is_new, holder[inverse].astype(np.uint32)
 
-    def _find(self, keys: np.ndarray) -> np.ndarray:
-        """Return int64 [num_keys]: the document of each key, -1 where there is none."""
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Return int64 [num_keys]: the document of each text, -1 where it is unknown."""
         found = np.full(len(keys), -1, dtype=np.int64)
         for run, documents in self._runs:
             at = np.minimum(np.searchsorted(run, keys), len(run) - 1)

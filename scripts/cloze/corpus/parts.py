@@ -104,12 +104,11 @@ class _Rows:
         if verdict:
             text = stripped = text[:EXCERPT_CHARACTERS]
         data = text.encode()
-        same = data if len(stripped) == len(text) else stripped.encode()
         self.sources.append(document.source)
         self.titles.append(document.title)
         self.texts.append(data)
         self.characters.append(len(text))
-        self.digests.append(hashlib.blake2b(same, digest_size=DIGEST_BYTES).digest())
+        self.digests.append(digest_of(data if len(stripped) == len(text) else stripped.encode()))
         self.reasons.append(verdict.reason if verdict else None)
         self.details.append(verdict.detail if verdict else None)
         self._bytes += len(data)
@@ -133,9 +132,16 @@ class _Rows:
         return pa.record_batch(arrays, schema=PART_SCHEMA)
 
 
-def digest_numbers(batch: pa.RecordBatch) -> np.ndarray:
-    """Return uint64 [num_rows, 2]: the two halves of each document's digest."""
-    digests = batch.column("digest")
+def digest_of(stripped: bytes) -> bytes:
+    """Return the digest of a text, given as UTF-8 without the white space at both ends."""
+    return hashlib.blake2b(stripped, digest_size=DIGEST_BYTES).digest()
+
+
+def digest_numbers(digests: pa.FixedSizeBinaryArray) -> np.ndarray:
+    """Return uint64 [num_digests, 2]: the two halves of each digest.
+
+    The first one draws the split, the second one tells texts apart.
+    """
     data = np.frombuffer(digests.buffers()[1], ">u8").reshape(-1, 2)
     return data[digests.offset : digests.offset + len(digests)].astype(np.uint64)
 
