@@ -28,12 +28,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--language", default="en", help="language whose sentence rules apply, as in ISO 639-1"
     )
+    parser.add_argument(
+        "--next-sentence",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="make samples pairs, [CLS] A [SEP] B [SEP], whose B follows A in half of all cases "
+        "and is from another document in the others",
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
     """Build the data set."""
-    run_method(args, SegmentText(language=args.language), Path(__file__))
+    run_method(args, SegmentText(language=args.language), Path(__file__), args.next_sentence)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -63,6 +63,8 @@ def make_rows(num_rows: int, max_length: int, vocab_size: int, seed: int) -> Row
         word_starts=np.ones(len(ids), dtype=bool),
         sentence_starts=input_ids == 2,
         documents=np.arange(len(sample_offsets) - 1, dtype=np.uint32),
+        second_lengths=np.zeros(len(sample_offsets) - 1, dtype=np.uint32),
+        is_next=np.zeros(len(sample_offsets) - 1, dtype=bool),
     )
 
 

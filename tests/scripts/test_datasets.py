@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ import split_tokens
 import train_tokenizer
 from cloze.corpus.document_reader import DocumentBatch
 from cloze.data.dataset import DataSetRecipe, build_data_set
+from cloze.data.loading import load_rows
 from cloze.data.samples import Method, SplitTokens
 from cloze.data.sentences import split_sentences
-from cloze.data.loading import load_rows
 from cloze.data.shards import Rows
 from cloze.data.tokenizer import load_tokenizer
 from cloze.errors import ClozeError
@@ -235,6 +236,38 @@ def test_a_shard_of_no_such_name(
     with pytest.raises(SystemExit):
         build("split_tokens", corpus, tmp_path, "--shard", name)
     assert "is no shard's name" in capsys.readouterr().err
+
+
+def spell(tokens: Iterable[int]) -> str:
+    return f" {' '.join(map(str, tokens))} "
+
+
+@pytest.mark.parametrize("shard_format", ["msgpack", "parquet"])
+def test_next_sentence_pairs(corpus: Path, tmp_path: Path, shard_format: str) -> None:
+    flags = ["--next-sentence", "--num-shards", "2", "--format", shard_format]
+    assert build("segment_text", corpus, tmp_path, *flags) == 0
+    tokenizer = load_tokenizer(corpus / "tokenizer.json")
+    sep = tokenizer.token_to_id("[SEP]")
+    rows = load_rows(tmp_path, "train", corpus / "tokenizer.json")
+    samples = np.split(rows.input_ids, rows.sample_offsets[1:-1])
+    streams = [
+        spell(
+            token
+            for sentence in split_sentences(text, "en")
+            for token in tokenizer.encode(sentence, add_special_tokens=False).ids
+        )
+        for text in TRAIN
+    ]
+    for index, sample in enumerate(samples):
+        assert len(sample) <= 32
+        middle = len(sample) - rows.second_lengths[index] - 1
+        assert np.flatnonzero(sample == sep).tolist() == [middle, len(sample) - 1]
+        first, second = spell(sample[1:middle]), spell(sample[middle + 1 : -1])
+        own = streams[rows.documents[index]]
+        assert first in own
+        assert not rows.is_next[index] or first + second[1:] in own
+        assert any(second in stream for stream in streams)
+    assert 0.3 < rows.is_next.mean() < 0.6
 
 
 def test_longer_rows_hold_more_samples(corpus: Path, tmp_path: Path) -> None:

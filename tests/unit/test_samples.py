@@ -6,7 +6,14 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from cloze.corpus.document_reader import DocumentBatch
-from cloze.data.samples import Method, RowBuilder, SegmentText, SplitTokens, cut_documents
+from cloze.data.samples import (
+    Method,
+    RowBuilder,
+    RowLayout,
+    SegmentText,
+    SplitTokens,
+    cut_documents,
+)
 from cloze.data.sentences import split_sentences
 from cloze.data.shards import Rows
 from cloze.data.text_encoder import EncodedText, TextEncoder
@@ -54,10 +61,13 @@ def bounds_of(method: Method, document: EncodedText, capacity: int) -> np.ndarra
 
 
 def build(tokenizer: Tokenizer, method: Method, max_length: int) -> Rows:
-    size, special = vocab_size(tokenizer), special_ids(tokenizer)
-    builder = RowBuilder(method, max_length, max_length, size, special)
     ids = np.arange(len(TEXTS), dtype=np.uint32)
+    builder = RowBuilder(method, layout(tokenizer, max_length))
     return builder.build(ids, encode(tokenizer, method, TEXTS))
+
+
+def layout(tokenizer: Tokenizer, max_length: int) -> RowLayout:
+    return RowLayout(max_length, max_length, vocab_size(tokenizer), special_ids(tokenizer))
 
 
 def samples_of(rows: Rows, array: np.ndarray) -> list[list[int]]:
@@ -188,7 +198,7 @@ def test_words_of_a_byte_level_vocabulary() -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_no_documents_make_no_rows(tokenizer: Tokenizer, method: Method) -> None:
-    builder = RowBuilder(method, 16, 16, vocab_size(tokenizer), special_ids(tokenizer))
+    builder = RowBuilder(method, layout(tokenizer, 16))
     rows = builder.build(np.empty(0, np.uint32), encode(tokenizer, method, []))
     assert (rows.num_rows, rows.num_samples, rows.num_tokens) == (0, 0, 0)
 

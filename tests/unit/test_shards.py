@@ -35,6 +35,8 @@ def make_rows(seed: int, num_rows: int, vocab_size: int = 30522) -> Rows:
         word_starts=rng.random(num_tokens) < 0.8,
         sentence_starts=rng.random(num_tokens) < 0.1,
         documents=rng.integers(0, 2**32, len(lengths)).astype(np.uint32),
+        second_lengths=rng.integers(0, 30, len(lengths)).astype(np.uint32),
+        is_next=rng.random(len(lengths)) < 0.5,
     )
 
 
@@ -154,7 +156,9 @@ def first_shard(data_set: Path) -> Path:
 def test_truncated_shard(data_set: Path, tokenizer: Path) -> None:
     shard = first_shard(data_set)
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(ClozeError, match=rf"{shard}: truncated shard .* delete it and .*manifest.json"):
+    with pytest.raises(
+        ClozeError, match=rf"{shard}: truncated shard .* delete it and .*manifest.json"
+    ):
         load_rows(data_set, "train", tokenizer)
 
 
@@ -170,7 +174,9 @@ def test_damaged_shard(data_set: Path, tokenizer: Path) -> None:
 def test_missing_shard(data_set: Path, tokenizer: Path) -> None:
     shard = first_shard(data_set)
     shard.unlink()
-    with pytest.raises(ClozeError, match=rf"{shard}: missing shard; delete .*manifest.json and run again"):
+    with pytest.raises(
+        ClozeError, match=rf"{shard}: missing shard; delete .*manifest.json and run again"
+    ):
         load_rows(data_set, "train", tokenizer)
 
 

@@ -63,10 +63,10 @@ def collect_shards(folder: Path, num_shards: int) -> dict[str, Any]:
                 "delete it and its shard and run again"
             )
     splits = {split: split_entry(entries) for split, entries in shards.items()}
-    for split, entry in splits.items():
-        if not entry.samples:
+    for split, totals in splits.items():
+        if not totals.samples:
             raise ClozeError(
-                f"{folder}: the {entry.documents} documents of {split} hold no text, so there is "
+                f"{folder}: the {totals.documents} documents of {split} hold no text, so there is "
                 "no sample; check how the documents were extracted"
             )
     manifest = Manifest(**vars(header), splits=splits)

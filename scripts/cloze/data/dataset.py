@@ -19,7 +19,7 @@ from cloze.corpus.document_reader import count_documents, read_batches
 from cloze.data.collect import ShardName, collect_shards, shard_names
 from cloze.data.forecast import Forecast
 from cloze.data.manifest import FORMAT_VERSION, MANIFEST, Header, ShardEntry, write_shard_entry
-from cloze.data.samples import Method, RowBuilder
+from cloze.data.samples import Method, RowBuilder, RowLayout
 from cloze.data.shards import EXTENSIONS, open_shard
 from cloze.data.text_encoder import TextEncoder
 from cloze.data.tokenizer import load_tokenizer, special_ids, vocab_size
@@ -40,6 +40,7 @@ class DataSetRecipe:
     row_length: int
     num_shards: int
     format: str
+    next_sentence: bool = False
 
     def check(self) -> None:
         """Raise `ClozeError` if the lengths leave no room for text."""
@@ -98,8 +99,8 @@ def _plan(documents: Path, output: Path, recipe: DataSetRecipe, name: ShardName)
     recipe.check()
     path = documents / f"{name.split}.parquet"
     num_documents = count_documents(path)
-    bounds = (number * num_documents // name.count for number in (name.index, name.index + 1))
-    return _ShardTask(recipe, name, path, *bounds, output)
+    start, stop = (number * num_documents // name.count for number in (name.index, name.index + 1))
+    return _ShardTask(recipe, name, path, start, stop, output)
 
 
 def _run_all(tasks: list[_ShardTask], threads: int) -> None:
@@ -171,7 +172,8 @@ def _build_shard(task: _ShardTask, count: Callable[[int], Any]) -> None:
     recipe = task.recipe
     tokenizer = load_tokenizer(recipe.tokenizer)
     special, size = special_ids(tokenizer), vocab_size(tokenizer)
-    builder = RowBuilder(recipe.method, recipe.max_length, recipe.row_length, size, special)
+    layout = RowLayout(recipe.max_length, recipe.row_length, size, special)
+    builder = RowBuilder(recipe.method, layout, recipe.next_sentence, task.name.index)
     encoder = TextEncoder(tokenizer)
     path = task.output / f"{task.name}.{EXTENSIONS[recipe.format]}"
     totals = dict.fromkeys(("rows", "samples", "tokens", "text_bytes", "unknown_tokens"), 0)

@@ -57,7 +57,9 @@ def shard_name(text: str) -> ShardName:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def run_method(args: argparse.Namespace, method: Method, script: Path) -> None:
+def run_method(
+    args: argparse.Namespace, method: Method, script: Path, next_sentence: bool = False
+) -> None:
     """Build what the flags describe: one shard, or the data set and its `metrics.json`."""
     stopwatch = Stopwatch()
     recipe = DataSetRecipe(
@@ -67,6 +69,7 @@ def run_method(args: argparse.Namespace, method: Method, script: Path) -> None:
         row_length=args.row_length or args.max_length,
         num_shards=args.num_shards,
         format=args.format,
+        next_sentence=next_sentence,
     )
     if args.shard is not None:
         build_one_shard(args.documents, args.output, recipe, args.shard)

@@ -73,7 +73,7 @@ def _check_shard(path: Path, entry: ShardEntry) -> None:
         raise ClozeError(f"{path}: truncated shard ({size} of {entry.bytes} bytes); {again}")
     if (sha256 := sha256_file(path)) != entry.sha256:
         raise ClozeError(
-            f"{path}: damaged shard (sha256 {sha256[:12]}… instead of {entry.sha256[:12]}…); {again}"
+            f"{path}: damaged shard (sha256 {sha256[:12]}…, not {entry.sha256[:12]}…); {again}"
         )
 
 
@@ -88,6 +88,8 @@ def _empty_rows(manifest: Manifest, num_rows: int, num_samples: int, num_tokens:
         word_starts=np.empty(num_tokens, np.bool_),
         sentence_starts=np.empty(num_tokens, np.bool_),
         documents=np.empty(num_samples, np.uint32),
+        second_lengths=np.empty(num_samples, np.uint32),
+        is_next=np.empty(num_samples, np.bool_),
     )
 
 
@@ -97,7 +99,10 @@ def _place(rows: Rows, block: Block, row: int, sample: int, token: int) -> None:
     rows.input_ids[tokens] = block.input_ids
     rows.word_starts[tokens] = block.word_starts
     rows.sentence_starts[tokens] = block.sentence_starts
-    rows.documents[sample : sample + len(block.documents)] = block.documents
+    samples = slice(sample, sample + len(block.documents))
+    rows.documents[samples] = block.documents
+    rows.second_lengths[samples] = block.second_lengths
+    rows.is_next[samples] = block.is_next
     ends = token + np.cumsum(block.sample_lengths, dtype=np.int64)
     rows.sample_offsets[sample + 1 : sample + 1 + len(ends)] = ends
     last_samples = sample + np.cumsum(block.samples_per_row, dtype=np.int64)

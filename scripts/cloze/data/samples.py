@@ -9,9 +9,10 @@ import numpy as np
 
 from cloze.corpus.document_reader import DocumentBatch
 from cloze.data.packing import pack_best_fit
+from cloze.data.pairs import Spans, pair_documents
 from cloze.data.sentences import one_sentence_a_line
 from cloze.data.shards import Rows, id_dtype
-from cloze.data.text_encoder import EncodedText
+from cloze.data.text_encoder import EncodedText, concatenate
 from cloze.data.tokenizer import SpecialIds
 
 
@@ -100,50 +101,97 @@ def _latest(starts: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class RowBuilder:
-    """Frames samples as `[CLS] … [SEP]` and packs them into rows of `row_length` tokens."""
+class RowLayout:
+    """How samples are framed and packed: lengths in tokens, the vocabulary's special ids."""
 
-    method: Method
     max_length: int
     row_length: int
     vocab_size: int
     special: SpecialIds
 
-    def build(self, document_ids: np.ndarray, encoded: EncodedText) -> Rows:
-        """Return the rows of some documents; `document_ids` uint32 [num_documents]."""
-        cuts = self.method.preferred_cuts(encoded)
-        bounds = cut_documents(encoded.document_offsets, self.max_length - 2, cuts)
-        lengths = np.diff(bounds)
-        packed = pack_best_fit(lengths + 2, self.row_length)
-        order = np.fromiter(chain.from_iterable(packed), np.int64, len(lengths))
-        sample_offsets = _offsets(lengths[order] + 2)
-        row_samples = _offsets(np.fromiter(map(len, packed), np.int64, len(packed)))
-        opening, closing = sample_offsets[:-1], sample_offsets[1:] - 1
-        in_text = np.ones(sample_offsets[-1], np.bool_)
-        in_text[opening] = in_text[closing] = False
-        places = np.flatnonzero(in_text)
-        sources = places + np.repeat(bounds[order] - (opening + 1), lengths[order])
 
-        input_ids = np.empty(len(in_text), id_dtype(self.vocab_size))
-        input_ids[opening], input_ids[closing] = self.special.cls, self.special.sep
-        input_ids[places] = encoded.input_ids[sources]
+class RowBuilder:
+    """Frames samples as `[CLS] A [SEP]`, pairs as `[CLS] A [SEP] B [SEP]`, and packs them."""
+
+    def __init__(
+        self, method: Method, layout: RowLayout, next_sentence: bool = False, shard: int = 0
+    ) -> None:
+        """`shard` draws the pairs: equal shards of equal text become equal rows."""
+        self._method, self._layout, self._next_sentence = method, layout, next_sentence
+        self._generator = np.random.Generator(np.random.Philox(key=shard))
+        self._previous: EncodedText | None = None
+
+    def build(self, document_ids: np.ndarray, encoded: EncodedText) -> Rows:
+        """Return the rows of some documents; `document_ids` uint32 [num_documents].
+
+        Raises `ClozeError` if pairs are wanted and a second document has never come.
+        """
+        if not self._next_sentence:
+            cuts = self._method.preferred_cuts(encoded)
+            capacity = self._layout.max_length - 2
+            spans = Spans.single(cut_documents(encoded.document_offsets, capacity, cuts))
+            return self._pack(document_ids, encoded, spans)
+        lent, current = 0, encoded
+        if np.count_nonzero(np.diff(encoded.document_offsets)) == 1 and self._previous:
+            lent = len(self._previous.document_offsets) - 1
+            encoded = concatenate(self._previous, encoded)
+            document_ids = np.concatenate([np.zeros(lent, document_ids.dtype), document_ids])
+        self._previous = current
+        capacity = self._layout.max_length - 3
+        sentences = np.append(np.flatnonzero(encoded.line_starts), len(encoded.input_ids))
+        sentences = np.unique(np.append(0, sentences))
+        units = cut_documents(sentences, capacity - 1, [encoded.word_starts])
+        pairs = pair_documents(units, encoded.document_offsets, capacity, self._generator, lent)
+        return self._pack(document_ids, encoded, pairs)
+
+    def _pack(self, document_ids: np.ndarray, encoded: EncodedText, spans: Spans) -> Rows:
+        layout, has_second = self._layout, spans.second_lengths > 0
+        lengths = spans.lengths + 2 + has_second
+        packed = pack_best_fit(lengths, layout.row_length)
+        order = np.fromiter(chain.from_iterable(packed), np.int64, len(lengths))
+        row_samples = _offsets(np.fromiter(map(len, packed), np.int64, len(packed)))
+        sample_offsets = _offsets(lengths[order])
+        in_text, sources = _sources(spans, order, sample_offsets)
+        opening = sample_offsets[:-1]
+
+        input_ids = np.full(len(in_text), layout.special.sep, id_dtype(layout.vocab_size))
+        input_ids[opening] = layout.special.cls
+        input_ids[in_text] = encoded.input_ids[sources]
         word_starts = ~in_text
-        word_starts[places] = encoded.word_starts[sources]
+        word_starts[in_text] = encoded.word_starts[sources]
         sentence_starts = np.zeros_like(in_text)
         sentence_starts[opening] = True
-        sentence_starts[places] = self.method.sentence_starts(encoded)[sources]
-        documents = np.searchsorted(encoded.document_offsets, bounds[order], side="right") - 1
+        sentence_starts[in_text] = self._method.sentence_starts(encoded)[sources]
+        starts = spans.starts[order]
+        documents = np.searchsorted(encoded.document_offsets, starts, side="right") - 1
         return Rows(
-            max_length=self.max_length,
-            row_length=self.row_length,
-            vocab_size=self.vocab_size,
+            max_length=layout.max_length,
+            row_length=layout.row_length,
+            vocab_size=layout.vocab_size,
             input_ids=input_ids,
             row_offsets=sample_offsets[row_samples],
             sample_offsets=sample_offsets,
             word_starts=word_starts,
             sentence_starts=sentence_starts,
             documents=document_ids[documents],
+            second_lengths=(spans.second_lengths + has_second)[order].astype(np.uint32),
+            is_next=spans.is_next[order],
         )
+
+
+def _sources(
+    spans: Spans, order: np.ndarray, sample_offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which tokens of the rows are text, bool, and where in the stream each is from."""
+    first = (spans.stops - spans.starts)[order]
+    second = spans.second_lengths[order]
+    opening, closing = sample_offsets[:-1], sample_offsets[1:] - 1
+    in_text = np.ones(sample_offsets[-1], np.bool_)
+    in_text[opening] = in_text[closing] = in_text[opening + 1 + first] = False
+    pieces = np.stack([first, second], axis=1).ravel()
+    starts = np.stack([spans.starts[order], spans.second_starts[order]], axis=1).ravel()
+    shifts = starts - _offsets(pieces)[:-1]
+    return in_text, np.arange(pieces.sum()) + np.repeat(shifts, pieces)
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ reading one takes more memory than a block. A block holds flat arrays:
 - `msgpack` (`.msgpack.gz`): one map after the other in one gzip stream; each array is a
   map of `dtype` and `data`, raw little-endian bytes, `bits` for eight truth values a byte.
 - `parquet`: a row group a block, a line a row; `input_ids`, `word_starts` and
-  `sentence_starts` have one item a token, `sample_lengths` and `documents` one item a sample.
+  `sentence_starts` have one item a token, the others one item a sample.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from cloze.files import atomic_path
 
 EXTENSIONS = {"msgpack": "msgpack.gz", "parquet": "parquet"}
-_PER_SAMPLE = ("sample_lengths", "documents")
+_PER_SAMPLE = ("sample_lengths", "documents", "second_lengths", "is_next")
 _MSGPACK_DTYPES = {"<u2", "<u4"}
 
 
@@ -39,7 +39,9 @@ class Rows:
     `sample_offsets`: int64 [num_samples + 1], token offsets.
     `word_starts`: bool [num_tokens], True where a token starts a word; special tokens: True.
     `sentence_starts`: bool [num_tokens], True where a token starts a sentence, and at `[CLS]`.
-    `documents`: uint32 [num_samples], the document_id that a sample comes from.
+    `documents`: uint32 [num_samples], the document_id that a sample (its first text) comes from.
+    `second_lengths`: uint32 [num_samples], tokens of a pair's second text with its `[SEP]`, or 0.
+    `is_next`: bool [num_samples], True where the second text follows the first in its document.
     """
 
     max_length: int
@@ -51,6 +53,8 @@ class Rows:
     word_starts: np.ndarray
     sentence_starts: np.ndarray
     documents: np.ndarray
+    second_lengths: np.ndarray
+    is_next: np.ndarray
 
     @property
     def num_rows(self) -> int:
@@ -85,6 +89,8 @@ class Block:
     sentence_starts: np.ndarray
     sample_lengths: np.ndarray
     documents: np.ndarray
+    second_lengths: np.ndarray
+    is_next: np.ndarray
     samples_per_row: np.ndarray
 
 
@@ -97,6 +103,8 @@ def _block_of(rows: Rows) -> Block:
         sentence_starts=rows.sentence_starts,
         sample_lengths=np.diff(rows.sample_offsets).astype(length_dtype),
         documents=rows.documents.astype(np.uint32, copy=False),
+        second_lengths=rows.second_lengths.astype(length_dtype),
+        is_next=rows.is_next,
         samples_per_row=np.diff(row_first_samples).astype(length_dtype),
     )
 
@@ -174,6 +182,8 @@ def _schema(vocab_size: int, row_length: int) -> pa.Schema:
         "sentence_starts": pa.bool_(),
         "sample_lengths": pa.from_numpy_dtype(id_dtype(row_length + 1)),
         "documents": pa.uint32(),
+        "second_lengths": pa.from_numpy_dtype(id_dtype(row_length + 1)),
+        "is_next": pa.bool_(),
     }
     return pa.schema([(name, pa.large_list(kind)) for name, kind in types.items()])
 
@@ -186,15 +196,25 @@ def read_shard(path: Path, shard_format: str) -> Iterator[Block]:
 def _read_msgpack(path: Path) -> Iterator[Block]:
     with gzip.open(path) as stream:
         for packed in msgpack.Unpacker(stream, max_buffer_size=0):
-            ids = packed["input_ids"]
-            num_tokens = len(ids["data"]) // np.dtype(ids["dtype"]).itemsize
-            yield Block(**{name: _from_packed(array, num_tokens) for name, array in packed.items()})
+            counts = {name: _num_items(packed[name]) for name in ("input_ids", "documents")}
+            yield Block(
+                **{
+                    name: _from_packed(
+                        array, counts["documents" if name in _PER_SAMPLE else "input_ids"]
+                    )
+                    for name, array in packed.items()
+                }
+            )
 
 
-def _from_packed(array: dict[str, Any], num_tokens: int) -> np.ndarray:
+def _num_items(array: dict[str, Any]) -> int:
+    return len(array["data"]) // np.dtype(array["dtype"]).itemsize
+
+
+def _from_packed(array: dict[str, Any], count: int) -> np.ndarray:
     if array["dtype"] == "bits":
         packed = np.frombuffer(array["data"], dtype=np.uint8)
-        return np.unpackbits(packed, count=num_tokens, bitorder="little").view(np.bool_)
+        return np.unpackbits(packed, count=count, bitorder="little").view(np.bool_)
     if array["dtype"] not in _MSGPACK_DTYPES:
         raise ValueError(f"dtype {array['dtype']!r}")
     return np.frombuffer(array["data"], dtype=array["dtype"])

@@ -95,6 +95,19 @@ class EncodedText:
     document_offsets: np.ndarray
 
 
+def concatenate(first: EncodedText, second: EncodedText) -> EncodedText:
+    """Return the documents of one text, then those of the other."""
+    shift = len(first.input_ids)
+    return EncodedText(
+        input_ids=np.concatenate([first.input_ids, second.input_ids]),
+        word_starts=np.concatenate([first.word_starts, second.word_starts]),
+        line_starts=np.concatenate([first.line_starts, second.line_starts]),
+        document_offsets=np.concatenate(
+            [first.document_offsets, second.document_offsets[1:] + shift]
+        ),
+    )
+
+
 class TextEncoder:
     """Encodes batches of documents; remembers up to `TABLE_CAPACITY` words between them."""
 
