@@ -19,11 +19,13 @@ rule all:
     default_target: True
     input:
         expand("results/{report}_report.txt", report=CONFIG.reports),
+        sorted({f"{run.dataset_folder}/corpus.html" for run in CONFIG.runs}),
 
 
 include: "workflow/rules/documents.smk"
 include: "workflow/rules/tokenizer.smk"
 include: "workflow/rules/dataset.smk"
+include: "workflow/rules/corpus.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/report.smk"

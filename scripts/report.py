@@ -2,8 +2,8 @@
 
 Reads a task folder, the evaluation folders of the encoder (one a seed) and of the same encoder
 without pretraining, the baselines' JSON, and where they are known the model folder, data set
-and documents of the pretraining. Writes the report as text and as JSON, and perhaps the
-confusion matrix as SVG.
+and documents of the pretraining and the contamination found there. Writes the report as text
+and as JSON, and perhaps the confusion matrix as SVG.
 
 Try: python scripts/report.py --name sst2 --task TASK_FOLDER --evaluations EVALUATION_FOLDER
 --baselines TASK_FOLDER/baselines.json --output-text /tmp/report.txt --output-json /tmp/report.json
@@ -43,6 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--corpus-documents", type=Path, help="documents folder of the pretraining's corpus"
     )
     parser.add_argument(
+        "--contamination", type=Path, help="what find_contamination.py found in that corpus"
+    )
+    parser.add_argument(
         "--recipe",
         type=key_value,
         nargs="+",
@@ -66,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
         pretraining=args.pretraining,
         dataset=args.dataset,
         documents=args.corpus_documents,
+        contamination=args.contamination,
         recipe=dict(args.recipe),
     )
     report = build_report(args.name, sources)

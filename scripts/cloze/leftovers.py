@@ -10,6 +10,14 @@ from cloze.config import Config, Run
 
 # Made by hand, or by something else than the workflow, so not for a cleaner to judge.
 _NOT_OURS = ("results/imported",)
+_CORPUS_PAGE = (
+    "corpus.html",
+    "corpus.json",
+    *(
+        f"corpus_{figure}.svg"
+        for figure in ("document_lengths", "sample_lengths", "row_fill", "token_frequencies")
+    ),
+)
 
 
 @dataclass
@@ -37,7 +45,7 @@ class Wanted:
         self.folders |= {run.tokenizer_folder, run.encoder_folder, run.scratch_folder}
         self.trees |= {f"results/{name}/documents" for name in config.mixture(run.corpus)}
         self.trees |= {run.documents_folder, f"{run.encoder_folder}/best"}
-        files = (*config.dataset_files(run.dataset), "metrics.json")
+        files = (*config.dataset_files(run.dataset), "metrics.json", *_CORPUS_PAGE)
         self.files |= {f"{run.dataset_folder}/{name}" for name in files}
         recipe = config.section("architectures", run.architecture)
         recipe |= config.section("encoders", run.encoder)

@@ -23,9 +23,12 @@ WANTED = [
     "results/imported/theirs/notes.txt",
     "results/tasks/sample-reviews/train.parquet",
     "results/sample/documents/test.parquet",
+    "results/sample/documents/contamination/sample-reviews.json",
     "results/sample/uncased-4k/vocab.txt",
     "results/sample/uncased-4k/sentences-128/manifest.json",
     "results/sample/uncased-4k/sentences-128/metrics.json",
+    "results/sample/uncased-4k/sentences-128/corpus.html",
+    "results/sample/uncased-4k/sentences-128/corpus_row_fill.svg",
     "results/sample/uncased-4k/sentences-128/train-00001-of-00002.msgpack.gz",
     "results/sample/uncased-4k/sentences-128/validation-00000-of-00001.msgpack.gz",
     "results/sample/uncased-4k/sentences-128/tiny/model.safetensors",
@@ -48,8 +51,8 @@ LEFTOVERS = {
     "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/seed-4": (
         "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/seed-4/model.safetensors"
     ),
-    "results/sample/uncased-4k/scratch/bert-mini": (
-        "results/sample/uncased-4k/scratch/bert-mini/config.json"
+    "results/sample/uncased-4k/scratch/modernbert-mini": (
+        "results/sample/uncased-4k/scratch/modernbert-mini/config.json"
     ),
     "resources/remote/old.parquet": "resources/remote/old.parquet",
 }

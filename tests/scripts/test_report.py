@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import baselines
+import find_contamination
 import report
 from cloze.files import read_json, write_json
 from cloze.tasks.classification import classification_metrics
@@ -41,6 +42,7 @@ def write_evaluation(folder: Path, seed: int, wrong: list[int], train_accuracy: 
 
 
 def write_documents(folder: Path) -> Path:
+    """Write documents that hold the first seven evaluated rows."""
     texts = ["before", *(f"start {text.upper()} end" for text in make_split(40, 2).texts[:7])]
     folder.mkdir()
     write_texts(folder / "train.parquet", texts)
@@ -60,6 +62,10 @@ def folders(tmp_path):
         "num_attention_heads": 2, "intermediate_size": 64,
     }  # fmt: skip
     write_json(tmp_path / "encoder" / "config.json", config)
+    documents = write_documents(tmp_path / "documents")
+    leaf = tmp_path / "contamination.json"
+    sources = ["--task", str(task), "--documents", str(documents)]
+    assert find_contamination.main([*sources, "--output", str(leaf)]) == 0
     dataset = write_dataset(tmp_path / "dataset", write_tokenizer(tmp_path / "tokenizer"))
     wrong = {1: [0, 1, 2, 39], 2: [0, 1, 39], 3: [0, 1]}
     scratch = {1: list(range(10)), 2: list(range(12)), 3: list(range(11))}
@@ -75,7 +81,8 @@ def folders(tmp_path):
         "--baselines": [tmp_path / "baselines.json"],
         "--pretraining": [tmp_path / "encoder"],
         "--dataset": [dataset],
-        "--corpus-documents": [write_documents(tmp_path / "documents")],
+        "--corpus-documents": [documents],
+        "--contamination": [leaf],
         "--recipe": ["corpus=sample", "encoder=small"],
         "--confusion-matrix": [tmp_path / "confusion.svg"],
     }
@@ -110,13 +117,24 @@ def test_the_json_holds_what_was_measured(tmp_path, folders):
     assert found["recipe"] == {"corpus": "sample", "encoder": "small"}
 
 
-def test_overlap_with_the_pretraining_text_is_counted(tmp_path, folders):
+def test_contamination_is_that_of_the_evaluated_split(tmp_path, folders):
     assert write_report(tmp_path, folders) == 0
     overlap = json.loads((tmp_path / "r.json").read_text())["overlap"]["with_pretraining_text"]
     texts = make_split(40, 2).texts
-    assert overlap["inside"] == 7
+    assert (overlap["rows"], overlap["exact"]) == (40, 7)
     assert overlap["long_rows"] == sum(len(text.split()) >= 8 for text in texts)
-    assert overlap["long_rows_inside"] == sum(len(text.split()) >= 8 for text in texts[:7])
+    assert overlap["contaminated"] == sum(len(text.split()) >= 8 for text in texts[:7]) > 0
+    text = " ".join((tmp_path / "r.txt").read_text().split())
+    assert f"{overlap['contaminated']} of 40 rows ({100 * overlap['share']:.2f} %) are in" in text
+    assert overlap["examples"][0]["text"] in text
+
+
+def test_contamination_of_other_rows_is_refused(tmp_path, folders, capsys):
+    path = folders["--contamination"][0]
+    content = read_json(path)
+    for change in ({"task": "other"}, {"splits": {}}):
+        write_json(path, content | {"metrics": content["metrics"] | change})
+        assert "run find_contamination.py again on this task" in failure(capsys, tmp_path, folders)
 
 
 def test_mistakes_are_those_of_the_average_most_confident_first(tmp_path, folders):
@@ -145,7 +163,7 @@ def test_the_text_tells_all_of_it(tmp_path, folders):
         "1,200 steps, 3,400,000 tokens, 680 s, 5,000 tokens/s",
         "validation loss 3.210 nats where word frequencies alone give 5.500",
         "45.60 % guessed right",
-        "7 stand in the pretraining text",
+        "however short, 7 stand there",
         "3 training texts were longer than max length",
         "positive, taken for negative",
         "precision  recall",

@@ -22,6 +22,8 @@ CHAIN = {
     "train_tokenizer": 1,
     "pretrain": 1,
     "init_encoder": 1,
+    "describe_corpus": 1,
+    "find_contamination": 1,
     "prepare_task": 1,
     "baselines": 1,
     **dict.fromkeys(("finetune", "evaluate"), 3),

@@ -19,11 +19,11 @@ REPORT = {"report"}
 SCRATCH = {"finetune_from_scratch", "evaluate_from_scratch"} | REPORT
 FINETUNED = {"finetune", "evaluate"} | REPORT
 PRETRAINED = {"pretrain"} | FINETUNED
-COLLECTED = {"collect_sentences-128"} | PRETRAINED
+COLLECTED = {"collect_sentences-128", "describe_corpus"} | PRETRAINED
 SEGMENTED = {"segment_text_sentences-128"} | COLLECTED
 TOKENIZED = {"train_tokenizer", "init_encoder"} | SEGMENTED | SCRATCH
-EXTRACTED = {"extract_documents"} | TOKENIZED
-TASK = {"prepare_task", "baselines"} | FINETUNED | SCRATCH
+EXTRACTED = {"extract_documents", "find_contamination"} | TOKENIZED
+TASK = {"prepare_task", "baselines", "find_contamination"} | FINETUNED | SCRATCH
 EVERYTHING = EXTRACTED | TASK
 slow = pytest.mark.slow
 
@@ -131,6 +131,8 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
         pytest.param("cloze/tasks/prediction.py", FINETUNED | SCRATCH, marks=slow),
         pytest.param("cloze/tasks/baselines.py", {"baselines"} | REPORT, marks=slow),
         pytest.param("cloze/report/text.py", REPORT, marks=slow),
+        pytest.param("cloze/report/corpus_page.html", {"describe_corpus"}, marks=slow),
+        pytest.param("cloze/tasks/contamination.py", {"find_contamination"} | REPORT, marks=slow),
         pytest.param("cloze/report/comparison.py", set(), marks=slow),
         pytest.param("cloze/config.py", set(), marks=slow),
         pytest.param("pretrain.py", PRETRAINED, marks=slow),

@@ -311,6 +311,12 @@ def initial_encoder(wildcards):
     return [f"{folder}/{name}" for name in names] if folder else []
 
 
+def corpus_page_flags(wildcards):
+    """Return --recipe: the names that the page about a corpus bears."""
+    names = ("corpus", "tokenizer", "dataset")
+    return ["--recipe", *(f"{name}={getattr(wildcards, name)}" for name in names)]
+
+
 def report_flags(wildcards):
     """Return --name and --recipe: the names that make up the report's run."""
     run, task = CONFIG.reports[wildcards.report]
@@ -326,9 +332,8 @@ def report_sources(wildcards):
     return {
         "task": [f"results/tasks/{task}/{name}" for name in ("task.json", "validation.parquet")],
         "baselines": f"results/tasks/{task}/baselines.json",
-        "documents": [
-            f"{run.documents_folder}/{name}" for name in ("metrics.json", "train.parquet")
-        ],
+        "documents": [f"{run.documents_folder}/metrics.json"],
+        "contamination": f"{run.documents_folder}/contamination/{task}.json",
         "dataset": [f"{run.dataset_folder}/{name}" for name in ("manifest.json", "metrics.json")],
         "pretraining": [f"{run.encoder_folder}/{name}" for name in ("metrics.json", "config.json")],
         "evaluations": seed_files(f"{run.encoder_folder}/{task}", run.seeds, files),
@@ -343,11 +348,15 @@ def seed_files(folder, seeds, names):
 
 def report_source_flags(wildcards, input):
     """Return the folders of the report's inputs as flags."""
-    folder = {key: str(Path(files[0]).parent) for key, files in input.items() if key != "baselines"}
+    folder = {
+        key: str(Path(files[0]).parent)
+        for key, files in input.items()
+        if key not in ("baselines", "contamination")
+    }
     return [
         *("--task", folder["task"], "--dataset", folder["dataset"]),
         *("--pretraining", folder["pretraining"], "--corpus-documents", folder["documents"]),
-        *("--baselines", input.baselines),
+        *("--baselines", input.baselines, "--contamination", input.contamination),
         *("--evaluations", *unique_folders(input.evaluations)),
         *("--scratch-evaluations", *unique_folders(input.scratch_evaluations)),
     ]

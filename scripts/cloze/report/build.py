@@ -1,25 +1,20 @@
 """The report of one task as data: what the JSON holds and the text is written from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cloze.cli import progress
-from cloze.corpus.documents import read_documents
 from cloze.data.manifest import read_manifest
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.tasks.containment import ContainmentIndex
 from cloze.tasks.evaluations import Evaluations, require_comparable
 from cloze.tasks.statistics import PairedDifference, Summary, paired_bootstrap, wilson_interval
 from cloze.tasks.task import Task
 
 MISTAKES = 10
-LONG_ROW_WORDS = 8
-_CHARACTERS_AT_ONCE = 1 << 23
 _PRETRAINING_KEYS = (
     "num_parameters",
     "steps",
@@ -54,6 +49,7 @@ class Sources:
     pretraining: Path | None = None
     dataset: Path | None = None
     documents: Path | None = None
+    contamination: Path | None = None
     recipe: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,7 +83,7 @@ def build_report(name: str, sources: Sources) -> dict[str, Any]:
         "baselines": _baselines(sources),
         "overlap": {
             "with_training_split": task.facts["overlap_with_train"].get(split),
-            "with_pretraining_text": _pretraining_overlap(evaluations.texts, sources.documents),
+            "with_pretraining_text": _contamination(sources, split),
         },
         "mistakes": worst_mistakes(evaluations, task.labels),
     }
@@ -247,30 +243,15 @@ def _corpus(folder: Path | None) -> dict[str, Any] | None:
     return None if folder is None else dict(read_json(folder / "metrics.json")["metrics"])
 
 
-def _pretraining_overlap(texts: list[str], folder: Path | None) -> dict[str, int] | None:
-    """Count the evaluated rows that stand, word for word, in the pretraining text."""
-    if folder is None:
+def _contamination(sources: Sources, split: str) -> dict[str, Any] | None:
+    """Return what find_contamination.py counted in the pretraining text."""
+    if sources.contamination is None:
         return None
-    index = ContainmentIndex(texts)
-    inside = np.zeros(len(texts), dtype=bool)
-    for batch in _text_batches(folder / "train.parquet"):
-        inside |= index.find(batch)
-    long_rows = index.lengths >= LONG_ROW_WORDS
-    return {
-        "inside": int(inside.sum()),
-        "long_rows": int(long_rows.sum()),
-        "long_rows_inside": int((inside & long_rows).sum()),
-    }
-
-
-def _text_batches(path: Path) -> Iterator[list[str]]:
-    """Yield a split's texts in lists that memory holds easily."""
-    batch: list[str] = []
-    characters = 0
-    for document in progress(read_documents(path), unit=" documents", description="overlap"):
-        batch.append(document.text)
-        characters += len(document.text)
-        if characters >= _CHARACTERS_AT_ONCE:
-            yield batch
-            batch, characters = [], 0
-    yield batch
+    metrics = read_json(sources.contamination)["metrics"]
+    found = metrics["splits"].get(split, {})
+    if metrics["task"] != sources.task.name or found.get("rows") != len(sources.evaluations.labels):
+        raise ClozeError(
+            f"{sources.contamination}: was made on other rows than the evaluations; "
+            "run find_contamination.py again on this task"
+        )
+    return dict(found)

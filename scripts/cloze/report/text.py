@@ -7,6 +7,7 @@ from typing import Any
 _WIDTH = 88
 _LABEL_WIDTH = 14
 _MISTAKE_LINES = 4
+_CONTAMINATED_EXAMPLES = 3
 _BASELINE_NAMES = {
     "no_pretraining": "the same encoder, no pretraining",
     "tfidf_logistic_regression": "TF-IDF + logistic regression",
@@ -210,11 +211,20 @@ def _overlap(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"{training['inside']:,} stand inside one",
         )
     if (corpus := overlap["with_pretraining_text"]) is not None:
-        yield (
-            "",
-            f"{corpus['inside']:,} stand in the pretraining text; of the {corpus['long_rows']:,} "
-            f"with 8 words or more: {corpus['long_rows_inside']:,}",
-        )
+        yield from _contamination(corpus)
+
+
+def _contamination(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield (
+        "contamination",
+        f"{found['contaminated']:,} of {found['rows']:,} rows ({percent(found['share'])} %) are in "
+        f"the pretraining text: {found['long_exact']:,} of 8 words or more stand there whole, "
+        f"{found['ngram']:,} share 13 words in a row with it; however short, {found['exact']:,} "
+        "stand there",
+    )
+    for example in found["examples"][:_CONTAMINATED_EXAMPLES]:
+        shown = textwrap.shorten(example["text"], _WIDTH, placeholder=" …")
+        yield "", f"row {example['row']} in document {example['document_id']}: {shown}"
 
 
 def _seeds(report: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ says: case, white space and punctuation do not count. Windows of words are looke
 64-bit fingerprints, and what is found is compared character by character.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from cloze.tasks.word_stream import (
 )
 
 NGRAM_WORDS = 13
+# Shorter rows stand in any large text by chance.
+MIN_ROW_WORDS = 8
 _ANCHOR_WORDS = 8
 # Of as many consecutive windows of 13 words, one begins at an anchor that lies within it.
 _STRIDE = NGRAM_WORDS - _ANCHOR_WORDS + 1
@@ -55,13 +58,10 @@ class ContaminationIndex:
     """
 
     def __init__(self, rows: Iterable[str], min_words: int = 1) -> None:
-        # Rows that only white space and case tell apart are looked for once.
-        numbers: dict[str, int] = {}
-        places = [
-            numbers.setdefault(" ".join(row.casefold().split()), len(numbers)) for row in rows
-        ]
-        self._copies = _Groups(np.array(places, np.int64), len(numbers))
-        self._rows = compact_word_stream(_batches(numbers))
+        places: list[int] = []
+        distinct = _without_repeats(rows, places)
+        self._rows = compact_word_stream(_batches(distinct))
+        self._copies = _Groups(np.array(places, np.int64), len(self._rows.lengths))
         lengths = self._rows.lengths
         self.lengths = lengths[places]
         self._overlap = int(lengths.max(initial=0))
@@ -286,6 +286,18 @@ def _merge(
         np.bincount(places[exact], minlength=size) > 0,
         np.bincount(places[ngram], minlength=size) > 0,
     )
+
+
+def _without_repeats(texts: Iterable[str], places: list[int]) -> Iterator[str]:
+    """Yield texts that differ by more than white space and case; append each text's place."""
+    numbers: dict[bytes, int] = {}
+    for text in texts:
+        folded = " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(folded).digest()
+        if digest not in numbers:
+            numbers[digest] = len(numbers)
+            yield text
+        places.append(numbers[digest])
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -5,7 +5,7 @@ it, `test.parquet` (columns `text` string, `label` int32) and `task.json`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from cloze.tasks.containment import ContainmentIndex, words_of
 from cloze.tasks.labelled_rows import LabelledRow
 
 SPLITS = ("train", "validation", "test")
+_TEXTS_AT_ONCE = 1024
 _SCHEMA = pa.schema([("text", pa.string()), ("label", pa.int32())])
 
 
@@ -68,6 +69,16 @@ class Task:
         if labels.min() < 0 or labels.max() >= len(self.labels):
             raise ClozeError(f"{path}: holds labels that task.json does not name; prepare it again")
         return TaskSplit(table["text"].to_pylist(), labels)
+
+    def iterate_texts(self, split: str) -> Iterator[str]:
+        """Yield the texts of one split, with a few in memory; raises as `split` does."""
+        path = self.split_path(split)
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(_TEXTS_AT_ONCE, columns=["text"]):
+                    yield from batch.column("text").to_pylist()
+        except (pa.ArrowException, KeyError) as error:
+            raise ClozeError(f"{path}: not a task's split ({error}); prepare it again") from error
 
 
 def load_task(folder: Path) -> Task:
