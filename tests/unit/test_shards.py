@@ -125,6 +125,24 @@ def test_blocks_of_a_shard_follow_one_another(
     assert [len(block.samples_per_row) for block in blocks if len(block.input_ids)] == [20, 7]
 
 
+def test_what_exceeds_memory_is_mapped_and_decoded_once(
+    data_set: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory = load_rows(data_set, "train", tokenizer)
+    mapped = load_rows(data_set, "train", tokenizer, memory_bytes=0)
+    assert isinstance(mapped.input_ids, np.memmap)
+    assert_same(mapped, in_memory)
+    (cache,) = (data_set / ".cache").iterdir()
+    monkeypatch.setattr("cloze.data.loading._fill", None)
+    assert_same(load_rows(data_set, "train", tokenizer, memory_bytes=0), in_memory)
+    # Another data set under the same name has a cache of its own.
+    manifest = data_set / "manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")
+    with pytest.raises(TypeError):
+        load_rows(data_set, "train", tokenizer, memory_bytes=0)
+    assert [path for path in cache.parent.iterdir() if path.name.startswith("train")] == [cache]
+
+
 def test_a_split_is_read_block_by_block(data_set: Path, tokenizer: Path) -> None:
     blocks = list(iterate_rows(data_set, "train", tokenizer))
     assert_same(blocks[0], make_rows(0, 20))

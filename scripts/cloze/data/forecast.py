@@ -33,9 +33,7 @@ class Forecast:
         factor = max(1.0, self._text_bytes / batch_text_bytes)
         seconds = factor * (time.perf_counter() - self._started)
         size, free = factor * id_bytes, shutil.disk_usage(self._output.parent).free
-        log.info(
-            "%s: up to %.1f MB on disk, about %.0f s", self._output.name, size / 1e6, seconds
-        )
+        log.info("%s: up to %.1f MB on disk, about %.0f s", self._output.name, size / 1e6, seconds)
         if size * _LEAST_COMPRESSED > free:
             raise ClozeError(
                 f"{self._output.parent}: the shard {self._output.name} needs some "

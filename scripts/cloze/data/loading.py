@@ -1,18 +1,35 @@
-"""Data sets into memory: every shard is checked against the manifest, then decoded."""
+"""Data sets for training: every shard is checked against the manifest, then decoded once.
 
-from collections.abc import Iterator
+What fits is held in memory; what does not becomes flat files that are mapped into memory,
+beside the data set, so that any batch is still found at once.
+"""
+
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from cloze.cli import log
 from cloze.data.manifest import MANIFEST, Manifest, ShardEntry, check_tokenizer, read_manifest
 from cloze.data.shards import Block, Rows, id_dtype, read_shard
 from cloze.errors import ClozeError
-from cloze.files import sha256_file
+from cloze.files import atomic_folder, sha256_file
+
+# A trainer needs memory for more than its data.
+_SHARE_OF_MEMORY = 0.25
+CACHE = ".cache"
 
 
-def load_rows(folder: Path, split: str, tokenizer: Path | None) -> Rows:
-    """Read all shards of one split into memory, in order.
+def load_rows(
+    folder: Path, split: str, tokenizer: Path | None, memory_bytes: float | None = None
+) -> Rows:
+    """Read all shards of one split, in order, into memory or into mapped files.
+
+    More than `memory_bytes` (default: a quarter of the machine's) is decoded into
+    `folder/.cache`, about four bytes a token, once: the next call maps what it finds.
+    Which of the two it was makes no difference to the values.
 
     Verifies the manifest, each shard's size and sha256 and, unless `tokenizer` is
     None, that the data set was made with that tokenizer file. Raises `ClozeError` if
@@ -20,14 +37,55 @@ def load_rows(folder: Path, split: str, tokenizer: Path | None) -> Rows:
     """
     manifest = _checked_manifest(folder, split, tokenizer)
     entry = manifest.splits[split]
-    rows = _empty_rows(manifest, entry.rows, entry.samples, entry.tokens)
+    counts = (entry.rows, entry.samples, entry.tokens)
+    if memory_bytes is None:
+        memory_bytes = _SHARE_OF_MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    size = _num_bytes(_empty_rows(manifest, *counts, allocate=_virtual))
+    if size <= memory_bytes:
+        rows = _empty_rows(manifest, *counts)
+        _fill(rows, folder, manifest, split)
+        return rows
+    cache = folder / CACHE / f"{split}-{sha256_file(folder / MANIFEST)[:12]}"
+    if not cache.is_dir():
+        log.info("decoding %s of %s into %s: %.2f GB", split, folder, cache, size / 1e9)
+        with atomic_folder(cache) as temporary:
+            rows = _empty_rows(manifest, *counts, allocate=_mapped(temporary, "w+"))
+            _fill(rows, folder, manifest, split)
+    return _empty_rows(manifest, *counts, allocate=_mapped(cache, "r"))
+
+
+Allocate = Callable[[str, int, type | np.dtype], np.ndarray]
+
+
+def _in_memory(name: str, length: int, dtype: type | np.dtype) -> np.ndarray:
+    return np.zeros(length, dtype)
+
+
+def _virtual(name: str, length: int, dtype: type | np.dtype) -> np.ndarray:
+    """Return an array that knows its size and takes no memory."""
+    return np.broadcast_to(np.zeros((), dtype), length)
+
+
+def _mapped(cache: Path, mode: Literal["r", "w+"]) -> Allocate:
+    def allocate(name: str, length: int, dtype: type | np.dtype) -> np.ndarray:
+        # An empty file cannot be mapped.
+        shape = max(1, length)
+        return np.memmap(cache / f"{name}.bin", dtype, mode, shape=(shape,))[:length]
+
+    return allocate
+
+
+def _num_bytes(rows: Rows) -> int:
+    return sum(array.nbytes for array in vars(rows).values() if isinstance(array, np.ndarray))
+
+
+def _fill(rows: Rows, folder: Path, manifest: Manifest, split: str) -> None:
     row = sample = token = 0
     for block in _blocks(folder, manifest, split):
         _place(rows, block, row, sample, token)
         row += len(block.samples_per_row)
         sample += len(block.sample_lengths)
         token += len(block.input_ids)
-    return rows
 
 
 def iterate_rows(folder: Path, split: str, tokenizer: Path | None) -> Iterator[Rows]:
@@ -77,19 +135,25 @@ def _check_shard(path: Path, entry: ShardEntry) -> None:
         )
 
 
-def _empty_rows(manifest: Manifest, num_rows: int, num_samples: int, num_tokens: int) -> Rows:
+def _empty_rows(
+    manifest: Manifest,
+    num_rows: int,
+    num_samples: int,
+    num_tokens: int,
+    allocate: Allocate = _in_memory,
+) -> Rows:
     return Rows(
         max_length=manifest.max_length,
         row_length=manifest.row_length,
         vocab_size=manifest.vocab_size,
-        input_ids=np.empty(num_tokens, id_dtype(manifest.vocab_size)),
-        row_offsets=np.zeros(num_rows + 1, np.int64),
-        sample_offsets=np.zeros(num_samples + 1, np.int64),
-        word_starts=np.empty(num_tokens, np.bool_),
-        sentence_starts=np.empty(num_tokens, np.bool_),
-        documents=np.empty(num_samples, np.uint32),
-        second_lengths=np.empty(num_samples, np.uint32),
-        is_next=np.empty(num_samples, np.bool_),
+        input_ids=allocate("input_ids", num_tokens, id_dtype(manifest.vocab_size)),
+        row_offsets=allocate("row_offsets", num_rows + 1, np.int64),
+        sample_offsets=allocate("sample_offsets", num_samples + 1, np.int64),
+        word_starts=allocate("word_starts", num_tokens, np.bool_),
+        sentence_starts=allocate("sentence_starts", num_tokens, np.bool_),
+        documents=allocate("documents", num_samples, np.uint32),
+        second_lengths=allocate("second_lengths", num_samples, np.uint32),
+        is_next=allocate("is_next", num_samples, np.bool_),
     )
 
 

@@ -38,12 +38,10 @@ class MaskedBatch:
 
 
 class RowBatches:
-    """Random access to the batches of a data set held in memory."""
+    """Random access to the batches of a data set, in memory or mapped."""
 
     def __init__(self, rows: Rows, masker: Masker, pad_token_id: int) -> None:
         self._rows, self._masker, self._pad_token_id = rows, masker, pad_token_id
-        starts = np.repeat(rows.sample_offsets[:-1], np.diff(rows.sample_offsets))
-        self._positions = (np.arange(len(rows.input_ids)) - starts).astype(np.uint16)
         self._permutation: tuple[int, int, np.ndarray] | None = None
 
     @property
@@ -82,8 +80,9 @@ class RowBatches:
         valid = column[None, :] < lengths[:, None]
         token = np.where(valid, starts[:, None] + column[None, :], 0)
         input_ids = np.where(valid, self._rows.input_ids[token], self._pad_token_id)
-        position_ids = np.where(valid, self._positions[token], 0).astype(np.int64)
-        sample_ids = np.where(valid, np.cumsum((position_ids == 0) & valid, axis=1), 0)
+        sample = np.searchsorted(self._rows.sample_offsets, token, side="right") - 1
+        position_ids = np.where(valid, token - self._rows.sample_offsets[sample], 0)
+        sample_ids = np.where(valid, sample - sample[:, :1] + 1, 0)
         return _to_tensors(self._masker.mask(input_ids, valid, step), position_ids, sample_ids)
 
 
