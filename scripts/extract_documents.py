@@ -17,18 +17,18 @@ import pyarrow as pa
 
 from cloze.cli import make_parser, probability, progress, run_script
 from cloze.corpus.document_splits import Draw, Part, write_splits
-from cloze.corpus.duplicates import SeenTexts
-from cloze.corpus.parts import PartFile
+from cloze.corpus.parts import Cleaning, PartFile
 from cloze.corpus.reading import (
     PYTHON_DOCS,
-    add_filter_flags,
+    add_cleaning_flags,
     add_reading_flags,
     check_format,
+    cleaning_of,
     describe,
-    filters_of,
     read_batches,
     recipe_of,
 )
+from cloze.corpus.sieve import Sieve
 from cloze.errors import ClozeError
 from cloze.files import sha256_path
 from cloze.metrics import Stopwatch, write_metrics
@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.01,
         help="the same for test (with --input and python-docs only)",
     )
-    add_filter_flags(choice)
+    add_cleaning_flags(choice)
     choice.add_argument(
         "--keep-duplicates",
         action="store_true",
@@ -82,19 +82,24 @@ def run(args: argparse.Namespace) -> None:
     check_choices(args)
     takes_own_splits = bool(args.train)
     draw = Draw(args.validation_fraction, 0.0 if takes_own_splits else args.test_fraction)
+    sieve = Sieve(
+        keep_duplicates=args.keep_duplicates,
+        near_duplicate_threshold=args.near_duplicate_threshold,
+    )
+    cleaning = cleaning_of(args)
     metrics = write_splits(
         args.output,
-        parts_of(args),
+        parts_of(args, cleaning),
         draw,
-        None if args.keep_duplicates else SeenTexts(),
-        [*filters_of(args).reasons, "duplicate"],
+        sieve,
+        cleaning.reasons,
         describe(args, input_paths(args)),
     )
     write_metrics(
         args.output / "metrics.json",
         metrics=metrics,
         args=args,
-        inputs=sources_of_parts(args) if args.from_parts else input_paths(args),
+        inputs=sources_of(args, cleaning),
         script=Path(__file__),
         seconds=watch.read(),
     )
@@ -124,22 +129,24 @@ def input_paths(args: argparse.Namespace) -> list[Path]:
     return [*args.input, *args.train, *args.validation, *args.test]
 
 
-def parts_of(args: argparse.Namespace) -> Iterator[Part]:
+def parts_of(args: argparse.Namespace, cleaning: Cleaning) -> Iterator[Part]:
     """Yield the parts of the corpus, held-out splits first.
 
     So a text that a source has in several splits stays in test, or else in validation.
     """
     for split in ("test", "validation"):
         if paths := getattr(args, split):
-            yield Part(batches(args, paths), split)
+            yield Part(batches(args, cleaning, paths), split)
     own_split = "train" if args.validation else None
-    yield Part(batches(args, args.train or args.input), own_split)
+    yield Part(batches(args, cleaning, args.train or args.input), own_split)
 
 
-def batches(args: argparse.Namespace, paths: list[Path]) -> Iterator[pa.RecordBatch]:
+def batches(
+    args: argparse.Namespace, cleaning: Cleaning, paths: list[Path]
+) -> Iterator[pa.RecordBatch]:
     """Yield the documents of sources or of parts."""
     if not args.from_parts:
-        yield from read_batches(args, paths)
+        yield from read_batches(args, cleaning, paths)
         return
     for path in progress(paths, unit=" parts", description="extract"):
         part = PartFile(path)
@@ -152,11 +159,14 @@ def batches(args: argparse.Namespace, paths: list[Path]) -> Iterator[pa.RecordBa
         yield from part.batches()
 
 
-def sources_of_parts(args: argparse.Namespace) -> dict[str, str]:
-    """Return the SHA-256 of each source that the parts were made of."""
-    found = {
-        name: digest for path in input_paths(args) for name, digest in PartFile(path).inputs.items()
-    }
+def sources_of(args: argparse.Namespace, cleaning: Cleaning) -> dict[str, str]:
+    """Return the SHA-256 of each source, of those that parts were made of too."""
+    found: dict[str, str | None] = dict.fromkeys(map(str, input_paths(args)))
+    if args.from_parts:
+        parts = map(PartFile, input_paths(args))
+        found = {name: digest for part in parts for name, digest in part.inputs.items()}
+    if cleaning.decontamination:
+        found |= dict.fromkeys(map(str, cleaning.decontamination.files))
     return {name: digest or sha256_path(Path(name)) for name, digest in found.items()}
 
 

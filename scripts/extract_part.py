@@ -16,9 +16,10 @@ from cloze.cli import make_parser, run_script
 from cloze.corpus.folders import Share
 from cloze.corpus.parts import write_part
 from cloze.corpus.reading import (
-    add_filter_flags,
+    add_cleaning_flags,
     add_reading_flags,
     check_format,
+    cleaning_of,
     read_batches,
     recipe_of,
 )
@@ -39,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="read only the K-th of N stretches of each folder's files; unset: all",
     )
     add_reading_flags(parser)
-    add_filter_flags(parser.add_argument_group("drops"))
+    add_cleaning_flags(parser.add_argument_group("drops"))
     return parser
 
 
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
         for path in args.input
         if path.exists()
     }
-    batches = read_batches(args, args.input, args.share)
+    batches = read_batches(args, cleaning_of(args), args.input, args.share)
     write_part(args.output, batches, recipe_of(args), inputs)
 
 

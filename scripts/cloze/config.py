@@ -30,7 +30,7 @@ _SHARD_SUFFIXES = {"msgpack": "msgpack.gz", "parquet": "parquet"}
 _NOT_OF_PARTS = {"validation_fraction", "test_fraction", "keep_duplicates"}
 # Keys that name inputs, other sections or the script itself; every other key is a flag.
 NO_FLAGS = {
-    "corpora": {"files"},
+    "corpora": {"files", "decontaminate"},
     "tokenizers": {"vocab"},
     "datasets": {"method"},
     "architectures": set[str](),
@@ -91,6 +91,9 @@ class Config:
         for name, encoder in self.values["encoders"].items():
             self._require(encoder["architecture"], "architectures", f"encoders.{name}.architecture")
         check_mixtures(self.values["corpora"])
+        for name in self.names("corpora"):
+            for task in self.decontaminated_tasks(name):
+                self._require(task, "tasks", f"corpora.{name}.decontaminate")
         self.runs = self._runs()
         self.files = InputFiles(self.values)
 
@@ -127,6 +130,10 @@ class Config:
     def mixture(self, corpus: str) -> dict[str, float]:
         """Return the corpora that a mixture is made of with their weights; empty if it is none."""
         return dict(self.values["corpora"][corpus].get("mixture", {}))
+
+    def decontaminated_tasks(self, corpus: str) -> list[str]:
+        """Return the tasks whose evaluation sentences are removed from a corpus."""
+        return list(self.values["corpora"][corpus].get("decontaminate", ()))
 
     def parts(self, corpus: str) -> dict[str, CorpusPart]:
         """Return what of a corpus is extracted by jobs of their own; see `corpus_parts`.

@@ -43,7 +43,10 @@ class Wanted:
 
     def _add_run(self, config: Config, run: Run) -> None:
         self.folders |= {run.tokenizer_folder, run.encoder_folder, run.scratch_folder}
-        self.trees |= {f"results/{name}/documents" for name in config.mixture(run.corpus)}
+        corpora = (run.corpus, *config.mixture(run.corpus))
+        self.trees |= {f"results/{name}/documents" for name in corpora}
+        tasks = (task for name in corpora for task in config.decontaminated_tasks(name))
+        self.trees |= {f"results/tasks/{task}" for task in tasks}
         self.trees |= {run.documents_folder, f"{run.encoder_folder}/best"}
         files = (*config.dataset_files(run.dataset), "metrics.json", *_CORPUS_PAGE)
         self.files |= {f"{run.dataset_folder}/{name}" for name in files}

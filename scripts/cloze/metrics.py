@@ -69,7 +69,7 @@ def write_metrics(
         path,
         {
             "metrics": dict(metrics),
-            "args": {key: _plain(v) for key, v in values.items() if key not in _NOT_IN_ARGS},
+            "args": {key: plain(v) for key, v in values.items() if key not in _NOT_IN_ARGS},
             "inputs": dict(inputs),
             "code": code_key(script),
             "environment": environment(),
@@ -78,9 +78,10 @@ def write_metrics(
     )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a flag's value as JSON holds it, paths as text."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

@@ -1,13 +1,17 @@
 """Parts made side by side become the very bytes that one command makes of the whole."""
 
+import gzip
 import json
+import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import extract_documents
 import extract_part
-from cloze.corpus.documents import SPLITS
+from cloze.corpus.documents import SPLITS, read_documents
 from cloze.files import sha256_file
 
 NAMES = [*(f"{split}.parquet" for split in SPLITS), "dropped.tsv.gz"]
@@ -54,6 +58,53 @@ def test_parts_and_one_command_write_the_same_bytes(tmp_path: Path, stories: lis
     report = json.loads((tmp_path / "two" / "metrics.json").read_text())
     assert report["inputs"] == {str(file): sha256_file(file) for file in stories}
     assert report["metrics"]["dropped"] == {"empty": 0, "too_short": 8, "duplicate": 120}
+
+
+def test_cleaning_in_parts_is_cleaning_at_once(tmp_path: Path) -> None:
+    words = [f"word{n}" for n in range(400)]
+    leak = "a sentence of the evaluation that nobody should ever have trained on"
+    (tmp_path / "task").mkdir()
+    pq.write_table(pa.table({"text": [leak]}), tmp_path / "task" / "validation.parquet")
+    files = []
+    for number in range(4):
+        told = [" ".join(words[start : start + 60]) for start in range(number, 340, 20)]
+        # The third and fourth file hold, but for a word, what the first and second do.
+        told += [f"{' '.join(words[n::7])} end{number}" for n in range(7 * (number % 2 + 1))]
+        told += [f"Before it.\nHere: {leak}.", "Buy it now. " * 50, leak]
+        files.append(tmp_path / f"{number}.txt")
+        files[-1].write_text("\n\n".join(told), encoding="utf-8")
+    flags = (
+        *("--format", "paragraphs", "--near-duplicate-threshold", "0.8"),
+        *("--min-compression-ratio", "0.1", "--decontaminate", str(tmp_path / "task")),
+    )
+    make(extract_documents, *flags, "--input", *files, "--output", tmp_path / "one")
+    parts = parts_of(tmp_path, files, *flags)
+    make(extract_documents, *flags, "--from-parts", "--input", *parts, "--output", tmp_path / "two")
+
+    assert_same(tmp_path / "one", tmp_path / "two")
+    report = json.loads((tmp_path / "two" / "metrics.json").read_text())
+    dropped = report["metrics"]["dropped"]
+    assert (
+        dropped["contaminated_paragraph"] == dropped["contaminated"] == dropped["repetitive"] == 4
+    )
+    assert dropped["duplicate"] >= 3
+    assert dropped["near_duplicate"] >= 14
+    assert str(tmp_path / "task" / "validation.parquet") in report["inputs"]
+    rows = {
+        row.document_id: row.text
+        for split in SPLITS
+        for row in read_documents(tmp_path / "two" / f"{split}.parquet")
+    }
+    assert not any(leak in text for text in rows.values())
+    with gzip.open(tmp_path / "two" / "dropped.tsv.gz", "rt", encoding="utf-8") as stream:
+        near = [line.split("\t") for line in stream if line.startswith("near_duplicate")]
+    for _, detail, *_, excerpt in near:
+        kept, similarity = re.fullmatch(
+            r"document (\d+), similarity (0\.\d+|1\.00)", detail
+        ).groups()
+        assert float(similarity) >= 0.8
+        shared = set(rows[int(kept)].split()) & set(excerpt.split()[:-1])
+        assert len(shared) > 0.7 * len(excerpt.split()[:-1])
 
 
 def test_own_splits_come_in_parts_too(tmp_path: Path, stories: list[Path]) -> None:

@@ -183,6 +183,23 @@ def test_what_is_no_mixture(mixture: dict[str, Any], message: str) -> None:
     assert message in str(error.value)
 
 
+def test_decontamination_names_tasks() -> None:
+    found = config(corpora__mine__decontaminate="mood")
+    assert found.decontaminated_tasks("mine") == ["mood"]
+    assert "--decontaminate" not in found.flags("corpora", "mine")
+    with pytest.raises(ClozeError, match=r"mine\.decontaminate: 'moos' is not in tasks; did you"):
+        config(corpora__mine__decontaminate=["moos"])
+
+
+def test_parts_are_extracted_with_what_cleans_and_put_together_with_the_rest() -> None:
+    found = config(corpora__mine__near_duplicate_threshold=0.8, corpora__mine__min_characters=9)
+    flags = found.part_flags("mine")
+    assert flag(flags, "--near-duplicate-threshold") == "0.8"
+    assert flag(flags, "--min-characters") == "9"
+    assert "--validation-fraction" in found.flags("corpora", "mine")
+    assert "--validation-fraction" not in flags
+
+
 def test_a_corpus_and_a_task_share_one_download() -> None:
     raw = minimal()
     raw["tasks"]["mine"] = {**raw["tasks"]["mood"], "train": f"{HUB}/x.parquet"}

@@ -21,27 +21,31 @@ from cloze.corpus.documents import (
     StoredDocument,
     read_documents,
 )
-from cloze.corpus.duplicates import SeenTexts
-from cloze.corpus.parts import Filters, judged_batches
+from cloze.corpus.filters import Filters
+from cloze.corpus.parts import Cleaning, judged_batches
+from cloze.corpus.sieve import Sieve
 from cloze.errors import ClozeError
 
 TEXTS = [f"Text number {n} of many." for n in range(2000)]
-KEEP = Filters()
+KEEP = Cleaning()
 FILES = {"dropped.tsv.gz", *(f"{split}.parquet" for split in SPLITS)}
 SCRIPTS = "日本語。 e\u0301 ﷺ 👩‍👩‍👧 \u2028 \x85 \x0b नमस्ते\u200d \t lone\rreturn  "
 
 
 def part(
-    texts: Iterable[str], split: str | None = None, source: str = "a.txt", filters: Filters = KEEP
+    texts: Iterable[str],
+    split: str | None = None,
+    source: str = "a.txt",
+    cleaning: Cleaning = KEEP,
 ) -> Part:
     documents = [Document(source, "", text) for text in texts]
-    return Part(judged_batches(documents, filters), split)
+    return Part(judged_batches(documents, cleaning), split)
 
 
 def write(
-    folder: Path, parts: Iterable[Part], draw: Draw, seen: SeenTexts | None = None
+    folder: Path, parts: Iterable[Part], draw: Draw, sieve: Sieve | None = None
 ) -> dict[str, Any]:
-    return write_splits(folder, parts, draw, seen, [*KEEP.reasons, "duplicate"], "corpus")
+    return write_splits(folder, parts, draw, sieve or Sieve(), KEEP.reasons, "corpus")
 
 
 def split_texts(
@@ -51,7 +55,7 @@ def split_texts(
     test: float = 0.1,
     source: str = "a.txt",
 ) -> dict[str, list[str]]:
-    write(folder, [part(texts, source=source)], Draw(validation, test), SeenTexts())
+    write(folder, [part(texts, source=source)], Draw(validation, test))
     return stored_texts(folder)
 
 
@@ -62,10 +66,10 @@ def stored_texts(folder: Path) -> dict[str, list[str]]:
 
 
 def write_own_splits(
-    folder: Path, seen: SeenTexts | None = None, **texts: list[str]
+    folder: Path, sieve: Sieve | None = None, **texts: list[str]
 ) -> dict[str, Any]:
     parts = [part(held, split) for split, held in texts.items()]
-    return write(folder, parts, Draw(0, 0), seen)
+    return write(folder, parts, Draw(0, 0), sieve)
 
 
 def rows(documents: list[StoredDocument]) -> pa.RecordBatch:
@@ -226,9 +230,9 @@ def test_nothing_at_all_says_what_was_dropped(tmp_path: Path) -> None:
 
 def test_drops_are_counted_by_reason_and_the_first_of_equals_stays(tmp_path: Path) -> None:
     texts = ["", "  ", "abc", " abcd ", "a long one", "a long one\n", "another", "another one"]
-    filters = Filters(min_characters=4)
+    cleaning = Cleaning(Filters(min_characters=4))
 
-    metrics = write(tmp_path, [part(texts, filters=filters)], Draw(0.3, 0), SeenTexts())
+    metrics = write(tmp_path, [part(texts, cleaning=cleaning)], Draw(0.3, 0))
 
     assert metrics["dropped"] == {"empty": 2, "too_short": 1, "duplicate": 1}
     kept = sorted(itertools.chain(*stored_texts(tmp_path).values()))
@@ -236,18 +240,17 @@ def test_drops_are_counted_by_reason_and_the_first_of_equals_stays(tmp_path: Pat
 
 
 def test_a_training_document_equal_to_a_held_out_one_goes(tmp_path: Path) -> None:
-    metrics = write_own_splits(
-        tmp_path, SeenTexts(), test=["x"], validation=["y", "x"], train=["x", "y\n", "z"]
-    )
+    metrics = write_own_splits(tmp_path, test=["x"], validation=["y", "x"], train=["x", "y\n", "z"])
 
     assert stored_texts(tmp_path) == {"test": ["x"], "validation": ["y"], "train": ["z"]}
     assert metrics["dropped"]["duplicate"] == 3
 
 
 def test_duplicates_can_stay(tmp_path: Path) -> None:
-    metrics = write_own_splits(tmp_path, validation=["x"], train=["x", "x"])
+    sieve = Sieve(keep_duplicates=True)
+    metrics = write_own_splits(tmp_path, sieve, validation=["x"], train=["x", "x"])
 
-    assert metrics["dropped"]["duplicate"] == 0
+    assert metrics["dropped"] == {"empty": 0, "too_short": 0}
     assert stored_texts(tmp_path)["train"] == ["x", "x"]
 
 

@@ -26,7 +26,11 @@ PRESETS = sorted((ROOT / "workflow" / "presets").glob("*.yaml"))
 WORKFLOW = {"help", "log", "output", "threads", "device", "precision", "compile"}
 # (section of the schema, script, flags of the script that the section does not hold)
 SECTIONS = [
-    ("corpus", "extract_documents", {"input", "train", "validation", "test", "from_parts"}),
+    (
+        "corpus",
+        "extract_documents",
+        {"input", "train", "validation", "test", "from_parts", "decontaminate"},
+    ),
     ("tokenizer", "train_tokenizer", {"documents", "vocab"}),
     ("segment_text", "segment_text", {"documents", "tokenizer", "shard"}),
     ("split_tokens", "split_tokens", {"documents", "tokenizer", "shard"}),

@@ -227,6 +227,16 @@ def test_a_mixture_is_made_of_the_documents_of_others(project: Project) -> None:
     assert project.plan(*arguments) == {"mix_documents": 1}
 
 
+def test_decontamination_makes_the_corpus_depend_on_the_tasks_that_it_names(
+    project: Project,
+) -> None:
+    target = ("--", "results/sample/documents/train.parquet")
+    arguments = project.overlay({"corpora": {"sample": {"decontaminate": ["sample-reviews"]}}})
+    assert project.plan(*arguments, *target) == {"prepare_task": 1, "extract_documents": 1}
+    output = project.snakemake("-n", *arguments, *target)
+    assert "--decontaminate results/tasks/sample-reviews --input" in output
+
+
 def test_an_edited_or_added_file_of_a_folder_is_noticed(project: Project) -> None:
     folder = project.folder / "texts"
     for number in range(6):

@@ -135,7 +135,13 @@ def download_flags(wildcards):
 
 def corpus_flags(wildcards):
     """Return the flags of extract_documents.py."""
-    return CONFIG.flags("corpora", wildcards.corpus)
+    return CONFIG.flags("corpora", wildcards.corpus) + decontamination_flags(wildcards.corpus)
+
+
+def decontamination_flags(corpus):
+    """Return --decontaminate FOLDER... for the tasks that a corpus names, if any."""
+    folders = [f"results/tasks/{task}" for task in CONFIG.decontaminated_tasks(corpus)]
+    return ["--decontaminate", *folders] if folders else []
 
 
 def corpus_file_flags(wildcards, input):
@@ -164,7 +170,7 @@ def mixture_flags(wildcards):
 
 def part_flags(wildcards):
     """Return the flags of extract_part.py."""
-    return CONFIG.part_flags(wildcards.corpus)
+    return CONFIG.part_flags(wildcards.corpus) + decontamination_flags(wildcards.corpus)
 
 
 def part_file_flags(wildcards, input):
@@ -248,7 +254,16 @@ def extraction_inputs(wildcards):
     """
     folder = f"results/{wildcards.corpus}/documents/.parts"
     parts = [f"{folder}/{name}.arrow" for name in parts_of(wildcards.corpus)]
-    return {"sources": corpus_files(wildcards), "parts": parts}
+    return {"sources": corpus_files(wildcards), "parts": parts, "tasks": task_splits(wildcards)}
+
+
+def task_splits(wildcards):
+    """Return a file of each task whose evaluation sentences are removed from a corpus.
+
+    The test split, which not every task has, is made with the validation split.
+    """
+    tasks = CONFIG.decontaminated_tasks(wildcards.corpus)
+    return [f"results/tasks/{task}/validation.parquet" for task in tasks]
 
 
 def mixture_files(wildcards):

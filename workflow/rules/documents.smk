@@ -30,7 +30,8 @@ rule download:
 
 rule extract_part:
     input:
-        part_files,
+        sources=part_files,
+        tasks=task_splits,
     output:
         temp("results/{corpus}/documents/.parts/{part}.arrow"),
     log:

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from cloze.corpus.documents import SPLITS, DocumentWriter, measured, read_groups
 from cloze.corpus.dropped import DROPPED_NAME, DroppedWriter
-from cloze.corpus.duplicates import SeenTexts
 from cloze.corpus.parts import digest_numbers
+from cloze.corpus.sieve import Sieve
 from cloze.errors import ClozeError
 from cloze.files import atomic_path
 
@@ -94,19 +93,14 @@ def _filled(tests: int, validations: int, total: int, wants_test: bool) -> tuple
 
 
 def write_splits(
-    folder: Path,
-    parts: Iterable[Part],
-    draw: Draw,
-    seen: SeenTexts | None,
-    reasons: Sequence[str],
-    name: str,
+    folder: Path, parts: Iterable[Part], draw: Draw, sieve: Sieve, reasons: Sequence[str], name: str
 ) -> dict[str, Any]:
     """Write `folder/{train,validation,test}.parquet` and `dropped.tsv.gz`; return what they hold.
 
     Parts are read in the order given, so an earlier part keeps the document that a
-    later one repeats; `document_id` counts what is kept, in this order. Without `seen`,
-    repeated documents stay. `reasons` are those for which documents may be dropped. Memory:
-    one row group a split, a batch, and what `seen` takes.
+    later one repeats; `document_id` counts what is kept, in this order. `reasons` are those
+    for which documents of the parts may have been dropped. Memory: one row group a split, a
+    batch, and what `sieve` takes.
 
     Returns `{"splits": {name: DocumentWriter.counts}, "dropped": {reason: count}}`.
     Raises `ClozeError`, which calls the corpus `name`, if no document is left for train
@@ -122,8 +116,9 @@ def write_splits(
             writers = {
                 split: stack.enter_context(DocumentWriter(path)) for split, path in paths.items()
             }
-            dropped = stack.enter_context(DroppedWriter(dropped_path, reasons))
-            _write(parts, draw, seen, writers, dropped)
+            every_reason = [*reasons, *sieve.reasons]
+            dropped = stack.enter_context(DroppedWriter(dropped_path, every_reason))
+            _write(parts, draw, sieve, writers, dropped)
         counts = {split: writer.counts for split, writer in writers.items()}
         if corrections := draw.corrections():
             counts = _move(paths, corrections)
@@ -134,54 +129,20 @@ def write_splits(
 def _write(
     parts: Iterable[Part],
     draw: Draw,
-    seen: SeenTexts | None,
+    sieve: Sieve,
     writers: Mapping[str, DocumentWriter],
     dropped: DroppedWriter,
 ) -> None:
-    next_id = 0
     for part in parts:
         for batch in part.batches:
-            batch = _sift(batch, seen, next_id, dropped)
-            ids = np.arange(next_id, next_id + batch.num_rows)
-            next_id += batch.num_rows
-            batch = batch.append_column("document_id", pa.array(ids, pa.uint32()))
+            batch = sieve.sift(batch, dropped)
             if part.split is not None:
                 writers[part.split].add(batch)
                 continue
+            ids = batch.column("document_id").to_numpy()
             splits = draw.place(ids, digest_numbers(batch.column("digest"))[:, 0] / 2**64)
             for index, split in enumerate(SPLITS):
                 writers[split].add(batch.filter(pa.array(splits == index)))
-
-
-def _sift(
-    batch: pa.RecordBatch, seen: SeenTexts | None, next_id: int, dropped: DroppedWriter
-) -> pa.RecordBatch:
-    """Take out what the filters dropped and documents whose text occurred before."""
-    kept = np.array(pc.is_null(batch.column("reason")))
-    if seen is not None:
-        judged = np.flatnonzero(kept)
-        is_new, holders = seen.add(digest_numbers(batch.column("digest"))[judged, 1], next_id)
-        repeated = dict(zip(judged[~is_new].tolist(), holders[~is_new].tolist(), strict=True))
-        if repeated:
-            kept[list(repeated)] = False
-            details = {row: f"document {holder}" for row, holder in repeated.items()}
-            batch = _with_verdicts(batch, "duplicate", details)
-    if kept.all():
-        return batch
-    dropped.add(batch.filter(pa.array(~kept)))
-    return batch.filter(pa.array(kept))
-
-
-def _with_verdicts(
-    batch: pa.RecordBatch, reason: str, details: Mapping[int, str]
-) -> pa.RecordBatch:
-    """Give the rows of `details` a reason and their detail."""
-    for name, values in (("reason", dict.fromkeys(details, reason)), ("detail", details)):
-        column = batch.column(name).to_pylist()
-        for row, value in values.items():
-            column[row] = value
-        batch = batch.set_column(batch.schema.get_field_index(name), name, pa.array(column))
-    return batch
 
 
 def _move(paths: Mapping[str, Path], moves: Mapping[int, str]) -> dict[str, dict[str, int]]:

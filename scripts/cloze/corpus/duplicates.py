@@ -1,47 +1,43 @@
-"""Which texts occurred before, and in which document."""
+"""Which keys occurred before, and with which number first."""
 
 import numpy as np
 
 
-class SeenTexts:
-    """Remembers the first document of each text: 12 bytes a document, 24 while it grows.
+class FirstNumbers:
+    """Remembers the first number of each key, vectorised, in few bytes.
 
-    Texts are known by 64 bits of their digest: among ten million documents two different
-    ones agree with odds of one in 370,000. Keys lie in sorted runs, each at least twice
-    as long as the next.
+    A key of 8 bytes and its number take 12 bytes, 24 while the largest of the sorted runs
+    is merged with a newer one; each run is at least twice as long as the next.
     """
 
     def __init__(self) -> None:
         self._runs: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def add(self, keys: np.ndarray, next_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """Take in the next texts, in order, the new ones numbered from `next_id`.
+    def add(self, keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Take in keys, in order; return the number that each one came with first.
 
-        `keys`: uint64 [num_texts]. Returns `(is_new, document)`: bool [num_texts], and
-        uint32 [num_texts], the document that had the text first, itself where it is new.
+        `keys`: any unsigned type, always the same, [num_keys]. `numbers`: uint32
+        [num_keys], as is the result, which for a new key is its own number.
         """
         distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        holder = self.find(distinct)
-        unknown = holder < 0
-        is_new = np.zeros(len(keys), dtype=bool)
-        is_new[first[unknown]] = True
-        numbers = next_id + np.cumsum(is_new) - 1
-        holder[unknown] = numbers[first[unknown]]
-        self._store(distinct[unknown], holder[unknown].astype(np.uint32))
-        return is_new, holder[inverse].astype(np.uint32)
+        holders = self.find(distinct)
+        unknown = holders < 0
+        holders[unknown] = numbers[first[unknown]]
+        self._store(distinct[unknown], holders[unknown].astype(np.uint32))
+        return holders[inverse].astype(np.uint32)
 
     def find(self, keys: np.ndarray) -> np.ndarray:
-        """Return int64 [num_keys]: the document of each text, -1 where it is unknown."""
+        """Return int64 [num_keys]: the first number of each key, -1 where it is unknown."""
         found = np.full(len(keys), -1, dtype=np.int64)
-        for run, documents in self._runs:
+        for run, numbers in self._runs:
             at = np.minimum(np.searchsorted(run, keys), len(run) - 1)
-            found = np.where(run[at] == keys, documents[at], found)
+            found = np.where(run[at] == keys, numbers[at], found)
         return found
 
-    def _store(self, keys: np.ndarray, documents: np.ndarray) -> None:
+    def _store(self, keys: np.ndarray, numbers: np.ndarray) -> None:
         if not len(keys):
             return
-        self._runs.append((keys, documents))
+        self._runs.append((keys, numbers))
         while len(self._runs) > 1 and len(self._runs[-2][0]) < 2 * len(self._runs[-1][0]):
             newer, older = self._runs.pop(), self._runs.pop()
             self._runs.append(_merged(older, newer))

@@ -27,7 +27,7 @@ from cloze.corpus.documents import (
     read_groups,
 )
 from cloze.corpus.dropped import DROPPED_NAME, DroppedWriter
-from cloze.corpus.duplicates import SeenTexts
+from cloze.corpus.duplicates import FirstNumbers
 from cloze.corpus.parts import DIGEST_BYTES, digest_numbers, digest_of
 from cloze.corpus.text_counts import text_bytes
 from cloze.files import atomic_path
@@ -92,15 +92,19 @@ class _Mixer:
         self._sources = sources
         self._writers = writers
         self._dropped = dropped
-        self._held_out = SeenTexts()
+        self._held_out = FirstNumbers()
         self._next_id = 0
 
     def hold_out(self, split: str) -> None:
         """Write the documents that the sources hold out for a split, each text once."""
         for source in self._sources:
             for rows in read_groups(source.folder / f"{split}.parquet"):
-                is_new, holders = self._held_out.add(_keys(rows), self._next_id)
+                keys = _keys(rows)
+                holders = self._held_out.find(keys)
+                is_new = holders < 0
                 self._drop(source, rows, "duplicate", ~is_new, holders)
+                ids = self._next_id + np.arange(int(is_new.sum()))
+                self._held_out.add(keys[is_new], ids.astype(np.uint32))
                 self._write(source, rows.filter(pa.array(is_new)), split)
 
     def train(self) -> None:

@@ -8,14 +8,17 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from cloze.corpus.decontamination import REASONS, Decontamination
 from cloze.corpus.documents import Document
+from cloze.corpus.filters import Filters, Verdict
+from cloze.corpus.near_duplicates import NUM_HASHES, signatures
 from cloze.corpus.text_counts import count_words
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, require_file
@@ -30,56 +33,60 @@ PART_SCHEMA = pa.schema(
         ("characters", pa.uint64()),
         ("words", pa.uint64()),
         ("digest", pa.binary(DIGEST_BYTES)),
+        ("signature", pa.binary(NUM_HASHES)),
         ("reason", pa.string()),
         ("detail", pa.string()),
     ]
 )
 _FORMAT_VERSION = "1"
-_BATCH_BYTES = 1 << 20
+_BATCH_CHARACTERS = 1 << 20
 _BATCH_ROWS = 1 << 14
 
 
-class Verdict(NamedTuple):
-    """Why a document is dropped, and what was measured."""
-
-    reason: str
-    detail: str = ""
-
-
 @dataclass(frozen=True)
-class Filters:
-    """Decides by a document's own text whether it stays."""
+class Cleaning:
+    """What is done to documents before they are put together."""
 
-    min_characters: int = 0
+    filters: Filters = field(default_factory=Filters)
+    decontamination: Decontamination | None = None
+    with_signatures: bool = False
 
     @property
     def reasons(self) -> list[str]:
-        """The reasons for which these filters drop documents."""
-        return ["empty", "too_short"]
-
-    def judge(self, stripped: str) -> Verdict | None:
-        """Return why a text, without the white space at both ends, is dropped; None: it stays."""
-        if not stripped:
-            return Verdict("empty")
-        if len(stripped) < self.min_characters:
-            return Verdict("too_short", f"{len(stripped)} characters")
-        return None
+        """The reasons for which documents are dropped here."""
+        return [*self.filters.reasons, *(REASONS if self.decontamination else ())]
 
 
-def judged_batches(documents: Iterable[Document], filters: Filters) -> Iterator[pa.RecordBatch]:
-    r"""Yield documents in batches of `PART_SCHEMA`, of about 4 MiB of text.
+def judged_batches(documents: Iterable[Document], cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
+    r"""Yield documents in batches of `PART_SCHEMA`, of about 1 MiB of text.
 
-    In texts `\r\n` becomes `\n`. A dropped document has a `reason` and keeps the first 200
-    characters of its text; where it stays, `reason` and `detail` are null.
+    In texts `\r\n` becomes `\n`. A dropped document, or paragraph, has a `reason` and keeps
+    the first 200 characters of its text; where it stays, `reason` and `detail` are null.
     """
-    rows = _Rows()
+    for group in _groups(documents):
+        rows = _Rows()
+        if cleaning.decontamination is None:
+            judged: Iterable[tuple[Document, Verdict | None]] = ((item, None) for item in group)
+        else:
+            judged = cleaning.decontamination.clean(group)
+        for document, verdict in judged:
+            rows.add(document, verdict, cleaning.filters)
+        yield rows.batch(cleaning.with_signatures)
+
+
+def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    group: list[Document] = []
+    characters = 0
     for document in documents:
-        rows.add(document, filters)
-        if rows.is_full():
-            yield rows.batch()
-            rows = _Rows()
-    if rows.sources:
-        yield rows.batch()
+        if "\r" in document.text:
+            document = document._replace(text=document.text.replace("\r\n", "\n"))
+        group.append(document)
+        characters += len(document.text)
+        if characters >= _BATCH_CHARACTERS or len(group) >= _BATCH_ROWS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
 
 
 class _Rows:
@@ -93,14 +100,11 @@ class _Rows:
         self.digests: list[bytes] = []
         self.reasons: list[str | None] = []
         self.details: list[str | None] = []
-        self._bytes = 0
 
-    def add(self, document: Document, filters: Filters) -> None:
+    def add(self, document: Document, verdict: Verdict | None, filters: Filters) -> None:
         text = document.text
-        if "\r" in text:
-            text = text.replace("\r\n", "\n")
         stripped = text.strip()
-        verdict = filters.judge(stripped)
+        verdict = verdict or filters.judge(stripped)
         if verdict:
             text = stripped = text[:EXCERPT_CHARACTERS]
         data = text.encode()
@@ -111,12 +115,8 @@ class _Rows:
         self.digests.append(digest_of(data if len(stripped) == len(text) else stripped.encode()))
         self.reasons.append(verdict.reason if verdict else None)
         self.details.append(verdict.detail if verdict else None)
-        self._bytes += len(data)
 
-    def is_full(self) -> bool:
-        return self._bytes >= _BATCH_BYTES or len(self.texts) >= _BATCH_ROWS
-
-    def batch(self) -> pa.RecordBatch:
+    def batch(self, with_signatures: bool) -> pa.RecordBatch:
         texts = pa.array(self.texts, pa.large_binary()).view(pa.large_string())
         columns = {
             "source": self.sources,
@@ -125,11 +125,19 @@ class _Rows:
             "characters": self.characters,
             "words": count_words(texts),
             "digest": self.digests,
+            "signature": self._signatures() if with_signatures else [None] * len(self.texts),
             "reason": self.reasons,
             "detail": self.details,
         }
         arrays = [pa.array(columns[field.name], field.type) for field in PART_SCHEMA]
         return pa.record_batch(arrays, schema=PART_SCHEMA)
+
+    def _signatures(self) -> list[bytes | None]:
+        kept = [
+            text.decode() for text, why in zip(self.texts, self.reasons, strict=True) if not why
+        ]
+        found = iter(signatures(kept) if kept else ())
+        return [None if why else next(found).tobytes() for why in self.reasons]
 
 
 def digest_of(stripped: bytes) -> bytes:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from cloze.cli import non_negative_int, progress
+from cloze.cli import non_negative_int, probability, progress
+from cloze.corpus.decontamination import Decontamination
 from cloze.corpus.documents import Document
+from cloze.corpus.filters import Filters
 from cloze.corpus.folders import Share
-from cloze.corpus.parts import Filters, judged_batches
+from cloze.corpus.parts import Cleaning, judged_batches
 from cloze.corpus.python_docs import read_python_docs
 from cloze.corpus.readers import (
     Columns,
@@ -25,6 +27,7 @@ from cloze.corpus.readers import (
 )
 from cloze.corpus.wikitext import read_wikitext
 from cloze.errors import ClozeError
+from cloze.metrics import plain
 
 READERS: dict[str, tuple[Reader, str]] = {
     "wikitext": (read_wikitext, "articles that start with a line ' = Title = '"),
@@ -38,7 +41,11 @@ READERS: dict[str, tuple[Reader, str]] = {
 }
 PYTHON_DOCS = "python-docs"
 # Two extractions that agree in these read the same documents from the same files.
-_RECIPE = ("format", "members", "text_column", "title_column", "header", "min_characters")
+_RECIPE = (
+    *("format", "members", "text_column", "title_column", "header"),
+    *("min_characters", "max_repeated_lines", "min_compression_ratio", "max_compression_ratio"),
+    *("near_duplicate_threshold", "decontaminate"),
+)
 
 
 def add_reading_flags(parser: argparse.ArgumentParser) -> None:
@@ -64,31 +71,73 @@ def add_reading_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_filter_flags(group: argparse._ArgumentGroup) -> None:
-    """Add the flags that drop a document for what its own text is."""
+def add_cleaning_flags(group: argparse._ArgumentGroup) -> None:
+    """Add the flags that drop documents for what they hold; see `filters` for the measures."""
     group.add_argument(
         "--min-characters",
         type=non_negative_int,
         default=0,
         help="drop shorter documents, white space at both ends not counted",
     )
+    group.add_argument(
+        "--max-repeated-lines",
+        type=probability,
+        help="drop a document if more of its characters stand in lines that repeat earlier ones; "
+        "0.3 is usual; unset: none",
+    )
+    group.add_argument(
+        "--min-compression-ratio",
+        type=probability,
+        help="drop a document that zlib compresses better than this, which repeats itself; "
+        "0.2 is cautious; unset: none",
+    )
+    group.add_argument(
+        "--max-compression-ratio",
+        type=probability,
+        help="drop a document that zlib compresses worse than this, which is short or noise; "
+        "0.7 is cautious for documents of 1,000 characters and more; unset: none",
+    )
+    group.add_argument(
+        "--near-duplicate-threshold",
+        type=probability,
+        help="drop documents at least this similar to an earlier one: share of five words in a "
+        "row that both have of those that one has; 0.8 is usual; unset: none",
+    )
+    group.add_argument(
+        "--decontaminate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="remove the paragraphs that hold evaluation sentences of these tasks",
+    )
 
 
-def filters_of(args: argparse.Namespace) -> Filters:
-    """Return what `add_filter_flags` ask for."""
-    return Filters(args.min_characters)
+def cleaning_of(args: argparse.Namespace) -> Cleaning:
+    """Return what `add_cleaning_flags` ask for; raises `ClozeError` where a task has no rows."""
+    filters = Filters(
+        args.min_characters,
+        args.max_repeated_lines,
+        args.min_compression_ratio,
+        args.max_compression_ratio,
+    )
+    decontamination = Decontamination(args.decontaminate) if args.decontaminate else None
+    return Cleaning(filters, decontamination, args.near_duplicate_threshold is not None)
 
 
 def recipe_of(args: argparse.Namespace) -> dict[str, Any]:
     """Return the flags that a part and the extraction it belongs to must have in common."""
-    return {key: getattr(args, key) for key in _RECIPE}
+    return {key: plain(getattr(args, key)) for key in _RECIPE}
 
 
 def read_batches(
-    args: argparse.Namespace, paths: Sequence[Path], share: Share | None = None
+    args: argparse.Namespace,
+    cleaning: Cleaning,
+    paths: Sequence[Path],
+    share: Share | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the documents of `paths`, or of a share of the one folder there, as part batches."""
-    return judged_batches(_documents(args, paths, share), filters_of(args))
+    """Yield the documents of `paths`, or of a share of each folder there, as part batches."""
+    return judged_batches(_documents(args, paths, share), cleaning)
 
 
 def _documents(
