@@ -4,6 +4,7 @@ import argparse
 import ast
 import functools
 import importlib
+import itertools
 import re
 import shlex
 import tempfile
@@ -115,7 +116,9 @@ def check_snakemake(arguments: list[str], page: Path) -> None:
     values = {key: yaml.safe_load(value) for key, value in given.items()}
     config = configuration(*blocks(page, "yaml"), *overlays, yaml.safe_dump(values))
     reports = {f"results/{name}_report.txt" for name in config.reports}
-    assert set(args.targets) <= reports
+    tables = (config.names(table) for table in ("corpora", "tokenizers", "datasets"))
+    shown = {f"results/{'/'.join(names)}/corpus.html" for names in itertools.product(*tables)}
+    assert set(args.targets) <= reports | shown
     if args.workflow_profile is not None:
         assert (ROOT / args.workflow_profile / "config.yaml").is_file()
 

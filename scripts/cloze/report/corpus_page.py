@@ -106,7 +106,8 @@ def _dropped(dropped: Mapping[str, int]) -> str:
     if not any(dropped.values()):
         return "<p>No document was dropped.</p>"
     rows = [[reason.replace("_", " "), f"{count:,}"] for reason, count in dropped.items()]
-    return _table(["reason", "documents"], rows)
+    table = _table(["reason", "documents"], rows)
+    return f"{table}<p>dropped.tsv.gz beside the documents names each of them.</p>"
 
 
 def _example(example: Mapping[str, Any]) -> str:
