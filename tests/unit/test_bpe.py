@@ -6,7 +6,7 @@ from tokenizers import Tokenizer
 from cloze.data.alphabet import Alphabet
 from cloze.data.bpe import train_bpe, train_byte_level_bpe
 from cloze.data.normalization import in_unicode_form, text_normalizer
-from cloze.data.text_encoder import Splitting, splitting_of
+from cloze.data.splitting import Splitting, splitting_of
 from cloze.data.tokenizer import (
     SPECIAL_TOKENS,
     bert_normalizer,

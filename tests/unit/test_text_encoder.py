@@ -14,7 +14,8 @@ from tokenizers import (
     trainers,
 )
 
-from cloze.data.text_encoder import Splitting, TextEncoder, splitting_of
+from cloze.data.splitting import Splitting, splitting_of
+from cloze.data.text_encoder import TextEncoder
 from cloze.data.tokenizer import SPECIAL_TOKENS, bert_normalizer, bert_tokenizer
 
 ALPHABET = (

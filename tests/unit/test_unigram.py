@@ -3,7 +3,7 @@ from tokenizers import Tokenizer
 
 from cloze.data.alphabet import Alphabet
 from cloze.data.normalization import text_normalizer
-from cloze.data.text_encoder import Splitting, splitting_of
+from cloze.data.splitting import Splitting, splitting_of
 from cloze.data.tokenizer import SPECIAL_TOKENS, special_ids, tokens_by_id, vocab_size
 from cloze.data.unigram import train_unigram
 from cloze.errors import ClozeError

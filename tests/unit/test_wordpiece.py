@@ -5,7 +5,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from cloze.data.alphabet import Alphabet
-from cloze.data.text_encoder import Splitting, splitting_of
+from cloze.data.splitting import Splitting, splitting_of
 from cloze.data.tokenizer import (
     SPECIAL_TOKENS,
     bert_normalizer,

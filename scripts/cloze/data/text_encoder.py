@@ -7,16 +7,14 @@ through the tokenizer. Where a tokenizer's configuration breaks the rule, or is 
 keep it, whole lines take the place of words.
 """
 
-import enum
-import json
 import string
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from cloze.data.piece_encoding import ENCODERS, EncodedPieces
+from cloze.data.splitting import Splitting, lowercases, splitting_of
 from cloze.data.word_table import MAX_WORD_BYTES, WordTable, distinct, words_of
 
 TABLE_CAPACITY = 1 << 19
@@ -28,56 +26,6 @@ _IS_PUNCTUATION = np.isin(np.arange(256), list(string.punctuation.encode()))
 _LOWERCASED = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 _WORD_START = np.uint32(1 << 31)
 _ID = np.uint32((1 << 31) - 1)
-# Normalizers that give a text what they give its words, white space between them.
-_LOCAL_NORMALIZERS = {"BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD"}
-_DROP_WHITE_SPACE = {"BertPreTokenizer", "Whitespace", "WhitespaceSplit"}
-
-
-class Splitting(enum.Enum):
-    """Where a text may be cut so that the pieces' ids add up to the text's."""
-
-    AT_PUNCTUATION = "white space belongs to no token, punctuation marks are words of their own"
-    AT_WHITE_SPACE = "white space belongs to no token"
-    BEFORE_SPACES = "a space belongs to the word after it"
-    AT_LINES = "only lines are known to be independent"
-
-
-def splitting_of(tokenizer: Tokenizer) -> Splitting:
-    """Decide where texts may be cut from the tokenizer's own description of itself."""
-    parts = json.loads(tokenizer.to_str())
-    if not _is_local(parts["normalizer"]) or parts["model"].get("dropout"):
-        return Splitting.AT_LINES
-    if any(not token["special"] for token in parts["added_tokens"]):
-        # They are found in the raw text, before any rule about white space.
-        return Splitting.AT_LINES
-    kind = (parts["pre_tokenizer"] or {}).get("type")
-    if kind == "BertPreTokenizer" and _never_composes(parts["normalizer"]):
-        return Splitting.AT_PUNCTUATION
-    if kind in _DROP_WHITE_SPACE:
-        return Splitting.AT_WHITE_SPACE
-    if (kind == "ByteLevel" and parts["pre_tokenizer"]["use_regex"]) or (
-        kind == "Metaspace" and parts["pre_tokenizer"]["split"]
-    ):
-        return Splitting.BEFORE_SPACES
-    return Splitting.AT_LINES
-
-
-def _is_local(normalizer: dict[str, Any] | None) -> bool:
-    if normalizer is None:
-        return True
-    if normalizer["type"] == "Sequence":
-        return all(map(_is_local, normalizer["normalizers"]))
-    return normalizer["type"] in _LOCAL_NORMALIZERS
-
-
-def _lowercases(tokenizer: Tokenizer) -> bool:
-    normalizer = json.loads(tokenizer.to_str())["normalizer"]
-    return normalizer is not None and normalizer["lowercase"]
-
-
-def _never_composes(normalizer: dict[str, Any] | None) -> bool:
-    """Whether a mark after punctuation stays one: NFC makes `=` and U+0338 one letter."""
-    return normalizer is None or normalizer["type"] == "BertNormalizer"
 
 
 @dataclass(frozen=True)
@@ -114,9 +62,8 @@ class TextEncoder:
     def __init__(self, tokenizer: Tokenizer, capacity: int = TABLE_CAPACITY) -> None:
         self._tokenizer = tokenizer
         self.splitting = splitting_of(tokenizer)
-        drops_spaces = self.splitting in (Splitting.AT_PUNCTUATION, Splitting.AT_WHITE_SPACE)
-        self._encode_strings = _encode_joined if drops_spaces else _encode_one_by_one
-        self._lowercases = self.splitting is Splitting.AT_PUNCTUATION and _lowercases(tokenizer)
+        self._encode_strings = ENCODERS[self.splitting]
+        self._lowercases = self.splitting is Splitting.AT_PUNCTUATION and lowercases(tokenizer)
         self._table = WordTable(capacity)
         self._store = _TokenStore()
 
@@ -199,43 +146,10 @@ class TextEncoder:
             batch.append(str(text[start : start + length].data, "utf-8"))
             held += length
             if held >= _BATCH_BYTES:
-                self._store.append(*self._encode_strings(self._tokenizer, batch))
+                self._store.append(self._encode_strings(self._tokenizer, batch))
                 batch, held = [], 0
         if batch:
-            self._store.append(*self._encode_strings(self._tokenizer, batch))
-
-
-def _encode_one_by_one(
-    tokenizer: Tokenizer, pieces: list[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the tokens' ids, whether each starts a word, and how many each piece has."""
-    encodings = tokenizer.encode_batch(pieces, add_special_tokens=False)
-    counts = np.fromiter(map(len, encodings), np.int64, len(encodings))
-    ends = np.cumsum(counts)
-    ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.uint32, ends[-1])
-    words = np.fromiter(chain.from_iterable(e.word_ids for e in encodings), np.int64, ends[-1])
-    # Word ids begin anew in each piece, so two neighbours may share one.
-    starts = np.zeros(len(ids) + 1, np.bool_)
-    starts[ends - counts] = True
-    starts[1:-1] |= words[1:] != words[:-1]
-    return ids, starts[:-1], counts
-
-
-def _encode_joined(
-    tokenizer: Tokenizer, pieces: list[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Do what `_encode_one_by_one` does in half the time, where spaces belong to no token."""
-    encoding = tokenizer.encode(" ".join(pieces), add_special_tokens=False)
-    characters = np.fromiter(map(len, pieces), np.int64, len(pieces))
-    piece_starts = np.cumsum(characters + 1) - (characters + 1)
-    token_starts = np.fromiter((start for start, _ in encoding.offsets), np.int64, len(encoding))
-    piece_of_token = np.searchsorted(piece_starts, token_starts, side="right") - 1
-    words = np.array(encoding.word_ids, np.int64)
-    return (
-        np.array(encoding.ids, np.uint32),
-        np.diff(words, prepend=-1) != 0,
-        np.bincount(piece_of_token, minlength=len(pieces)),
-    )
+            self._store.append(self._encode_strings(self._tokenizer, batch))
 
 
 class _TokenStore:
@@ -258,14 +172,16 @@ class _TokenStore:
         if num_pieces < self._num_pieces:
             self._num_pieces, self._num_tokens = num_pieces, int(self.offsets[num_pieces])
 
-    def append(self, ids: np.ndarray, word_starts: np.ndarray, counts: np.ndarray) -> None:
-        """Add the tokens of further pieces: `counts` int64 [num_pieces] of `ids` each."""
-        tokens = slice(self._num_tokens, self._num_tokens + len(ids))
+    def append(self, encoded: EncodedPieces) -> None:
+        """Add the tokens of further pieces."""
+        counts = encoded.counts
+        tokens = slice(self._num_tokens, self._num_tokens + len(encoded.input_ids))
         pieces = slice(self._num_pieces, self._num_pieces + len(counts))
         self.tokens = _with_room(self.tokens, tokens.stop)
         self.offsets = _with_room(self.offsets, pieces.stop)
         self.counts = _with_room(self.counts, pieces.stop)
-        self.tokens[tokens] = ids | np.where(word_starts, _WORD_START, np.uint32(0))
+        starts = np.where(encoded.word_starts, _WORD_START, np.uint32(0))
+        self.tokens[tokens] = encoded.input_ids | starts
         self.offsets[pieces] = self._num_tokens + np.cumsum(counts) - counts
         self.counts[pieces] = counts
         self._num_pieces, self._num_tokens = pieces.stop, tokens.stop
