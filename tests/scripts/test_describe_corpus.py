@@ -27,6 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [*paragraphs, long, paragraphs[0]]
     (folder / "corpus.txt").write_text("\n\n".join(texts), encoding="utf-8")
     source = ["--format", "paragraphs", "--input", str(folder / "corpus.txt")]
+    source += ["--validation-fraction", "0.3"]
     assert extract_documents.main([*source, "--output", str(folder / "documents")]) == 0
     train = ["--documents", str(folder / "documents" / "train.parquet"), "--vocab-size", "600"]
     assert train_tokenizer.main([*train, "--output", str(folder / "tokenizer")]) == 0
@@ -35,6 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("--tokenizer", str(folder / "tokenizer" / "tokenizer.json")),
     ]
     assert segment_text.main([*shared, "--output", str(folder / "segment")]) == 0
+    pairs = ["--next-sentence", "--output", str(folder / "pairs")]
+    assert segment_text.main([*shared, *pairs]) == 0
     assert split_tokens.main([*shared, "--output", str(folder / "split")]) == 0
     return folder
 
@@ -73,6 +76,22 @@ def test_the_facts_agree_with_documents_and_manifest(
     assert (sentences is None) == (dataset == "split")
     assert (facts["cut_sentences"] is None) == (dataset == "split")
     assert "test" in facts["splits"]
+
+
+def test_pairs_count_the_text_of_a_document_once(folder: Path, tmp_path: Path) -> None:
+    facts = {}
+    for dataset in ("segment", "pairs"):
+        assert describe(folder, dataset, tmp_path / dataset) == 0
+        facts[dataset] = read_json(tmp_path / dataset / "corpus.json")
+    assert facts["segment"]["pairs"] == {"count": 0, "is_next": 0}
+    pairs = facts["pairs"]["pairs"]
+    assert pairs["count"] > pairs["is_next"] > 0
+    for key in ("text_tokens", "tokens_per_word", "bytes_per_token"):
+        assert facts["pairs"][key] == facts["segment"][key]
+    documents = [facts[dataset]["lengths"]["document"] for dataset in facts]
+    assert documents[0] == documents[1]
+    page = (tmp_path / "pairs" / "corpus.html").read_text(encoding="utf-8")
+    assert f"Pairs for next-sentence prediction: {pairs['count']}" in page
 
 
 def test_examples_are_whole_samples_in_the_order_of_the_text(folder: Path, tmp_path: Path) -> None:

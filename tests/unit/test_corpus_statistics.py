@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from cloze.report.corpus_statistics import (
     RowStatistics,
     describe_lengths,
     describe_vocabulary,
+    own_text_lengths,
 )
 
 CLS, SEP = 2, 3
@@ -39,6 +42,8 @@ def make_rows(rows: list[list[tuple[int, list[list[list[int]]]]]]) -> Rows:
         row_offsets=np.array(row_offsets), sample_offsets=np.array(sample_offsets),
         word_starts=np.array(words), sentence_starts=np.array(sentences),
         documents=np.array(documents, np.uint32),
+        second_lengths=np.zeros(len(documents), np.uint32),
+        is_next=np.zeros(len(documents), np.bool_),
     )  # fmt: skip
 
 
@@ -74,11 +79,26 @@ def test_lengths_of_documents_sentences_samples_and_rows() -> None:
     assert statistics.cut_sentences == 1
 
 
-def test_words_and_tokens_leave_the_frame_out() -> None:
+def test_tokens_leave_the_frame_out() -> None:
     statistics = counted()
-    assert statistics.words == 3 + 1 + 3 + 2 + 3
-    assert statistics.text_tokens == 15
+    assert statistics.own_tokens == 15
     assert statistics.tokens.tolist() == [0, 1, 5, 5, 0, 5, 3, 3, 1, 1, 1, 0]
+    assert (statistics.pairs, statistics.true_pairs) == (0, 0)
+
+
+def test_a_borrowed_second_text_is_not_of_the_document() -> None:
+    true = [(0, [[[5], [6]], [[SEP]], [[7]]])]
+    false = [(1, [[[8]], [[SEP]], [[9], [10]]])]
+    rows = make_rows([true, false])
+    rows = dataclasses.replace(
+        rows, second_lengths=np.array([2, 3], np.uint32), is_next=np.array([True, False])
+    )
+    assert own_text_lengths(rows).tolist() == [3, 1]
+    statistics = RowStatistics(12, CLS, SEP)
+    statistics.add(rows)
+    assert (statistics.pairs, statistics.true_pairs, statistics.own_tokens) == (2, 1, 4)
+    assert statistics.documents.summary() == summary_of([3, 1])
+    assert statistics.sentences.summary() == summary_of([2, 1, 1, 2])
 
 
 def test_blocks_add_up() -> None:

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from cloze.corpus.documents import StoredDocument, read_documents
 from cloze.data.shards import Rows
+from cloze.report.corpus_statistics import own_text_lengths
 
 # A short document, one in the middle, a long one.
 _QUANTILES = (0.1, 0.5, 0.9)
@@ -28,7 +29,7 @@ def choose_examples(
     `starts_sentence`, `is_special`.
     """
     ids, numbers = np.unique(rows.documents, return_inverse=True)
-    lengths = np.bincount(numbers, np.diff(rows.sample_offsets))
+    lengths = np.bincount(numbers, own_text_lengths(rows))
     by_length = np.lexsort((ids, lengths))
     chosen = {int(ids[by_length[int(share * (len(ids) - 1))]]) for share in _QUANTILES}
     examples = []
@@ -54,7 +55,7 @@ def _example(
         "title": document.title,
         "text": document.text[:_SHOWN_CHARACTERS],
         "characters": len(document.text),
-        "tokens": int((rows.sample_offsets[samples + 1] - rows.sample_offsets[samples] - 2).sum()),
+        "tokens": int(own_text_lengths(rows)[samples].sum()),
         "num_samples": len(samples),
         "samples": shown,
     }

@@ -46,7 +46,7 @@ def describe_corpus(
         else corpus["splits"][name]
         for name in corpus["splits"]
     }
-    text_tokens = statistics.text_tokens
+    text_tokens = statistics.own_tokens
     train = manifest.splits["train"]
     tokens = [tokenizer.id_to_token(token_id) for token_id in range(manifest.vocab_size)]
     return {
@@ -60,6 +60,7 @@ def describe_corpus(
         "bytes_per_token": train.text_bytes / max(text_tokens, 1),
         "row_fill": train.tokens / max(train.rows * manifest.row_length, 1),
         "cut_sentences": None if manifest.method == "split_tokens" else statistics.cut_sentences,
+        "pairs": {"count": statistics.pairs, "is_next": statistics.true_pairs},
         "lengths": describe_lengths(statistics, manifest.max_length, manifest.row_length),
         "vocabulary": describe_vocabulary(statistics.tokens, tokens, special.all, special.unk),
         "dropped": corpus["dropped"],

@@ -75,6 +75,11 @@ def _lengths(facts: Mapping[str, Any]) -> str:
     table = _table(["", *summaries], rows)
     if cut := facts["cut_sentences"]:
         table += f"<p>Samples that go on with a sentence too long for one: {cut:,}.</p>"
+    if pairs := facts["pairs"]["count"]:
+        table += (
+            f"<p>Pairs for next-sentence prediction: {pairs:,}, of which "
+            f"{facts['pairs']['is_next']:,} are true; a false one borrows its second text.</p>"
+        )
     return table
 
 

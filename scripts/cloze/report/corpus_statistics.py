@@ -53,9 +53,19 @@ class Distribution:
         return pairs[:, 0], pairs[:, 1]
 
 
+def own_text_lengths(rows: Rows) -> np.ndarray:
+    """Return the tokens of each sample that are its document's own text: int64 [num_samples].
+
+    The second text of a pair is, unless it was taken from another document.
+    """
+    second = rows.second_lengths.astype(np.int64)
+    first = np.diff(rows.sample_offsets) - second - 2
+    return first + np.where(rows.is_next, second - 1, 0)
+
+
 @dataclass
 class RowStatistics:
-    """Counts over the rows of one split; `special` holds the ids of `[CLS]` and `[SEP]`."""
+    """Counts over the rows of one split; `cls` and `sep` are the ids of what frames a sample."""
 
     vocab_size: int
     cls: int
@@ -64,8 +74,10 @@ class RowStatistics:
     sentences: Distribution = field(default_factory=Distribution)
     samples: Distribution = field(default_factory=Distribution)
     rows: Distribution = field(default_factory=Distribution)
-    words: int = 0
     cut_sentences: int = 0
+    pairs: int = 0
+    true_pairs: int = 0
+    own_tokens: int = 0
     tokens: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,22 +88,18 @@ class RowStatistics:
         ids = rows.input_ids
         self.tokens += np.bincount(ids, minlength=self.vocab_size)
         is_frame = (ids == self.cls) | (ids == self.sep)
-        self.words += int(np.count_nonzero(rows.word_starts & ~is_frame))
         self.rows.add(np.diff(rows.row_offsets))
-        sample_lengths = np.diff(rows.sample_offsets)
-        self.samples.add(sample_lengths)
+        self.samples.add(np.diff(rows.sample_offsets))
         _, numbers = np.unique(rows.documents, return_inverse=True)
-        frames = np.add.reduceat(is_frame, rows.sample_offsets[:-1], dtype=np.int64)
-        self.documents.add(np.bincount(numbers, sample_lengths - frames).astype(np.int64))
+        own = own_text_lengths(rows)
+        self.documents.add(np.bincount(numbers, own).astype(np.int64))
+        self.own_tokens += int(own.sum())
+        self.pairs += int(np.count_nonzero(rows.second_lengths))
+        self.true_pairs += int(np.count_nonzero(rows.is_next))
         starts = rows.sentence_starts & ~is_frame
         bounds = np.flatnonzero(starts | is_frame)
         self.sentences.add(np.diff(bounds)[starts[bounds[:-1]]])
         self.cut_sentences += int(np.count_nonzero(~starts[rows.sample_offsets[:-1] + 1]))
-
-    @property
-    def text_tokens(self) -> int:
-        """Tokens without `[CLS]` and `[SEP]`."""
-        return int(self.tokens.sum() - self.tokens[self.cls] - self.tokens[self.sep])
 
 
 def describe_lengths(
