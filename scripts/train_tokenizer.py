@@ -48,21 +48,18 @@ from cloze.data.tokenizer import (
     vocab_size,
     write_tokenizer_config,
 )
-from cloze.data.training_text import TrainingText, open_training_text
+from cloze.data.training_text import (
+    TrainingText,
+    default_training_bytes,
+    open_training_text,
+)
 from cloze.data.unigram import train_unigram
 from cloze.data.wordpiece import train_wordpiece
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, sha256_path, write_text
 from cloze.metrics import Stopwatch, write_metrics
 
-# How much text each model is trained on unless a flag says so: with these, training on
-# English takes less than 512 MB of memory.
-_TRAINING_BYTES = {
-    "wordpiece": 100_000_000,
-    "bpe": 100_000_000,
-    "byte-level-bpe": 100_000_000,
-    "unigram": 10_000_000,
-}
+MODELS = ("wordpiece", "bpe", "byte-level-bpe", "unigram")
 # What BERT's own vocabularies were made for.
 _BERT_MAX_INPUT_CHARS_PER_WORD = 100
 
@@ -110,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_training_flags(training: argparse._ArgumentGroup) -> None:
     training.add_argument(
         "--model",
-        choices=list(_TRAINING_BYTES),
+        choices=MODELS,
         default="wordpiece",
         help="how words are made of pieces",
     )
@@ -133,7 +130,7 @@ def _add_training_flags(training: argparse._ArgumentGroup) -> None:
         "--max-training-bytes",
         type=non_negative_int,
         help="train on this much text, drawn evenly from the whole corpus; 0: on all of it; "
-        "unset: 100 MB, for unigram 10 MB",
+        "unset: 100 MB, for unigram 10 MB, less where words have no spaces between them",
     )
 
 
@@ -173,10 +170,11 @@ def run(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace) -> tuple[Tokenizer, dict[str, Any]]:
     os.environ["RAYON_NUM_THREADS"] = str(capped_threads(args))
+    text = open_training_text(args.documents)
     max_bytes = args.max_training_bytes
-    text = open_training_text(
-        args.documents, _TRAINING_BYTES[args.model] if max_bytes is None else max_bytes
-    )
+    if max_bytes is None:
+        max_bytes = default_training_bytes(args.model, text.sample)
+    text = text.capped(max_bytes)
     try:
         tokenizer, alphabet = _train_model(args, text)
     except ClozeError as error:

@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from cloze.data.training_text import (
     PASSAGE_CHARACTERS,
     choose,
+    default_training_bytes,
     open_training_text,
     split_passages,
 )
@@ -61,10 +63,11 @@ def test_training_text_of_a_file(tmp_path: Path) -> None:
     texts = [f"document {number} " * 100 for number in range(50)]
     write_documents(tmp_path / "train.parquet", texts)
     total = sum(map(len, texts))
-    every = open_training_text(tmp_path / "train.parquet", 0)
+    every = open_training_text(tmp_path / "train.parquet")
     assert list(every.passages("read")) == texts
+    assert every.sample == tuple(texts[i] for i in (0, 1, 2, 4, 8, 16, 32))
     assert (every.num_documents, every.text_bytes, every.training_bytes) == (50, total, total)
-    some = open_training_text(tmp_path / "train.parquet", total // 4)
+    some = every.capped(total // 4)
     passages = list(some.passages("read"))
     assert 10 <= len(passages) <= 13
     assert [text for text in texts if text in passages] == passages
@@ -75,9 +78,29 @@ def test_training_text_of_a_file(tmp_path: Path) -> None:
 def test_parts_of_a_long_document_are_chosen(tmp_path: Path) -> None:
     lines = [f"{number:07d} " + "x" * 992 for number in range(1000)]
     write_documents(tmp_path / "train.parquet", ["\n".join(lines)])
-    text = open_training_text(tmp_path / "train.parquet", 250_000)
+    text = open_training_text(tmp_path / "train.parquet").capped(250_000)
     found = "".join(text.passages("read"))
     assert 200_000 < len(found) <= 250_000
     numbers = [number for number, line in enumerate(lines) if line[:8] in found]
     assert min(numbers) < 300
     assert max(numbers) > 700
+
+
+@pytest.mark.parametrize("model", ["wordpiece", "bpe", "byte-level-bpe", "unigram"])
+def test_less_text_is_trained_on_where_words_hardly_repeat(model: str) -> None:
+    draw = random.Random(0)
+    words = ["".join(draw.choices("กขคงจฉช", k=5)) for _ in range(2000)]
+    spaced = " ".join(draw.choices(words, k=20_000))
+    most, least = (10, 1) if model == "unigram" else (100, 3)
+    assert default_training_bytes(model, [spaced]) == most * 1_000_000
+    unspaced = ["".join(draw.choices(words, k=20)) for _ in range(400)]
+    assert default_training_bytes(model, unspaced) == least * 1_000_000
+    assert default_training_bytes(model, []) == most * 1_000_000
+
+
+def test_han_are_words_of_their_own_where_the_model_says_so() -> None:
+    draw = random.Random(0)
+    characters = [chr(0x4E00 + number) for number in range(500)]
+    text = "".join(draw.choices(characters, k=20_000))
+    assert default_training_bytes("wordpiece", [text]) == 100_000_000
+    assert default_training_bytes("byte-level-bpe", [text]) == 3_000_000

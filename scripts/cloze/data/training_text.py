@@ -10,9 +10,11 @@ from tokenizers import pre_tokenizers
 
 from cloze.cli import progress
 from cloze.corpus.document_reader import count_documents, read_documents
+from cloze.data.tokenizer import bert_normalizer
 
 # The library spends some 50 bytes on each character of the texts that it holds at a time.
 PASSAGE_CHARACTERS = 1 << 15
+_UNREPEATED = 0.7
 # 2**64 divided by the golden ratio: its multiples spread evenly (Knuth, TAOCP 3, §6.4).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -86,17 +88,38 @@ def open_training_text(path: Path) -> TrainingText:
     )
 
 
-def share_of_distinct_words(
-    texts: Iterable[str], pre_tokenizer: pre_tokenizers.PreTokenizer
-) -> float:
+def default_training_bytes(model: str, sample: Iterable[str]) -> int:
+    """Return how much text to train on so that it takes some 512 MB of memory at most.
+
+    The library holds every distinct word of the text. Where words hardly repeat, as in
+    scripts without spaces between them, that is nearly all of it.
+    """
+    spaced, unspaced = (10_000_000, 1_000_000) if model == "unigram" else (100_000_000, 3_000_000)
+    return spaced if _share_of_distinct_words(model, sample) < _UNREPEATED else unspaced
+
+
+def _share_of_distinct_words(model: str, texts: Iterable[str]) -> float:
     """Return the characters of distinct words over those of all words; 0 without a word.
 
-    A third or so for a few hundred kilobytes of running text, nearly 1 in scripts that put
-    no spaces between words.
+    A third or so for a few hundred kilobytes of English or Portuguese.
     """
-    words = [word for text in texts for word, _ in pre_tokenizer.pre_tokenize_str(text)]
+    split = _SPLIT.get(model, _split_as_bert)
+    words = [word for text in texts for word, _ in split(text)]
     total = sum(map(len, words))
     return sum(map(len, set(words))) / total if total else 0.0
+
+
+def _split_as_bert(text: str) -> list[tuple[str, tuple[int, int]]]:
+    normalizer = bert_normalizer(lowercase=False, strip_accents=False, clean_text=False)
+    words: list[tuple[str, tuple[int, int]]]
+    words = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(normalizer.normalize_str(text))
+    return words
+
+
+_SPLIT = {
+    "byte-level-bpe": pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str,
+    "unigram": pre_tokenizers.Metaspace().pre_tokenize_str,
+}
 
 
 def choose(sizes: np.ndarray, max_bytes: int) -> np.ndarray:
