@@ -49,7 +49,7 @@ def _is_local(normalizer: dict[str, Any] | None) -> bool:
 
 
 def lowercases(tokenizer: Tokenizer) -> bool:
-    """Return whether BERT's normalizer, if that is the tokenizer's, turns letters into lower case."""
+    """Return whether BERT's normalizer lowercases; any other, or none, does not."""
     normalizer = json.loads(tokenizer.to_str())["normalizer"]
     return normalizer is not None and normalizer["lowercase"]
 
