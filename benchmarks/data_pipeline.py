@@ -105,46 +105,58 @@ def main() -> None:
     """Run the benchmark."""
     args = build_parser().parse_args()
     if args.peer:
-        run_hugging_face(args.documents, *args.peer, args.cores)
+        tokenizer, output = args.peer
+        run_hugging_face(args.documents, tokenizer, output, args.cores)
         return
     ours, peer, disk = [], [], {}
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         project = prepare_project(work, args)
-        command = [Path(sys.executable).with_name("snakemake"), "--cores", str(args.cores)]
+        command: measure.Command = [
+            Path(sys.executable).with_name("snakemake"),
+            "--cores",
+            str(args.cores),
+        ]
         command += [f"{DATASET}/manifest.json", "--configfile", "benchmark.yaml", "--quiet"]
         plain = work / "plain"
         for _ in range(args.repeats):
             measure.clean_folder(project / "results")
             shutil.rmtree(project / ".snakemake", ignore_errors=True)
-            ours.append(measure.run(command, PWD=str(project)))
+            ours.append(measure.run(command, project))
             documents, shards = project / "results/benchmark/documents", project / DATASET
             disk["ours"] = measure.folder_mb(documents, shards)
             if args.only_ours:
                 continue
-            texts = _unpacked(args.documents, plain)
+            texts = _unpacked(args.documents, plain)  # the peer's clock does not count this
             output = measure.clean_folder(work / "hugging-face")
             tokenizer = project / "results/benchmark/uncased"
-            flags = ["--documents", *texts, "--cores", str(args.cores)]
-            peer_command = [sys.executable, __file__, *flags, "--peer", tokenizer, output]
+            flags: measure.Command = ["--documents", *texts, "--cores", str(args.cores)]
+            peer_command: measure.Command = [
+                sys.executable,
+                __file__,
+                *flags,
+                "--peer",
+                tokenizer,
+                output,
+            ]
             peer.append(measure.run(peer_command, HF_HOME=str(output / "home"), HF_HUB_OFFLINE="1"))
             disk["peer"] = measure.folder_mb(output)
-    result: dict[str, object] = {"ours": measure.median(ours), "disk_mb": disk}
+    medians = {"ours": measure.median(ours)}
+    result: dict[str, object] = {}
     if peer:
-        result["peer"] = measure.median(peer)
-        ratios = {key: result["peer"][key] / result["ours"][key] for key in result["ours"]}
+        medians["peer"] = measure.median(peer)
+        ratios = {key: medians["peer"][key] / medians["ours"][key] for key in medians["ours"]}
         result = {
             "ratio": round(ratios["wall_s"], 2),
             "ratio_cpu": round(ratios["cpu_s"], 2),
             "share_of_peak_memory": round(1 / ratios["peak_mb"], 3),
             "share_of_disk": round(disk["ours"] / disk["peer"], 3),
-            **result,
         }
-    measure.report(result)
+    measure.report({**result, **medians, "disk_mb": disk})
 
 
 def _unpacked(files: list[Path], folder: Path) -> list[Path]:
-    """Return the files without xz; the peer's clock does not count this."""
+    """Return the files without xz."""
     folder.mkdir(parents=True, exist_ok=True)
     unpacked = []
     for file in files:

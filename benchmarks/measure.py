@@ -30,8 +30,11 @@ class Cost:
     peak_mb: float
 
 
-def run(command: Sequence[str | Path], **environment: str) -> Cost:
-    """Run a command to its end; raises `SystemExit` with its output if it fails."""
+Command = list[str | Path]
+
+
+def run(command: Command, folder: Path = ROOT, **environment: str) -> Cost:
+    """Run a command in `folder` to its end; raises `SystemExit` with its output if it fails."""
     started = time.perf_counter()
     process = psutil.Popen(
         [str(part) for part in command],
@@ -39,7 +42,7 @@ def run(command: Sequence[str | Path], **environment: str) -> Cost:
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, **environment},
-        cwd=environment.get("PWD", "."),
+        cwd=folder,
     )
     peak = 0
     before = _children_cpu()
@@ -67,7 +70,7 @@ def _resident(process: psutil.Process) -> int:
     return total
 
 
-def python(script: str, *flags: str | Path) -> list[str | Path]:
+def python(script: str, *flags: str | Path) -> Command:
     """Return the command that runs one of the project's scripts."""
     return [sys.executable, SCRIPTS / script, *flags]
 

@@ -83,12 +83,19 @@ def compare(args: argparse.Namespace, work: Path, kind: str) -> dict[str, object
         )
     )
     tokenizer, peer_ids = work / kind / "tokenizer.json", work / f"{kind}.ids"
-    peer_command = [sys.executable, __file__, "--documents", "-", "--peer"]
+    peer_command: measure.Command = [sys.executable, __file__, "--documents", "-", "--peer"]
     peer_command += [str(documents / "train.parquet"), str(tokenizer), str(peer_ids)]
     ours, peer = [], []
     for _ in range(args.repeats):
         peer.append(measure.run(peer_command, TOKENIZERS_PARALLELISM="false"))
-        flags = ["--documents", documents, "--tokenizer", tokenizer, "--threads", "1"]
+        flags: measure.Command = [
+            "--documents",
+            documents,
+            "--tokenizer",
+            tokenizer,
+            "--threads",
+            "1",
+        ]
         flags += ["--output", measure.clean_folder(work / f"{kind}-shards")]
         ours.append(measure.run(measure.python("split_tokens.py", *flags, "--max-length", "128")))
     tokens = check_ids(documents / "train.parquet", tokenizer, peer_ids)
