@@ -17,6 +17,12 @@ import pyarrow as pa
 
 from cloze.cli import make_parser, probability, progress, run_script
 from cloze.corpus.document_splits import Draw, Part, write_splits
+from cloze.corpus.forecast import (
+    DOCUMENTS_CODEC,
+    PART_SHARE,
+    Forecast,
+    estimated_text_bytes,
+)
 from cloze.corpus.parts import Cleaning, PartFile
 from cloze.corpus.reading import (
     PYTHON_DOCS,
@@ -134,11 +140,21 @@ def parts_of(args: argparse.Namespace, cleaning: Cleaning) -> Iterator[Part]:
 
     So a text that a source has in several splits stays in test, or else in validation.
     """
+    forecast = Forecast(args.output, DOCUMENTS_CODEC, text_bytes_of(args))
     for split in ("test", "validation"):
         if paths := getattr(args, split):
-            yield Part(batches(args, cleaning, paths), split)
+            yield Part(forecast.watch(batches(args, cleaning, paths)), split)
     own_split = "train" if args.validation else None
-    yield Part(batches(args, cleaning, args.train or args.input), own_split)
+    main_batches = batches(args, cleaning, args.train or args.input)
+    yield Part(forecast.watch(main_batches), own_split)
+
+
+def text_bytes_of(args: argparse.Namespace) -> float:
+    """Estimate how much text there is to extract."""
+    paths = input_paths(args)
+    if not args.from_parts:
+        return estimated_text_bytes(paths, args.members, args.text_column)
+    return sum(path.stat().st_size for path in paths if path.exists()) / PART_SHARE
 
 
 def batches(

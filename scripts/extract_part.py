@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cloze.cli import make_parser, run_script
 from cloze.corpus.folders import Share
+from cloze.corpus.forecast import PART_CODEC, Forecast, estimated_text_bytes
 from cloze.corpus.parts import write_part
 from cloze.corpus.reading import (
     add_cleaning_flags,
@@ -60,8 +61,10 @@ def run(args: argparse.Namespace) -> None:
         for path in args.input
         if path.exists()
     }
+    total = estimated_text_bytes(args.input, args.members, args.text_column, args.share)
     batches = read_batches(args, cleaning_of(args), args.input, args.share)
-    write_part(args.output, batches, recipe_of(args), inputs)
+    watched = Forecast(args.output, PART_CODEC, total).watch(batches)
+    write_part(args.output, watched, recipe_of(args), inputs)
 
 
 def main(argv: list[str] | None = None) -> int:

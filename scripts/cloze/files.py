@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -34,11 +35,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` that replaces it when the block ends well.
 
     If the block raises, the temporary file is removed and `path` is left as it was.
-    Parent folders are made. Raises `ClozeError` if the file system refuses the write.
+    Parent folders are made, and what killed processes left of earlier attempts is removed.
+    Raises `ClozeError` if the file system refuses the write.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
@@ -50,6 +53,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise ClozeError(f"cannot write {describe_os_error(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary siblings of `path` whose process is no more."""
+    for sibling in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        process = sibling.name.removesuffix(".tmp").rpartition(".")[2]
+        if process.isdigit() and sibling.is_file() and not _is_running(int(process)):
+            sibling.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 would be Ctrl-C
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from cloze.corpus.documents import Document
 from cloze.corpus.folders import Share, corpus_names
 from cloze.corpus.tables import read_columns
-from cloze.corpus.utf8 import read_blocks, read_text
+from cloze.corpus.utf8 import read_blocks, read_text, require_bounded
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 
@@ -84,13 +84,16 @@ def read_paragraphs(members: Iterable[Member], columns: Columns) -> Iterator[Doc
     """`paragraphs`: documents are separated by lines with nothing but white space."""
     for member in members:
         held: list[str] = []
+        size = 0
         for block in read_blocks(member.stream, member.where):
+            size = size + len(block) if held else len(block)
+            require_bounded(size, member.where)
             for line in block.removesuffix("\n").split("\n"):
                 if line and not line.isspace():
                     held.append(line)
                 elif held:
                     yield Document(member.source, "", "\n".join(held))
-                    held = []
+                    held, size = [], 0
         if held:
             yield Document(member.source, "", "\n".join(held))
 

@@ -8,10 +8,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cloze.corpus.utf8 import read_lines
+from cloze.corpus.utf8 import MAX_DOCUMENT_BYTES, read_lines
 from cloze.errors import ClozeError
 
-_MAX_FIELD_CHARACTERS = 1 << 30
 _BATCH_ROWS = 256
 
 
@@ -75,7 +74,7 @@ def _require_columns(where: str, columns: Sequence[str], present: Sequence[str])
 def _delimited_rows(
     stream: BinaryIO, where: str, format: str, columns: Sequence[str], header: bool
 ) -> Iterator[tuple[str, list[str]]]:
-    csv.field_size_limit(_MAX_FIELD_CHARACTERS)
+    csv.field_size_limit(MAX_DOCUMENT_BYTES)
     # Strict: a stray quotation mark is an error instead of a field that swallows the rest.
     reader = csv.reader(
         read_lines(stream, where),
@@ -143,7 +142,8 @@ def _parquet_rows(
             "unpack it first"
         )
     try:
-        file = pq.ParquetFile(stream)
+        # Buffered: a row group may be as large as the file.
+        file = pq.ParquetFile(stream, buffer_size=1 << 20)
         _require_columns(where, columns, file.schema_arrow.names)
         row = 0
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):

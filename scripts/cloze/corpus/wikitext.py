@@ -22,7 +22,7 @@ from functools import partial
 from cloze.corpus.documents import Document
 from cloze.corpus.readers import Columns, Member
 from cloze.corpus.tables import read_columns
-from cloze.corpus.utf8 import read_blocks
+from cloze.corpus.utf8 import read_blocks, require_bounded
 from cloze.errors import ClozeError
 
 _HEADING = re.compile(r" (=(?: ?=)*) (?!=)(.+)(?<!=) \1 ")
@@ -36,10 +36,11 @@ def read_wikitext(members: Iterable[Member], columns: Columns) -> Iterator[Docum
     Hugging Face hub publishes WikiText. There an article may go on from one shard to
     the next, so consecutive parquet files are read as one; its source is the first.
 
-    Raises `ClozeError` for text that stands before the first title line.
+    Raises `ClozeError` for text that stands before the first title line, and for an
+    article of more than 64 MiB.
     """
     source, paragraphs = "", list[str]()
-    after_blank = True
+    after_blank, size = True, 0
     for member in members:
         is_shard = member.source.endswith(".parquet")
         if paragraphs and not is_shard:
@@ -47,6 +48,8 @@ def read_wikitext(members: Iterable[Member], columns: Columns) -> Iterator[Docum
             paragraphs = []
         after_blank = after_blank or not is_shard
         for place, lines in _lines(member, columns, is_shard):
+            size += sum(map(len, lines))
+            require_bounded(size, member.where)
             for number, line in enumerate(lines):
                 # Most lines are neither headings nor blank, and this loop sees every line.
                 heading = _HEADING.fullmatch(line) if line[:2] == " =" else None
@@ -55,7 +58,7 @@ def read_wikitext(members: Iterable[Member], columns: Columns) -> Iterator[Docum
                 if is_title:
                     if paragraphs:
                         yield _article(source, paragraphs)
-                    source, paragraphs = member.source, []
+                    source, paragraphs, size = member.source, [], 0
                 elif not paragraphs and not after_blank:
                     raise ClozeError(
                         f"{member.where}: {place(number)}: text before the first title; an "
