@@ -32,3 +32,20 @@ def test_no_character_is_lost(text: str) -> None:
 
 def test_nothing_from_white_space() -> None:
     assert split_sentences(" \n\t\n", "en") == []
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "See example.Com for details."),
+        ("en", "They shouted “Go!” and left."),
+        ("en", "Works by J. Smith are read."),
+        ("pt", "Então D. Jorge saiu."),
+    ],
+)
+def test_what_only_looks_like_an_end_is_none(language: str, text: str) -> None:
+    assert split_sentences(text, language) == [text]
+
+
+def test_a_roman_numeral_may_end_a_sentence() -> None:
+    assert len(split_sentences("He praised Charles V. Later he died.", "en")) == 2
