@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from cloze.corpus.arrays import booleans, values_of
 from cloze.corpus.documents import SPLITS, DocumentWriter, measured, read_groups
 from cloze.corpus.dropped import DROPPED_NAME, DroppedWriter
 from cloze.corpus.parts import digest_numbers
@@ -139,10 +140,10 @@ def _write(
             if part.split is not None:
                 writers[part.split].add(batch)
                 continue
-            ids = batch.column("document_id").to_numpy()
+            ids = values_of(batch.column("document_id"))
             splits = draw.place(ids, digest_numbers(batch.column("digest"))[:, 0] / 2**64)
             for index, split in enumerate(SPLITS):
-                writers[split].add(batch.filter(pa.array(splits == index)))
+                writers[split].add(batch.filter(booleans(splits == index)))
 
 
 def _move(paths: Mapping[str, Path], moves: Mapping[int, str]) -> dict[str, dict[str, int]]:
@@ -156,9 +157,10 @@ def _move(paths: Mapping[str, Path], moves: Mapping[int, str]) -> dict[str, dict
             # A split that takes documents in was empty and takes one, so order is kept.
             for split, path in paths.items():
                 for rows in map(measured, read_groups(path)):
-                    targets = [moves.get(i.as_py(), split) for i in rows.column("document_id")]
+                    ids = rows.column("document_id").to_pylist()
+                    targets = np.array([moves.get(number, split) for number in ids])
                     for target, writer in writers.items():
-                        writer.add(rows.filter(pa.array([t == target for t in targets])))
+                        writer.add(rows.filter(booleans(targets == target)))
         for split, path in moved.items():
             path.replace(paths[split])
     finally:

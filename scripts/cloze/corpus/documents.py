@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cloze.corpus.arrays import numbers
 from cloze.corpus.text_counts import count_words, text_bytes
 from cloze.errors import ClozeError
 from cloze.files import require_file
@@ -87,7 +88,7 @@ def measured(rows: pa.RecordBatch) -> pa.RecordBatch:
     """Return documents that were read back with the columns that `DocumentWriter.add` needs."""
     texts = rows.column("text")
     rows = rows.append_column("characters", pc.utf8_length(texts))
-    return rows.append_column("words", pa.array(count_words(texts)))
+    return rows.append_column("words", numbers(count_words(texts), pa.int64()))
 
 
 class DocumentWriter:

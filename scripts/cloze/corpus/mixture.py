@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from cloze.corpus.arrays import binaries, booleans, numbers, strings
 from cloze.corpus.documents import (
     SPLITS,
     DocumentWriter,
@@ -105,7 +105,7 @@ class _Mixer:
                 self._drop(source, rows, "duplicate", ~is_new, holders)
                 ids = self._next_id + np.arange(int(is_new.sum()))
                 self._held_out.add(keys[is_new], ids.astype(np.uint32))
-                self._write(source, rows.filter(pa.array(is_new)), split)
+                self._write(source, rows.filter(booleans(is_new)), split)
 
     def train(self) -> None:
         """Write the training documents, each as often as its source's weight says."""
@@ -117,11 +117,11 @@ class _Mixer:
             if number == 0:
                 self._drop(source, rows, "held_out", ~kept, holders)
                 facts["documents"] += int(kept.sum())
-                facts["bytes"] += _num_bytes(rows.filter(pa.array(kept)))
+                facts["bytes"] += _num_bytes(rows.filter(booleans(kept)))
             share = min(source.weight - number, 1)
             # Rounding makes 1 of the highest keys, which a whole pass takes too.
             chosen = kept & ((keys / 2**64 < share) | (share == 1))
-            taken = rows.filter(pa.array(chosen))
+            taken = rows.filter(booleans(chosen))
             facts["documents_seen"] += taken.num_rows
             facts["bytes_seen"] += _num_bytes(taken)
             self._write(source, taken, "train")
@@ -129,7 +129,7 @@ class _Mixer:
     def _write(self, source: Source, rows: pa.RecordBatch, split: str) -> None:
         ids = np.arange(self._next_id, self._next_id + rows.num_rows)
         self._next_id += rows.num_rows
-        rows = rows.set_column(0, "document_id", pa.array(ids, pa.uint32()))
+        rows = rows.set_column(0, "document_id", numbers(ids, pa.uint32()))
         self._writers[split].add(measured(_named(source, rows)))
 
     def _drop(
@@ -142,9 +142,9 @@ class _Mixer:
     ) -> None:
         if chosen.any():
             details = [f"document {holder}" for holder in holders[chosen]]
-            rows = _named(source, rows.filter(pa.array(chosen)))
-            rows = rows.append_column("reason", pa.array([reason] * len(details)))
-            self._dropped.add(rows.append_column("detail", pa.array(details)))
+            rows = _named(source, rows.filter(booleans(chosen)))
+            rows = rows.append_column("reason", strings([reason] * len(details)))
+            self._dropped.add(rows.append_column("detail", strings(details)))
 
 
 def _in_turns(sources: Sequence[Source]) -> Iterator[tuple[Source, int, pa.RecordBatch]]:
@@ -171,11 +171,11 @@ def _passes(path: Path, count: int) -> Iterator[tuple[int, pa.RecordBatch]]:
 def _keys(rows: pa.RecordBatch) -> np.ndarray:
     """Return uint64 [num_rows]: what tells texts apart, as for the corpora themselves."""
     digests = [digest_of(text.strip().encode()) for text in rows.column("text").to_pylist()]
-    return digest_numbers(pa.array(digests, pa.binary(DIGEST_BYTES)))[:, 1]
+    return digest_numbers(binaries(digests, pa.binary(DIGEST_BYTES)))[:, 1]
 
 
 def _named(source: Source, rows: pa.RecordBatch) -> pa.RecordBatch:
-    names = pc.binary_join_element_wise(source.name, rows.column("source"), "/")
+    names = strings([f"{source.name}/{name}" for name in rows.column("source").to_pylist()])
     return rows.set_column(rows.schema.get_field_index("source"), "source", names)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from cloze.corpus.arrays import binaries, numbers, strings
 from cloze.corpus.decontamination import REASONS, Decontamination
 from cloze.corpus.documents import Document
 from cloze.corpus.filters import Filters, Verdict
@@ -117,20 +118,22 @@ class _Rows:
         self.details.append(verdict.detail if verdict else None)
 
     def batch(self, with_signatures: bool) -> pa.RecordBatch:
-        texts = pa.array(self.texts, pa.large_binary()).view(pa.large_string())
+        texts = binaries(self.texts, pa.large_string())
+        marks = pa.binary(NUM_HASHES)
         columns = {
-            "source": self.sources,
-            "title": self.titles,
+            "source": strings(self.sources),
+            "title": strings(self.titles),
             "text": texts,
-            "characters": self.characters,
-            "words": count_words(texts),
-            "digest": self.digests,
-            "signature": self._signatures() if with_signatures else [None] * len(self.texts),
-            "reason": self.reasons,
-            "detail": self.details,
+            "characters": numbers(np.array(self.characters), pa.uint64()),
+            "words": numbers(count_words(texts), pa.uint64()),
+            "digest": binaries(self.digests, pa.binary(DIGEST_BYTES)),
+            "signature": binaries(self._signatures(), marks)
+            if with_signatures
+            else pa.nulls(len(texts), marks),
+            "reason": strings(self.reasons),
+            "detail": strings(self.details),
         }
-        arrays = [pa.array(columns[field.name], field.type) for field in PART_SCHEMA]
-        return pa.record_batch(arrays, schema=PART_SCHEMA)
+        return pa.record_batch([columns[name] for name in PART_SCHEMA.names], schema=PART_SCHEMA)
 
     def _signatures(self) -> list[bytes | None]:
         kept = [

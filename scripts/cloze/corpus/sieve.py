@@ -4,8 +4,8 @@ from array import array
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from cloze.corpus.arrays import booleans, is_null, numbers, strings
 from cloze.corpus.dropped import DroppedWriter
 from cloze.corpus.duplicates import FirstNumbers
 from cloze.corpus.near_duplicates import NUM_HASHES, NearDuplicates
@@ -40,7 +40,7 @@ class Sieve:
 
     def sift(self, batch: pa.RecordBatch, dropped: DroppedWriter) -> pa.RecordBatch:
         """Return what is kept of a batch of `parts.PART_SCHEMA`, with its `document_id`."""
-        kept = np.array(pc.is_null(batch.column("reason")))
+        kept = is_null(batch.column("reason"))
         judged = np.flatnonzero(kept)
         copies = self._copies(batch, judged)
         first = len(self._ids)
@@ -55,9 +55,9 @@ class Sieve:
         self._next_id += int(is_new.sum())
         kept[list(verdicts)] = False
         if not kept.all():
-            dropped.add(_with_verdicts(batch, verdicts).filter(pa.array(~kept)))
-            batch = batch.filter(pa.array(kept))
-        return batch.append_column("document_id", pa.array(ids[is_new], pa.uint32()))
+            dropped.add(_with_verdicts(batch, verdicts).filter(booleans(~kept)))
+            batch = batch.filter(booleans(kept))
+        return batch.append_column("document_id", numbers(ids[is_new], pa.uint32()))
 
     def _copies(self, batch: pa.RecordBatch, judged: np.ndarray) -> dict[int, tuple[str, int, str]]:
         """Return by place in `judged`, in order: reason, place in `_ids` of the original, note."""
@@ -95,5 +95,5 @@ def _with_verdicts(batch: pa.RecordBatch, verdicts: dict[int, tuple[str, str]]) 
         for row, verdict in verdicts.items():
             column[row] = verdict[position]
         index = batch.schema.get_field_index(name)
-        batch = batch.set_column(index, name, pa.array(column, pa.string()))
+        batch = batch.set_column(index, name, strings(column))
     return batch
