@@ -48,7 +48,8 @@ class Wanted:
         tasks = (task for name in corpora for task in config.decontaminated_tasks(name))
         self.trees |= {f"results/tasks/{task}" for task in tasks}
         self.trees |= {run.documents_folder, f"{run.encoder_folder}/best"}
-        files = (*config.dataset_files(run.dataset), "metrics.json", *_CORPUS_PAGE)
+        entries = (f"{name}.json" for name in config.shard_names(run.dataset))
+        files = (*config.dataset_files(run.dataset), *entries, "metrics.json", *_CORPUS_PAGE)
         self.files |= {f"{run.dataset_folder}/{name}" for name in files}
         recipe = config.section("architectures", run.architecture)
         recipe |= config.section("encoders", run.encoder)
