@@ -10,8 +10,8 @@ import torch
 
 from cloze.cli import available_cores, capped_threads, log
 from cloze.codekey import code_key
-from cloze.data.manifest import MANIFEST, read_manifest
 from cloze.data.loading import load_rows
+from cloze.data.manifest import MANIFEST, read_manifest
 from cloze.data.shards import Rows
 from cloze.data.tokenizer import load_tokenizer, special_ids
 from cloze.encoder.device import Compute, device_is_present, resolve_compute
