@@ -275,6 +275,12 @@ def mixture_files(wildcards):
     ]
 
 
+def extraction_memory(wildcards, input):
+    """Return MB: the search for near-duplicates takes less than the text itself."""
+    section = CONFIG.section("corpora", wildcards.corpus)
+    return 1000 + (int(input.size_mb) if "near_duplicate_threshold" in section else 0)
+
+
 def part_files(wildcards):
     """Return the files that a part is read from."""
     part = parts_of(wildcards.corpus)[wildcards.part]

@@ -72,7 +72,7 @@ rule extract_documents:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=extraction_memory,
     params:
         args=corpus_flags,
         code=code("extract_documents.py"),
