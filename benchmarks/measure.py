@@ -6,6 +6,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -35,23 +36,24 @@ Command = list[str | Path]
 
 def run(command: Command, folder: Path = ROOT, **environment: str) -> Cost:
     """Run a command in `folder` to its end; raises `SystemExit` with its output if it fails."""
-    started = time.perf_counter()
-    process = psutil.Popen(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, **environment},
-        cwd=folder,
-    )
-    peak = 0
-    before = _children_cpu()
-    while process.poll() is None:
-        peak = max(peak, _resident(process))
-        time.sleep(_SAMPLE_SECONDS)
-    wall = time.perf_counter() - started
-    if process.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\n{process.stdout.read()}")
+    # Not a pipe: nobody empties it while the command runs, and a full one would stop it.
+    with tempfile.TemporaryFile("w+") as output:
+        started, before = time.perf_counter(), _children_cpu()
+        process = psutil.Popen(
+            [str(part) for part in command],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            cwd=folder,
+        )
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, _resident(process))
+            time.sleep(_SAMPLE_SECONDS)
+        wall = time.perf_counter() - started
+        if process.returncode:
+            output.seek(0)
+            sys.exit(f"{' '.join(map(str, command))}\n{output.read()}")
     return Cost(round(wall, 2), round(_children_cpu() - before, 2), round(peak / 1e6, 1))
 
 
