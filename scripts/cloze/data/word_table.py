@@ -23,10 +23,10 @@ _KEEP = np.array([(1 << (8 * n)) - 1 for n in range(_CHUNK + 1)], np.uint64)
 
 @dataclass(frozen=True)
 class Words:
-    """Pieces of a buffer as keys: `chunks` uint64 [4, N], `hashes` uint64 [N].
+    """Pieces of a buffer as keys: `chunks` uint64 [4, N], `lengths` uint8 [N] in bytes.
 
-    Unlike texts have unlike chunks or lengths; the length is part of the last chunk's
-    hash and, where a word ends in zero bytes, of `lengths` uint8 [N].
+    Different texts differ in chunks or, where one ends in zero bytes, in length.
+    `hashes` uint64 [N] say where in a table to look, no more.
     """
 
     chunks: np.ndarray
