@@ -5,6 +5,9 @@ configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/machine.smk"
+include: "workflow/rules/flags.smk"
+include: "workflow/rules/inputs.smk"
 
 
 report: "workflow/report/workflow.rst"

@@ -30,7 +30,8 @@ from cloze.cli import (
 from cloze.codekey import code_key
 from cloze.data.tokenizer import load_tokenizer
 from cloze.encoder.device import DEVICES, PRECISIONS, resolve_compute
-from cloze.encoder.model_io import config_from_folder, save_model
+from cloze.encoder.hf_config import config_from_folder
+from cloze.encoder.model_io import save_model
 from cloze.files import atomic_folder, require_file, sha256_file
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.pretraining.run_directory import open_run

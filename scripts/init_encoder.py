@@ -13,7 +13,7 @@ from pathlib import Path
 from cloze.cli import make_parser, run_script
 from cloze.data.tokenizer import load_tokenizer, special_ids
 from cloze.encoder.flags import add_architecture_flags, encoder_config
-from cloze.encoder.model_io import config_to_hf, copy_tokenizer
+from cloze.encoder.hf_config import config_to_hf, copy_tokenizer
 from cloze.files import write_json
 
 

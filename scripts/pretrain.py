@@ -6,6 +6,7 @@ metrics.jsonl, loss_curve.svg, masked_examples.html, and best/, the same model a
 its lowest validation loss. The work in progress lies in
 `--run-dir` under a fingerprint of the recipe and the data: the same command goes on
 where a killed one stopped, and publishes a finished run again without a step.
+Several processes share the work when `torchrun` starts them.
 
 Try: python scripts/pretrain.py --dataset DATASET --tokenizer tokenizer.json \\
          --output MODEL --run-dir MODEL/.runs --max-steps 1000
@@ -27,8 +28,10 @@ from cloze.cli import (
 )
 from cloze.encoder.device import COMPILE_MODES, DEVICES, PRECISIONS
 from cloze.encoder.flags import add_architecture_flags
-from cloze.pretraining.optimization import SCHEDULES
+from cloze.pretraining.budget import duration
+from cloze.pretraining.optimization import OPTIMIZERS
 from cloze.pretraining.run import pretrain_and_publish
+from cloze.pretraining.schedules import COOLDOWN_FRACTION, SCHEDULES
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,14 +46,48 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_architecture_flags(parser)
 
+    length = parser.add_argument_group("budget").add_mutually_exclusive_group(required=True)
+    length.add_argument("--max-steps", type=positive_int, help="optimizer steps")
+    length.add_argument("--max-tokens", type=positive_int, help="tokens to see, padding apart")
+    length.add_argument(
+        "--budget", type=duration, help="time from start to end, such as 90s, 20m or 1.5h"
+    )
+
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--max-steps", type=positive_int, default=1000, help="optimizer steps")
-    recipe.add_argument("--train-batch-size", type=positive_int, default=32, help="rows a step")
-    recipe.add_argument("--learning-rate", type=positive_float, default=1e-3, help="peak")
+    recipe.add_argument(
+        "--train-batch-size",
+        type=positive_int,
+        help="rows a step over all processes; default: 32, or fitted to the tokens of the budget",
+    )
+    recipe.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default="adamw",
+        help="muon: for the weights of hidden layers, beside AdamW for the rest",
+    )
+    recipe.add_argument(
+        "--learning-rate", type=positive_float, help="peak; default: by the hidden size"
+    )
+    recipe.add_argument(
+        "--muon-learning-rate",
+        type=positive_float,
+        help="peak of Muon, whose updates are as large as AdamW's; default: learning_rate",
+    )
     recipe.add_argument(
         "--lr-scheduler-type", choices=SCHEDULES, default="linear", help="after the warm-up"
     )
-    recipe.add_argument("--warmup-steps", type=non_negative_int, default=100, help="linear warm-up")
+    recipe.add_argument(
+        "--warmup-steps",
+        type=non_negative_float,
+        default=0.06,
+        help="linear warm-up: steps, or below 1 a share of the run",
+    )
+    recipe.add_argument(
+        "--cooldown-fraction",
+        type=probability,
+        default=COOLDOWN_FRACTION,
+        help="share of the run in which warmup_stable_decay falls",
+    )
     recipe.add_argument(
         "--weight-decay", type=non_negative_float, default=0.01, help="not on biases and norms"
     )
@@ -59,11 +96,17 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument("--adam-epsilon", type=positive_float, default=1e-6, help="AdamW epsilon")
     recipe.add_argument("--max-grad-norm", type=positive_float, default=1.0, help="clipping")
     recipe.add_argument(
-        "--mlm-probability", type=probability, default=0.15, help="share of tokens predicted"
+        "--mlm-probability",
+        type=probability,
+        nargs="+",
+        help="share of tokens predicted; several: one for each of as many equal shares of the "
+        "run; default: 0.15, or 0.2 with a budget in time",
     )
     recipe.add_argument("--dropout", type=probability, default=0.0, help="while pretraining")
     recipe.add_argument(
-        "--eval-steps", type=positive_int, default=250, help="steps between validations"
+        "--eval-steps",
+        type=positive_int,
+        help="steps between validations; default: 250, or a tenth of a budget in time",
     )
     recipe.add_argument("--seed", type=non_negative_int, default=0, help="weights, order, masks")
 
@@ -76,6 +119,16 @@ def build_parser() -> argparse.ArgumentParser:
         type=non_negative_float,
         default=120.0,
         help="time between checkpoints: what a kill can cost",
+    )
+    machine.add_argument(
+        "--gradient-accumulation-steps",
+        type=positive_int,
+        help="parts in which a process computes its rows; default: as few as fit into a GPU",
+    )
+    machine.add_argument(
+        "--gradient-checkpointing",
+        action="store_true",
+        help="keep only the inputs of layers and compute the rest again: slower, less memory",
     )
     add_threads(machine)
     return parser

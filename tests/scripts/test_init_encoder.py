@@ -1,5 +1,5 @@
 import init_encoder
-from cloze.encoder.model_io import config_from_folder
+from cloze.encoder.hf_config import config_from_folder
 from tests.tiny import write_tokenizer
 
 
@@ -10,6 +10,13 @@ def test_it_describes_an_encoder_for_the_tokenizer(tmp_path):
     config = config_from_folder(tmp_path / "model")
     assert (config.hidden_size, config.layout, config.vocab_size) == (32, "modernbert", 64)
     assert (tmp_path / "model" / "tokenizer.json").read_bytes() == tokenizer.read_bytes()
+
+
+def test_it_describes_relative_positions(tmp_path):
+    tokenizer = write_tokenizer(tmp_path / "tokenizer")
+    arguments = ["--tokenizer", str(tokenizer), "--output", str(tmp_path / "model")]
+    assert init_encoder.main([*arguments, "--position-embedding-type=relative_key"]) == 0
+    assert config_from_folder(tmp_path / "model").has_relative_positions
 
 
 def test_an_impossible_shape_is_refused(tmp_path, capsys):

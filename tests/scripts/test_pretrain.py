@@ -1,37 +1,17 @@
 import json
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
 import pretrain
-from cloze.files import read_json, sha256_file
-from tests.tiny import write_dataset, write_tokenizer
-
-SHAPE = [
-    "--hidden-size=16", "--num-hidden-layers=1", "--num-attention-heads=2",
-    "--intermediate-size=32", "--max-position-embeddings=16",
-]  # fmt: skip
-MACHINE = ["--device=cpu", "--precision=fp32", "--compile=off", "--threads=1"]
+from cloze.files import read_json
+from tests.tiny import write_tokenizer
+from tests.tiny_pretraining import command, start, wait_for_checkpoint, weights, write_inputs
 
 
 @pytest.fixture
 def inputs(tmp_path) -> list[str]:
-    tokenizer = write_tokenizer(tmp_path / "tokenizer")
-    dataset = write_dataset(tmp_path / "dataset", tokenizer)
-    return [f"--dataset={dataset}", f"--tokenizer={tokenizer}", f"--run-dir={tmp_path / '.runs'}"]
-
-
-def command(inputs: list[str], output: Path, steps: int, *more: str) -> list[str]:
-    recipe = [f"--max-steps={steps}", "--eval-steps=20", "--warmup-steps=5", "--learning-rate=0.01"]
-    return [*inputs, f"--output={output}", *SHAPE, *MACHINE, *recipe, *more]
-
-
-def weights(folder: Path) -> str:
-    return sha256_file(folder / "model.safetensors")
+    return write_inputs(tmp_path)
 
 
 def test_it_learns_and_says_how_well(inputs, tmp_path):
@@ -64,20 +44,6 @@ def test_a_finished_run_is_published_again_without_a_step(inputs, tmp_path, monk
     monkeypatch.setattr("cloze.pretraining.loop.Pretraining._step", step)
     assert pretrain.main(command(inputs, tmp_path / "model", 20)) == 0
     assert first == {p.name: p.read_bytes() for p in (tmp_path / "model").iterdir() if p.is_file()}
-
-
-def start(arguments: list[str]) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, str(Path(pretrain.__file__)), *arguments], stderr=subprocess.PIPE
-    )
-
-
-def wait_for_checkpoint(process: subprocess.Popen, runs: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not list(runs.glob("*/checkpoint-*")):
-        assert process.poll() is None, process.stderr.read().decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_killed_and_resumed_equals_uninterrupted(inputs, tmp_path):

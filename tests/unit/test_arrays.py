@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from cloze.corpus.arrays import binaries, booleans, is_null, numbers, strings, values_of
+from tests.texts import random_text, write_documents
 
 TEXTS = ["", "abc", None, "日本語", "x" * 1000, None, "é"]
 
@@ -60,9 +61,32 @@ def test_extraction_imports_no_pandas(tmp_path: Path) -> None:
         "mix_documents.main(['--corpus', 'a', '1', f'{folder}/o', '--output', f'{folder}/m'])\n"
         "assert 'pandas' not in sys.modules, [m for m in sys.modules if m.startswith('pandas')]\n"
     )
+    _run(program)
+    assert (tmp_path / "m" / "train.parquet").is_file()
+
+
+def test_tokenisation_imports_no_pandas(tmp_path: Path) -> None:
+    write_documents(tmp_path / "train.parquet", [random_text(seed, 20) for seed in range(4)])
+    write_documents(tmp_path / "validation.parquet", [random_text(9, 20)], first_id=4)
+    program = (
+        "import sys, split_tokens, train_tokenizer\n"
+        f"folder = {str(tmp_path)!r}\n"
+        "flags = ['--documents', f'{folder}/train.parquet', '--output', folder]\n"
+        "assert not train_tokenizer.main([*flags, '--vocab-size', '900'])\n"
+        "flags = ['--documents', folder, '--tokenizer', f'{folder}/tokenizer.json', '--threads']\n"
+        "for kind in 'msgpack', 'parquet':\n"
+        "    path = f'{folder}/{kind}'\n"
+        "    assert not split_tokens.main([*flags, '1', '--output', path, '--format', kind])\n"
+        "assert 'pandas' not in sys.modules, [m for m in sys.modules if m.startswith('pandas')]\n"
+    )
+    _run(program)
+    for kind in ("msgpack", "parquet"):
+        assert (tmp_path / kind / "manifest.json").is_file()
+
+
+def _run(program: str) -> None:
     scripts = Path(__file__).parents[2] / "scripts"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=scripts, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "m" / "train.parquet").is_file()

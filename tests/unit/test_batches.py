@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from cloze.encoder.model import PackedBatch
-from cloze.pretraining.batches import RowBatches
+from cloze.encoder.packed_batch import PackedBatch
+from cloze.pretraining.batches import RowBatches, describe_rows
 from cloze.pretraining.masking import Masker
 from tests.tiny import make_rows
 
@@ -69,3 +69,40 @@ def test_evaluation_masks_never_change():
     second = [b.packed.input_ids for b in batches.evaluation_batches(5)]
     assert sum(len(ids) for ids in first) == 13
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    whole = next(batches.evaluation_batches(13)).packed.input_ids
+    assert torch.equal(torch.cat(first), whole)
+
+
+def test_processes_share_a_global_batch_without_a_difference():
+    whole = make_batches().training_batch(3, 4, 8)
+    parts = [make_batches().training_batch(3, 4, 8, (start, start + 2)) for start in (0, 2, 4, 6)]
+    for name in ("positions", "labels", "weights"):
+        joined = torch.cat([getattr(part, name) for part in parts])
+        assert torch.equal(joined, getattr(whole, name))
+    assert torch.equal(torch.cat([p.packed.input_ids for p in parts]), whole.packed.input_ids)
+
+
+def test_weights_of_a_training_batch_add_up_to_one():
+    weights = make_batches().training_batch(3, 4, 8).weights
+    assert abs(float(weights.sum()) - 1) < 1e-6
+    assert len(weights[weights > 0].unique()) == 1
+
+
+def test_another_rate_predicts_another_share_of_the_same_rows():
+    batches = make_batches()
+    few, many = batches.training_batch(3, 0, 8), batches.with_mlm_probability(0.5)
+    more = many.training_batch(3, 0, 8)
+    assert more.positions.shape[1] == 8
+    assert torch.equal(original_ids(few), original_ids(more))
+
+
+def test_the_first_rows_are_those_of_the_whole():
+    batches = make_batches()
+    few = [b.packed.input_ids for b in batches.first_rows(5).evaluation_batches(2)]
+    assert torch.equal(torch.cat(few), next(batches.evaluation_batches(5)).packed.input_ids)
+
+
+def test_a_batch_is_named_by_its_rows():
+    numbers = make_batches().row_numbers(3, 4, 10)
+    assert describe_rows(numbers).startswith("10 rows, digest ")
+    assert describe_rows(numbers) != describe_rows(numbers[::-1])

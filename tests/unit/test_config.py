@@ -1,4 +1,4 @@
-"""The configuration: coercion, checks, messages, runs, files and flags."""
+"""The configuration: coercion, checks, messages, runs and files laid over each other."""
 
 from pathlib import Path
 from typing import Any
@@ -8,48 +8,9 @@ import yaml
 
 from cloze.config import Config, load_config
 from cloze.errors import ClozeError
+from tests.configurations import HUB, config, flag, minimal
 
-HUB = "hf://datasets/owner/name@0123456789abcdef0123456789abcdef01234567"
 OTHER = {"format": "text", "files": ["b.txt"]}
-
-
-def minimal() -> dict[str, Any]:
-    return {
-        "corpus": "mine",
-        "tokenizer": "words",
-        "dataset": "short",
-        "encoder": "small",
-        "reports": {"sst2": {"task": "mood"}},
-        "corpora": {"mine": {"format": "text", "files": ["a.txt"]}},
-        "tokenizers": {"words": {}},
-        "datasets": {"short": {"method": "segment_text"}},
-        "architectures": {"tiny": {}},
-        "encoders": {"small": {"architecture": "tiny"}},
-        "tasks": {
-            "mood": {
-                "train": "train.tsv",
-                "validation": "validation.tsv",
-                "text_column": "sentence",
-                "label_column": "label",
-            }
-        },
-    }
-
-
-def config(**changes: Any) -> Config:
-    """A minimal configuration with values put at dotted paths, `__` for the dots."""
-    raw = minimal()
-    for path, value in changes.items():
-        *parents, key = path.split("__")
-        place = raw
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[key] = value
-    return Config(raw)
-
-
-def flag(flags: list[str], name: str) -> str:
-    return flags[flags.index(name) + 1]
 
 
 @pytest.mark.parametrize(
@@ -198,93 +159,6 @@ def test_parts_are_extracted_with_what_cleans_and_put_together_with_the_rest() -
     assert flag(flags, "--min-characters") == "9"
     assert "--validation-fraction" in found.flags("corpora", "mine")
     assert "--validation-fraction" not in flags
-
-
-def test_a_corpus_and_a_task_share_one_download() -> None:
-    raw = minimal()
-    raw["tasks"]["mine"] = {**raw["tasks"]["mood"], "train": f"{HUB}/x.parquet"}
-    raw["corpora"]["mine"] = {"format": "parquet", "files": [f"{HUB}/x.parquet"]}
-    found = Config(raw)
-    assert list(found.files.downloads) == ["resources/mine/x.parquet"]
-    assert found.files.corpora["mine"] == {"input": ["resources/mine/x.parquet"]}
-    assert found.files.tasks["mine"]["train"] == "resources/mine/x.parquet"
-
-
-def test_local_files_are_used_in_place_unless_a_hash_must_be_checked() -> None:
-    sources = ["data/a.txt", "file:///b.txt", {"source": "c.txt", "sha256": "0" * 64}]
-    found = config(corpora__mine__files=sources)
-    assert found.files.corpora["mine"] == {
-        "input": ["data/a.txt", "/b.txt", "resources/mine/c.txt"]
-    }
-    assert found.files.downloads["resources/mine/c.txt"].sha256 == "0" * 64
-
-
-def test_braces_stand_for_several_files_and_splits_keep_apart() -> None:
-    files = {"train": f"{HUB}/t-{{00..02}}.parquet", "test": ["x.parquet"]}
-    found = config(corpora__mine__files=files)
-    assert found.files.corpora["mine"] == {
-        "train": [f"resources/mine/t-0{n}.parquet" for n in range(3)],
-        "test": ["x.parquet"],
-    }
-    assert found.files.downloads["resources/mine/t-01.parquet"].source == f"{HUB}/t-01.parquet"
-
-
-def test_flags_hold_every_key_with_a_value_and_switches_that_differ() -> None:
-    found = config(tokenizers__words__lowercase=True, corpora__mine__header=False)
-    assert found.flags("tokenizers", "words") == [
-        *("--lowercase", "--unicode-normalization", "none"),
-        *("--pad-vocab-to-multiple-of", "1", "--model", "wordpiece", "--vocab-size", "16384"),
-        *("--min-frequency", "2", "--limit-alphabet", "0"),
-    ]
-    corpus = found.flags("corpora", "mine")
-    assert "--no-header" in corpus
-    assert "--keep-duplicates" not in corpus
-    assert "--title-column" not in corpus
-    assert "--files" not in corpus
-
-
-def test_the_order_and_spelling_of_keys_do_not_change_flags() -> None:
-    one = config(encoders__small={"learning_rate": "1e-3", "max_steps": 5, "architecture": "tiny"})
-    two = config(encoders__small={"architecture": "tiny", "max_steps": "5", "learning_rate": 0.001})
-    assert one.flags("encoders", "small") == two.flags("encoders", "small")
-
-
-def test_numbers_keep_their_value_as_flags() -> None:
-    rate = 0.00012345678901234
-    flags = config(encoders__small__learning_rate=rate).flags("encoders", "small")
-    assert float(flag(flags, "--learning-rate")) == rate
-    assert flag(flags, "--adam-epsilon") == "1e-06"
-    assert flag(flags, "--max-steps") == "1000"
-
-
-def test_a_data_sets_flags_are_those_of_its_method() -> None:
-    found = config(datasets__cut={"method": "split_tokens", "whole_words": True})
-    assert "--whole-words" in found.flags("datasets", "cut")
-    assert "--language" not in found.flags("datasets", "cut")
-    assert flag(found.flags("datasets", "short"), "--language") == "en"
-
-
-def test_a_data_set_has_the_shards_that_it_asks_for() -> None:
-    found = config(datasets__short={"method": "segment_text", "num_shards": 2, "format": "parquet"})
-    assert found.dataset_files("short") == [
-        "manifest.json",
-        "train-00000-of-00002.parquet",
-        "train-00001-of-00002.parquet",
-        "validation-00000-of-00001.parquet",
-    ]
-
-
-def test_without_pretraining_the_task_is_tuned_by_what_differs() -> None:
-    found = config(
-        tasks__mood__finetuning={"learning_rate": 3e-5, "max_length": 64},
-        tasks__mood__finetuning_from_scratch={"learning_rate": 5e-4},
-    )
-    pretrained = found.finetuning_flags("mood", from_scratch=False)
-    scratch = found.finetuning_flags("mood", from_scratch=True)
-    assert flag(pretrained, "--learning-rate") == "3e-05"
-    assert flag(scratch, "--learning-rate") == "0.0005"
-    assert flag(scratch, "--max-length") == "64"
-    assert found.evaluation_flags("mood", from_scratch=True) == ["--max-length", "64"]
 
 
 def test_a_mistake_in_finetuning_is_not_blamed_on_what_inherits_it() -> None:

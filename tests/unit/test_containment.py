@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 
+from cloze.tasks import containment
 from cloze.tasks.containment import ContainmentIndex, grouped_hold_out, words_of
 
 
@@ -33,11 +34,22 @@ def test_it_finds_what_a_plain_search_finds(seed):
     assert ContainmentIndex(rows).find(others).tolist() == expected
 
 
-def test_proper_leaves_the_row_itself_out():
-    rows = ["a b c", "b c", "a b", "d"]
-    found = ContainmentIndex(rows).find(rows, proper=True)
-    assert found.tolist() == [False, True, True, False]
-    assert ContainmentIndex(rows).find(rows).all()
+def test_a_row_is_no_part_of_itself():
+    rows = ["a b c", "b c", "a b", "d", "A  B"]
+    index = ContainmentIndex(rows)
+    assert index.find_parts().tolist() == [False, True, True, False, True]
+    assert index.find(rows).all()
+    assert not ContainmentIndex(["a b", "A  B"]).find_parts().any()
+
+
+def test_texts_are_searched_some_at_a_time(monkeypatch):
+    texts = random_texts(60, 9)
+    rows, others = texts[::2], texts[1::2]
+    found, parts = ContainmentIndex(rows).find(others), ContainmentIndex(texts).find_parts()
+    assert parts.any()
+    monkeypatch.setattr(containment, "_TEXTS_AT_ONCE", 7)
+    assert ContainmentIndex(rows).find(others).tolist() == found.tolist()
+    assert ContainmentIndex(texts).find_parts().tolist() == parts.tolist()
 
 
 def test_words_never_match_across_two_texts():

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from cloze.tasks import contamination
+from cloze.tasks import contamination, contamination_anchors
 from cloze.tasks.contamination import NGRAM_WORDS, ContaminationIndex
 from tests.texts import MULTILINGUAL, random_text
 
@@ -77,7 +77,7 @@ def test_long_texts_are_searched_in_pieces(monkeypatch: pytest.MonkeyPatch, seed
     rows, texts = random_rows_and_texts(seed)
     whole = found(ContaminationIndex(rows), [" ".join(texts), *texts])
     monkeypatch.setattr(contamination, "_CHARACTERS_AT_ONCE", 50)
-    monkeypatch.setattr(contamination, "_WORDS_AT_ONCE", 10)
+    monkeypatch.setattr(contamination_anchors, "_WORDS_AT_ONCE", 10)
     in_pieces = ContaminationIndex(rows)
     monkeypatch.setattr(in_pieces, "_size", 50)
     assert found(in_pieces, [" ".join(texts), *texts]) == whole
@@ -162,10 +162,14 @@ def test_fingerprints_that_lie_are_seen_through(monkeypatch: pytest.MonkeyPatch)
     rows, texts = random_rows_and_texts(3)
     plain = found(ContaminationIndex(rows), texts)
     monkeypatch.setattr(
-        contamination, "_windows", lambda keys, words: np.zeros(max(0, len(keys) - words + 1), "u8")
+        contamination,
+        "fingerprints",
+        lambda keys, words: np.zeros(max(0, len(keys) - words + 1), "u8"),
     )
     monkeypatch.setattr(
-        contamination, "_windows_at", lambda keys, places, words: np.zeros(len(places), np.uint64)
+        contamination,
+        "fingerprints_at",
+        lambda keys, places, words: np.zeros(len(places), np.uint64),
     )
     assert found(ContaminationIndex(rows), texts) == plain
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cloze.encoder.device import resolve_compute
+from cloze.encoder.device import Compute, resolve_compute
 from cloze.errors import ClozeError
 
 
@@ -33,6 +33,38 @@ def test_what_is_asked_for_is_what_one_gets():
         assert torch.ones(2, 2).mm(torch.ones(2, 2)).dtype == torch.float32
     with resolve_compute("cpu", "bf16", "off", 1, flop=0).autocast():
         assert torch.ones(2, 2).mm(torch.ones(2, 2)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp16")])
+def test_cards_without_bf16_compute_in_fp16(has_bf16, precision, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    assert resolve_compute("auto", "auto", "off", 1, flop=0).precision == precision
+
+
+def test_fp16_is_for_cuda_cards():
+    with pytest.raises(ClozeError, match="--precision fp16: is for CUDA cards, not cpu; use auto"):
+        resolve_compute("cpu", "fp16", "off", 1, flop=0)
+
+
+def test_fp16_computes_in_it_and_scales_its_loss():
+    compute = Compute("cpu", "fp16", False, 1)
+    with compute.autocast():
+        assert torch.ones(2, 2).mm(torch.ones(2, 2)).dtype == torch.float16
+    assert compute.grad_scaler().scale(torch.ones(())) > 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_other_precisions_leave_the_loss_as_it_is(precision):
+    scaler = Compute("cpu", precision, False, 1).grad_scaler()
+    assert not scaler.is_enabled()
+    weight = torch.ones(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    scaler.scale(weight.sum()).backward()
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    scaler.update()
+    assert weight.item() == 0
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cloze.corpus.document_reader import count_documents, read_documents
+from cloze.corpus import document_reader
+from cloze.corpus.document_reader import count_documents, read_batches, read_documents
 from cloze.errors import ClozeError
 from tests.texts import damage_pages, random_text, write_documents
 
@@ -31,6 +32,22 @@ def test_ranges_within_one_large_row_group(tmp_path: Path) -> None:
     for start, stop in [(0, 300), (63, 65), (64, 128), (130, 131), (200, 300)]:
         assert [text for _, text in read_documents(path, start, stop)] == texts[start:stop]
     assert len(list(read_documents(path))) == 300
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 100, 1 << 20])
+def test_batches_are_as_full_as_they_may_be_however_the_file_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(document_reader, "_PIECE_BYTES", piece_bytes)
+    path = tmp_path / "train.parquet"
+    sizes = [10, 0, 90, 0, 0, 101, 250, 0, 60, 30, 20, 1]
+    texts = pa.array(["x" * size for size in sizes], pa.large_string())
+    ids = pa.array(range(len(sizes)), pa.uint32())
+    pq.write_table(pa.table({"document_id": ids, "text": texts}), path)
+    found = [batch.ids.tolist() for batch in read_batches(path, batch_bytes=100)]
+    assert found == [[0, 1, 2, 3, 4], [5], [6], [7, 8, 9], [10, 11]]
+    found = [batch.ids.tolist() for batch in read_batches(path, 2, 9, batch_bytes=100)]
+    assert found == [[2, 3, 4], [5], [6], [7, 8]]
 
 
 def test_missing_file(tmp_path: Path) -> None:

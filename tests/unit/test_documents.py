@@ -134,6 +134,23 @@ def test_row_groups_are_bounded_in_documents(
     assert [file.metadata.row_group(n).num_rows for n in range(3)] == [30, 30, 10]
 
 
+def test_a_reader_need_not_hold_a_whole_row_group(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    texts = ["".join(draw.choices("abcdefgh", k=1 << 19)) for _ in range(15)]
+    kept = [StoredDocument(number, "", "", text) for number, text in enumerate(texts)]
+    path = tmp_path / "train.parquet"
+    with DocumentWriter(path) as writer:
+        writer.add(rows(kept))
+    with pq.ParquetFile(path) as file:
+        assert file.num_row_groups == 1
+        before = pa.total_allocated_bytes()
+        batches = file.iter_batches(1, columns=["text"], use_threads=False)
+        read = next(batches)
+        # Its compressed bytes and a page of a few documents, 7.5 MiB of text being stored.
+        assert pa.total_allocated_bytes() - before < 6 << 20
+        assert read.column("text")[0].as_py() == texts[0]
+
+
 def test_counts_are_of_code_points_bytes_and_words(tmp_path: Path) -> None:
     metrics = write_own_splits(tmp_path, validation=["v"], train=["é日 👍\nx", "ab"])
 

@@ -5,7 +5,8 @@ import torch
 
 from cloze.data.tokenizer import load_tokenizer
 from cloze.encoder.device import resolve_compute
-from cloze.encoder.model_io import config_from_folder, load_weights
+from cloze.encoder.hf_config import config_from_folder
+from cloze.encoder.model_io import load_weights
 from cloze.errors import ClozeError
 from cloze.tasks.finetuning import Recipe, build_classifier, check_max_length, train_classifier
 from cloze.tasks.prediction import predict_probabilities

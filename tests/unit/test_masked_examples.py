@@ -1,13 +1,18 @@
+import re
+
 import torch
 from torch import Tensor, nn
 
 from cloze.data.tokenizer import load_tokenizer
 from cloze.encoder.device import Compute
-from cloze.encoder.model import PackedBatch
+from cloze.encoder.packed_batch import PackedBatch
 from cloze.pretraining.batches import RowBatches
 from cloze.pretraining.masked_examples import write_masked_examples
 from cloze.pretraining.masking import Masker
+from cloze.pretraining.prediction_history import PredictionHistory
 from tests.tiny import make_rows, write_tokenizer
+
+CPU = Compute("cpu", "fp32", False, 1)
 
 
 class AlwaysGuesses(nn.Module):
@@ -23,24 +28,79 @@ class AlwaysGuesses(nn.Module):
         return logits
 
 
-def test_right_and_wrong_guesses_are_told_apart(tmp_path):
-    tokenizer = load_tokenizer(write_tokenizer(tmp_path))
-    rows = make_rows(8, 16, 64, seed=0)
+def make_batches() -> RowBatches:
     masker = Masker(
         vocab_size=64, mask_token_id=4, special_token_ids=frozenset(range(5)),
         mlm_probability=0.4, max_length=16, seed=0,
     )  # fmt: skip
-    batches = RowBatches(rows, masker, pad_token_id=0)
+    return RowBatches(make_rows(8, 16, 64, seed=0), masker, pad_token_id=0)
+
+
+def test_right_and_wrong_guesses_are_told_apart(tmp_path):
+    tokenizer = load_tokenizer(write_tokenizer(tmp_path))
+    batches = make_batches()
     batch = next(iter(batches.evaluation_batches(8)))
     labels = batch.labels[batch.weights > 0]
     guess = int(labels.mode().values)
     right = int((labels == guess).sum())
     page_path = tmp_path / "page.html"
-    compute = Compute("cpu", "fp32", False, 1)
-    write_masked_examples(AlwaysGuesses(guess), batches, tokenizer, compute, page_path)
+    write_masked_examples(AlwaysGuesses(guess), batches, tokenizer, CPU, page_path)
     page = page_path.read_text()
     word = tokenizer.id_to_token(guess)
     assert f"Right: {right} of {len(labels)}." in page
     assert page.count(f'class="right" title="guess: {word} (90 %)">{word}<') == right
     assert page.count('class="wrong" title=') == len(labels) - right
     assert "[MASK]" not in page.split("Right:")[1]
+    assert "How the guesses changed" not in page
+
+
+def columns(page: str) -> list[str]:
+    """The steps at the head of the table."""
+    return re.findall(r"<th>([\d,]+)</th>", page.split("<tr>")[1])
+
+
+def test_the_history_shows_the_guesses_of_every_step_for_the_same_gaps(tmp_path):
+    tokenizer, batches = load_tokenizer(write_tokenizer(tmp_path)), make_batches()
+    history = PredictionHistory(tmp_path / "history.jsonl", batches, CPU)
+    batch = next(iter(batches.evaluation_batches(8)))
+    labels = batch.labels[0][batch.weights[0] > 0]
+    truth = int(labels[0])
+    history.record(AlwaysGuesses(7), 10)
+    history.record(AlwaysGuesses(truth), 20)
+    page = history.as_html(tokenizer)
+    assert columns(page) == ["10", "20"]
+    assert page.count("____<sup>") == len(labels)
+    assert page.count('class="right"') == int((labels == 7).sum() + (labels == truth).sum())
+    assert page.count('style="--sure:90%"') == 2 * len(labels)
+    page_path = tmp_path / "page.html"
+    write_masked_examples(AlwaysGuesses(7), batches, tokenizer, CPU, page_path, history)
+    assert page in page_path.read_text()
+
+
+def test_a_resumed_run_records_its_steps_once(tmp_path):
+    tokenizer, batches = load_tokenizer(write_tokenizer(tmp_path)), make_batches()
+    history = PredictionHistory(tmp_path / "history.jsonl", batches, CPU)
+    for step in (10, 20, 30):
+        history.record(AlwaysGuesses(7), step)
+    with open(tmp_path / "history.jsonl", "a") as file:
+        file.write('{"step": 40, "tok')
+    history = PredictionHistory(tmp_path / "history.jsonl", batches, CPU)
+    history.rewind(20)
+    history.record(AlwaysGuesses(8), 30)
+    assert columns(history.as_html(tokenizer)) == ["10", "20", "30"]
+
+
+def test_a_long_history_keeps_its_first_and_its_last_step(tmp_path):
+    tokenizer, batches = load_tokenizer(write_tokenizer(tmp_path)), make_batches()
+    history = PredictionHistory(tmp_path / "history.jsonl", batches, CPU)
+    for step in range(1, 41):
+        history.record(AlwaysGuesses(7), step)
+    shown = columns(history.as_html(tokenizer))
+    assert len(shown) == 8
+    assert (shown[0], shown[-1]) == ("1", "40")
+
+
+def test_a_training_model_is_left_in_training(tmp_path):
+    model = AlwaysGuesses(7).train()
+    PredictionHistory(tmp_path / "history.jsonl", make_batches(), CPU).record(model, 1)
+    assert model.training

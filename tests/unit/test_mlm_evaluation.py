@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from cloze.encoder.config import EncoderConfig
 from cloze.encoder.device import Compute
-from cloze.encoder.model import EncoderConfig, MaskedLM
+from cloze.encoder.heads import MaskedLM
 from cloze.pretraining.batches import RowBatches
 from cloze.pretraining.masking import Masker
 from cloze.pretraining.mlm_evaluation import bits_per_byte, evaluate_mlm, unigram_entropy
@@ -47,6 +48,28 @@ def test_scores_are_means_over_every_predicted_token():
     assert scores.validation_loss == pytest.approx(expected.item(), rel=1e-5)
     right = (torch.cat(logits).argmax(-1) == torch.cat(labels)).float().mean()
     assert scores.validation_accuracy == pytest.approx(right.item(), rel=1e-6)
+
+
+def test_the_logits_of_a_batch_never_exist_all_at_once(monkeypatch):
+    batches = make_batches(make_rows(70, 16, VOCAB_SIZE, seed=0))
+    torch.manual_seed(0)
+    config = EncoderConfig(vocab_size=VOCAB_SIZE, hidden_size=16, num_hidden_layers=1)
+    model = MaskedLM(config).eval()
+    whole = evaluate_mlm(model, batches, CPU)
+    sizes, predict = [], model.predict
+
+    def measured(hidden, positions):
+        logits = predict(hidden, positions)
+        sizes.append(logits.numel())
+        return logits
+
+    monkeypatch.setattr(model, "predict", measured)
+    monkeypatch.setattr("cloze.pretraining.mlm_evaluation._MAX_LOGITS", 32 * VOCAB_SIZE)
+    parts = evaluate_mlm(model, batches, CPU)
+    assert max(sizes) == 32 * VOCAB_SIZE
+    assert len(sizes) > 3
+    assert parts.validation_loss == pytest.approx(whole.validation_loss, rel=1e-6)
+    assert parts.validation_accuracy == whole.validation_accuracy
 
 
 def test_the_unigram_floor_is_what_token_frequencies_reach():

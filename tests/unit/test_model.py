@@ -1,113 +1,45 @@
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 
-from cloze.encoder.model import LAYOUTS, EncoderConfig, MaskedLM, PackedBatch, SequenceClassifier
-from cloze.encoder.model_io import (
-    load_classifier,
-    load_encoder_into,
-    load_masked_lm,
-    load_weights,
-    save_model,
-)
+from cloze.encoder.config import LAYOUTS, EncoderConfig
+from cloze.encoder.heads import MaskedLM
+from cloze.encoder.packed_batch import PackedBatch
 from cloze.errors import ClozeError
-from tests.tiny import write_tokenizer
-
-VOCAB_SIZE = 64
-
-
-def make_config(layout: str) -> EncoderConfig:
-    return EncoderConfig(
-        vocab_size=VOCAB_SIZE,
-        layout=layout,
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=40,
-        layer_norm_eps=1e-12 if layout == "bert" else 1e-5,
-    )
-
-
-def perturbed(model: torch.nn.Module) -> torch.nn.Module:
-    """Move every weight away from its initial value, so that no term is zero by chance."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return model.eval()
-
-
-def single_samples(input_ids: torch.Tensor) -> PackedBatch:
-    positions = torch.arange(input_ids.shape[1]).expand_as(input_ids)
-    return PackedBatch(input_ids, positions, torch.ones_like(input_ids))
-
-
-def draw_ids(*shape: int) -> torch.Tensor:
-    return torch.randint(5, VOCAB_SIZE, shape, generator=torch.Generator().manual_seed(2))
-
-
-@pytest.mark.parametrize(
-    ("layout", "peer"), [("bert", "BertForMaskedLM"), ("modernbert", "ModernBertForMaskedLM")]
+from tests.tiny_model import (
+    VOCAB_SIZE,
+    draw_ids,
+    gradients,
+    make_config,
+    packed_rows,
+    perturbed,
+    single_samples,
 )
-def test_logits_and_gradients_equal_transformers(layout, peer, tmp_path):
-    transformers = pytest.importorskip("transformers")
-    model = perturbed(MaskedLM(make_config(layout)))
-    save_model(tmp_path / "model", model, write_tokenizer(tmp_path).parent)
-    other, loading = getattr(transformers, peer).from_pretrained(
-        tmp_path / "model", output_loading_info=True
-    )
-    assert not loading["missing_keys"]
-    assert not loading["unexpected_keys"]
-    other.eval()
-    input_ids = draw_ids(2, 17)
-    every_position = torch.arange(17).expand(2, 17)
-    ours = model(single_samples(input_ids), every_position)
-    theirs = other(input_ids=input_ids).logits
-    assert theirs.abs().mean() > 0.1
-    assert (ours - theirs).abs().max() < 1e-4
 
-    ours.square().mean().backward()
-    theirs.square().mean().backward()
-    gradient = model.encoder.token_embedding.weight.grad
-    assert (gradient - other.get_input_embeddings().weight.grad).abs().max() < 1e-5
+VARIANTS = [*((layout, "absolute") for layout in LAYOUTS), ("bert", "relative_key")]
 
 
-@pytest.mark.parametrize(
-    ("layout", "peer"),
-    [
-        ("bert", "BertForSequenceClassification"),
-        ("modernbert", "ModernBertForSequenceClassification"),
-    ],
-)
-def test_classifier_equals_transformers(layout, peer, tmp_path):
-    transformers = pytest.importorskip("transformers")
-    model = perturbed(SequenceClassifier(make_config(layout), num_labels=3))
-    labels = ["bad", "fair", "good"]
-    save_model(tmp_path / "model", model, write_tokenizer(tmp_path).parent, labels)
-    other = getattr(transformers, peer).from_pretrained(tmp_path / "model").eval()
-    assert other.config.id2label == dict(enumerate(labels))
-    input_ids = draw_ids(4, 9)
-    difference = model(single_samples(input_ids)) - other(input_ids=input_ids).logits
-    assert difference.abs().max() < 1e-4
-    again, names = load_classifier(tmp_path / "model")
-    assert names == labels
-    assert torch.equal(again.eval()(single_samples(input_ids)), model(single_samples(input_ids)))
+def build(layout: str, position_embedding_type: str = "absolute") -> MaskedLM:
+    config = make_config(layout, position_embedding_type=position_embedding_type)
+    return perturbed(MaskedLM(config))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_packed_document_reads_as_if_alone(layout):
-    model = perturbed(MaskedLM(make_config(layout)))
-    first, second = draw_ids(1, 7), draw_ids(1, 5) // 2 + 3
-    packed = PackedBatch(
-        torch.cat([first, second, torch.zeros(1, 4, dtype=torch.long)], dim=1),
-        torch.tensor([[*range(7), *range(5), 0, 0, 0, 0]]),
-        torch.tensor([[1] * 7 + [2] * 5 + [0] * 4]),
-    )
+def mean_loss(model: MaskedLM, batch: PackedBatch, positions: torch.Tensor) -> torch.Tensor:
+    labels = draw_ids(*positions.shape, seed=3)
+    return F.cross_entropy(model(batch, positions).flatten(0, 1), labels.flatten())
+
+
+@pytest.mark.parametrize(("layout", "position_embedding_type"), VARIANTS)
+def test_a_packed_document_reads_as_if_alone(layout, position_embedding_type):
+    model = build(layout, position_embedding_type)
+    packed = packed_rows([[7, 5]], row_length=16)
     together = model(packed, torch.arange(12)[None])
     alone = torch.cat(
         [
             model(single_samples(part), torch.arange(part.shape[1])[None])
-            for part in (first, second)
+            for part in (packed.input_ids[:, :7], packed.input_ids[:, 7:12])
         ],
         dim=1,
     )
@@ -116,8 +48,112 @@ def test_a_packed_document_reads_as_if_alone(layout):
     assert packed.first_tokens().nonzero().tolist() == [[0, 0], [0, 7]]
 
 
+@pytest.mark.parametrize(("layout", "position_embedding_type"), VARIANTS)
+def test_perturbing_one_document_leaves_its_neighbours_alone(layout, position_embedding_type):
+    model = build(layout, position_embedding_type)
+    batch = packed_rows([[7, 5, 6], [9, 8]], row_length=20)
+    other_ids = batch.input_ids.clone()
+    other_ids[0, 7:12] = draw_ids(5, seed=9)
+    assert not torch.equal(other_ids, batch.input_ids)
+    neighbours = torch.tensor([[*range(7), *range(12, 18)], range(13)])
+    outcomes = []
+    for input_ids in (batch.input_ids, other_ids):
+        changed = PackedBatch(input_ids, batch.position_ids, batch.sample_ids)
+        logits = model(changed, neighbours)
+        outcomes.append((logits, gradients(model, mean_loss(model, changed, neighbours))))
+    (logits, grads), (other_logits, other_grads) = outcomes
+    assert torch.equal(logits, other_logits)
+    assert all(torch.equal(grads[name], other_grads[name]) for name in grads)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_sparse_head_equals_the_dense_one_in_loss_and_gradients(layout):
+    model = build(layout)
+    batch = packed_rows([[10, 6], [16]], row_length=16)
+    positions = torch.tensor([[3, 1, 12], [15, 0, 7]])
+    labels = draw_ids(2, 3, seed=3)
+    sparse_loss = F.cross_entropy(model(batch, positions).flatten(0, 1), labels.flatten())
+    sparse = gradients(model, sparse_loss)
+
+    dense_logits = model(batch, torch.arange(16).expand(2, 16))
+    dense_labels = torch.full((2, 16), -100).scatter(1, positions, labels)
+    dense_loss = F.cross_entropy(dense_logits.flatten(0, 1), dense_labels.flatten())
+    dense = gradients(model, dense_loss)
+
+    assert sparse_loss.item() == pytest.approx(dense_loss.item(), rel=1e-6)
+    for name, gradient in dense.items():
+        scale = gradient.abs().max() + 1e-6
+        assert (sparse[name] - gradient).abs().max() < 1e-5 * scale, name
+
+
+@pytest.mark.parametrize(("layout", "position_embedding_type"), VARIANTS)
+def test_the_loss_at_the_start_is_that_of_a_guess(layout, position_embedding_type):
+    torch.manual_seed(0)
+    config = make_config(
+        layout, vocab_size=4096, hidden_size=128, position_embedding_type=position_embedding_type
+    )
+    model = MaskedLM(config)
+    loss = mean_loss(model, packed_rows([[20, 12]] * 8, 32), torch.arange(32).expand(8, 32))
+    assert loss.item() == pytest.approx(math.log(4096), rel=0.02)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradient_checkpointing_changes_no_gradient(layout):
+    model = build(layout).train()
+    batch, positions = packed_rows([[7, 5], [12]], 16), torch.tensor([[1, 8], [3, 4]])
+    plain = gradients(model, mean_loss(model, batch, positions))
+    calls = []
+    model.encoder.layers[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    model.encoder.gradient_checkpointing = True
+    kept_small = gradients(model, mean_loss(model, batch, positions))
+    assert len(calls) == 2
+    assert all(torch.equal(plain[name], kept_small[name]) for name in plain)
+
+
+def test_gradient_checkpointing_repeats_the_dropout_it_drew():
+    model = perturbed(MaskedLM(make_config().with_dropout(0.3))).train()
+    batch, positions = packed_rows([[7, 5], [12]], 16), torch.tensor([[1, 8], [3, 4]])
+    outcomes = []
+    for gradient_checkpointing in (False, True):
+        model.encoder.gradient_checkpointing = gradient_checkpointing
+        torch.manual_seed(5)
+        outcomes.append(gradients(model, mean_loss(model, batch, positions)))
+    assert all(torch.equal(outcomes[0][name], outcomes[1][name]) for name in outcomes[0])
+
+
+@pytest.mark.parametrize(("layout", "position_embedding_type"), VARIANTS)
+def test_long_rows_are_read_as_short_ones_are(layout, position_embedding_type, monkeypatch):
+    model = build(layout, position_embedding_type)
+    batch, positions = packed_rows([[7, 5], [12]], 16), torch.tensor([[1, 8], [3, 4]])
+    plain = gradients(model, mean_loss(model, batch, positions))
+    monkeypatch.setattr("cloze.encoder.attention._LONGEST_PLAIN_ROW", 15)
+    fused = gradients(model, mean_loss(model, batch, positions))
+    for name, gradient in plain.items():
+        assert (fused[name] - gradient).abs().max() < 1e-5, name
+
+
+def test_no_token_types_means_that_all_are_of_the_first():
+    model = build("bert")
+    ids, positions = draw_ids(2, 10), torch.arange(10).expand(2, 10)
+    plain = model(single_samples(ids), positions)
+    typed = model(single_samples(ids, torch.zeros_like(ids)), positions)
+    assert torch.equal(plain, typed)
+    second = torch.cat([torch.zeros(2, 6), torch.ones(2, 4)], dim=1).long()
+    assert (model(single_samples(ids, second), positions) - plain).abs().max() > 1e-2
+
+
+def test_a_batch_moves_with_all_it_has():
+    batch = packed_rows([[3, 4]], 8, max_samples_per_row=2)
+    moved = PackedBatch(**{**vars(batch), "token_type_ids": batch.sample_ids}).to(
+        torch.device("meta")
+    )
+    assert moved.max_samples_per_row == 2
+    assert moved.token_type_ids.device.type == "meta"
+    assert batch.to(torch.device("cpu")).token_type_ids is None
+
+
 def test_the_head_runs_only_where_asked():
-    model = perturbed(MaskedLM(make_config("bert")))
+    model = build("bert")
     batch = single_samples(draw_ids(2, 10))
     everywhere = model(batch, torch.arange(10).expand(2, 10))
     some = model(batch, torch.tensor([[3, 1], [9, 0]]))
@@ -126,41 +162,19 @@ def test_the_head_runs_only_where_asked():
     assert torch.allclose(some[1, 0], everywhere[1, 9], atol=1e-6)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_saved_models_load_back(layout, tmp_path):
-    model = perturbed(MaskedLM(make_config(layout)))
-    save_model(tmp_path / "model", model, write_tokenizer(tmp_path).parent)
-    again = load_masked_lm(tmp_path / "model")
-    assert again.config == model.config
-    for name, value in model.state_dict().items():
-        assert torch.equal(again.state_dict()[name], value), name
-    classifier = SequenceClassifier(model.config, num_labels=2)
-    load_encoder_into(classifier, tmp_path / "model")
-    assert torch.equal(
-        classifier.encoder.token_embedding.weight, model.encoder.token_embedding.weight
-    )
-
-
-def test_impossible_shapes_are_named():
-    with pytest.raises(ClozeError, match="num_attention_heads: 3 does not divide hidden_size 32"):
-        EncoderConfig(vocab_size=10, hidden_size=32, num_attention_heads=3)
-    with pytest.raises(ClozeError, match="layout: 'gpt' is unknown"):
-        EncoderConfig(vocab_size=10, layout="gpt")
-
-
-def test_broken_folders_are_named(tmp_path):
-    model = MaskedLM(make_config("bert"))
-    save_model(tmp_path / "model", model, write_tokenizer(tmp_path).parent)
-    weights = tmp_path / "model" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ClozeError, match=r"model\.safetensors: cannot be read"):
-        load_weights(tmp_path / "model")
-    with pytest.raises(ClozeError, match="no such file"):
-        load_weights(tmp_path)
-
-
-def test_a_weight_of_another_shape_is_named(tmp_path):
-    save_model(tmp_path / "m", MaskedLM(make_config("bert")), write_tokenizer(tmp_path).parent)
-    other = EncoderConfig(vocab_size=VOCAB_SIZE, hidden_size=16, num_attention_heads=4)
-    with pytest.raises(ClozeError, match=r"word_embeddings\.weight has shape \(64, 32\)"):
-        load_encoder_into(SequenceClassifier(other, 2), tmp_path / "m")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_attention_heads": 3}, "num_attention_heads: 3 does not divide hidden_size 32"),
+        ({"layout": "gpt"}, "layout: 'gpt' is unknown"),
+        ({"layout": "modernbert", "hidden_size": 12}, "rotary positions need an even number"),
+        ({"position_embedding_type": "alibi"}, "position_embedding_type: 'alibi' is unknown"),
+        (
+            {"layout": "modernbert", "position_embedding_type": "relative_key"},
+            "relative_key needs layout bert",
+        ),
+    ],
+)
+def test_impossible_shapes_are_named(changes, message):
+    with pytest.raises(ClozeError, match=message):
+        EncoderConfig(**{"vocab_size": 10, "hidden_size": 32, **changes})

@@ -1,28 +1,16 @@
-import itertools
-
 import pytest
 import torch
 
-from cloze.encoder.model import EncoderConfig, MaskedLM
-from cloze.pretraining.optimization import SCHEDULES, adamw, learning_rate_factor, training_flop
+from cloze.encoder.config import EncoderConfig
+from cloze.encoder.heads import MaskedLM
+from cloze.pretraining.optimization import adamw, learning_rate_factor, training_flop
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_schedules_rise_to_the_peak_and_stay_within_it(schedule):
-    factors = [learning_rate_factor(schedule, step, 100, 10) for step in range(100)]
+def test_the_factor_of_a_step_rises_over_the_warm_up_and_then_falls():
+    factors = [learning_rate_factor("linear", step, 100, 10) for step in range(100)]
     assert factors[:3] == pytest.approx([0.1, 0.2, 0.3])
-    assert max(factors) == pytest.approx(1.0)
-    assert min(factors) >= 0
-    falling = factors[9:]
-    assert all(a >= b for a, b in itertools.pairwise(falling))
-
-
-def test_schedules_end_where_they_say():
-    assert learning_rate_factor("linear", 99, 100, 0) == pytest.approx(0.01)
-    assert learning_rate_factor("cosine", 99, 100, 0) < 0.001
-    assert learning_rate_factor("warmup_stable_decay", 79, 100, 0) == 1.0
-    assert learning_rate_factor("warmup_stable_decay", 90, 100, 0) == pytest.approx(0.5)
-    assert learning_rate_factor("constant", 99, 100, 0) == 1.0
+    assert factors[9:11] == [1.0, 1.0]
+    assert factors[99] == pytest.approx(1 / 90)
 
 
 def test_biases_and_norms_are_not_decayed():

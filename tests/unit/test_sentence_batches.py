@@ -3,7 +3,9 @@ import pytest
 import torch
 
 from cloze.data.tokenizer import load_tokenizer
-from cloze.encoder.model import EncoderConfig, PackedBatch, SequenceClassifier
+from cloze.encoder.config import EncoderConfig
+from cloze.encoder.heads import SequenceClassifier
+from cloze.encoder.packed_batch import PackedBatch
 from cloze.errors import ClozeError
 from cloze.tasks.sentence_batches import ROW_TOKENS, encode_texts, pack_texts, packed_batches
 from tests.tiny import write_tokenizer

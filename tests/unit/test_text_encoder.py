@@ -14,6 +14,7 @@ from tokenizers import (
     trainers,
 )
 
+from cloze.data import text_encoder
 from cloze.data.splitting import Splitting, splitting_of
 from cloze.data.text_encoder import TextEncoder
 from cloze.data.tokenizer import SPECIAL_TOKENS, bert_normalizer, bert_tokenizer
@@ -173,6 +174,19 @@ def test_a_table_that_overflows_changes_nothing(tokenizer_and_splitting):
     encoder = TextEncoder(tokenizer, capacity=64)
     got = [_encode(encoder, documents[start : start + 30]) for start in range(0, 307, 30)]
     assert np.concatenate([encoded.input_ids for encoded in got]).tolist() == ids
+
+
+@pytest.mark.parametrize("slice_bytes", [1, 300])
+def test_the_size_of_slices_changes_nothing(tokenizer_and_splitting, monkeypatch, slice_bytes):
+    tokenizer, _ = tokenizer_and_splitting
+    documents = _documents(100, seed=4)
+    monkeypatch.setattr(text_encoder, "_SLICE_BYTES", slice_bytes)
+    encoded = _encode(TextEncoder(tokenizer), documents)
+    ids, words, lines, lengths = _expected(tokenizer, documents)
+    assert encoded.input_ids.tolist() == ids
+    assert encoded.word_starts.tolist() == words
+    assert encoded.line_starts.tolist() == lines
+    assert np.diff(encoded.document_offsets).tolist() == lengths
 
 
 def test_other_added_tokens_are_found_in_raw_text_so_nothing_is_cut():

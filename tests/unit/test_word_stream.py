@@ -43,6 +43,14 @@ def test_words_are_runs_of_letters_with_case_folded(text: str) -> None:
     assert words_in(word_stream([without_contractions]), 0) == words_of(without_contractions)
 
 
+def test_each_mark_is_a_word_where_punctuation_counts() -> None:
+    stream = word_stream(["Don't!  (x_1), 50% 👍", "..."], punctuation=True)
+    expected = ["do", "n", "'", "t", "!", "(", "x_1", ")", ",", "50", "%", "👍"]
+    assert words_in(stream, 0) == expected
+    assert words_in(stream, 1) == [".", ".", "."]
+    assert words_in(word_stream(["Don't!  (x_1), 50% 👍"]), 0) == ["do", "n", "t", "x_1", "50"]
+
+
 def test_every_character_is_what_its_category_says() -> None:
     # One that folds to several sends the whole batch another way, so both ways are tried.
     characters = [chr(code) for code in range(0x20010) if not 0xD800 <= code < 0xE000]

@@ -18,6 +18,7 @@ from cloze.cli import (
     probability,
 )
 from cloze.config import NO_FLAGS, SCHEMA, load_config
+from cloze.pretraining.budget import duration
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
@@ -38,7 +39,10 @@ SECTIONS = [
     (
         ("architecture", "encoder"),
         "pretrain",
-        {"dataset", "tokenizer", "run_dir", "checkpoint_seconds"},
+        {
+            *("dataset", "tokenizer", "run_dir", "checkpoint_seconds"),
+            *("gradient_accumulation_steps", "gradient_checkpointing"),
+        },
     ),
     ("task", "prepare_task", {"train", "validation", "test", "name"}),
     ("finetuning", "finetune", {"model", "task", "run_dir", "from_scratch", "seed"}),
@@ -58,6 +62,7 @@ BOUNDS: dict[Any, dict[str, Any]] = {
     positive_float: {"type": "number", "exclusiveMinimum": 0},
     non_negative_float: {"type": "number", "minimum": 0},
     probability: {"type": "number", "minimum": 0, "maximum": 1},
+    duration: {"type": "string"},
     None: {"type": "string"},
     Path: {"type": "string"},
 }

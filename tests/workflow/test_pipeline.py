@@ -19,6 +19,13 @@ pytestmark = pytest.mark.slow
 DATASET = "results/sample/uncased-4k/sentences-128"
 ENCODER = f"{DATASET}/tiny"
 LOG = "logs/sample/uncased-4k/sentences-128/tiny/pretrain.log"
+# A job each; two shards of training text and one of validation text; a seed's two encoders, each
+# fine-tuned and evaluated.
+STAGES = (
+    *("extract_documents", "train_tokenizer", "collect_shards", "describe_corpus", "init_encoder"),
+    *("pretrain", "prepare_task", "baselines", "find_contamination", "report"),
+)
+NUM_JOBS = len(STAGES) + 3 + 2 * 4
 # Reviews and rows that are kept of the sample.
 NUM_REVIEWS, NUM_ROWS = 300, 60
 TINY = {
@@ -77,7 +84,7 @@ class Pipeline(Project):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     pipeline = Pipeline(tmp_path_factory.mktemp("pipeline"))
     shorten(pipeline)
-    pipeline.run("--cores", "8", "results/sst2_report.txt")
+    pipeline.run("--cores", "8")
     return pipeline
 
 
@@ -108,7 +115,7 @@ def test_the_report_holds_what_is_promised(finished: Pipeline) -> None:
 
 
 def test_a_second_run_has_nothing_to_do(finished: Pipeline) -> None:
-    assert "Nothing to be done" in finished.run("--cores", "2", "results/sst2_report.txt")
+    assert "Nothing to be done" in finished.run("--cores", "2")
 
 
 def test_every_job_left_a_log_and_a_benchmark(finished: Pipeline) -> None:
@@ -117,7 +124,7 @@ def test_every_job_left_a_log_and_a_benchmark(finished: Pipeline) -> None:
         path.relative_to(finished.folder)
         for path in finished.folder.glob("logs/**/*.benchmark.tsv")
     }
-    assert len(logs) == len(benchmarks) == 8 + 2 * 4
+    assert len(logs) == len(benchmarks) == NUM_JOBS
     assert {path.with_suffix(".benchmark.tsv") for path in logs} == benchmarks
 
 

@@ -11,13 +11,15 @@ import torch
 from cloze.errors import ClozeError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 COMPILE_MODES = ("auto", "on", "off")
 
 # Compiling costs 15 to 35 s of CPU time and then saves about a third of each step, so on a
 # CPU it pays from a few minutes of training. The choice must not depend on a stopwatch:
 # the same run on the same machine has to resolve the same way.
 _COMPILE_FROM_FLOP = {"cpu": 1e14, "cuda": 1e16, "mps": float("inf")}
+
+_SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,18 @@ class Compute:
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
-        """Compute matrix products in bf16 inside the block, if that is the precision."""
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
+        """Compute matrix products in 16 bits inside the block, if that is the precision."""
+        dtype = _SIXTEEN_BITS.get(self.precision)
+        with torch.autocast(self.device, dtype or torch.bfloat16, enabled=dtype is not None):
             yield
+
+    def grad_scaler(self) -> torch.amp.GradScaler:
+        """Return what keeps fp16 gradients from underflowing (Micikevicius et al. 2018, §3.2).
+
+        In every other precision it is disabled and passes everything through: `scale`,
+        `unscale_`, `step` and `update` can be called all the same.
+        """
+        return torch.amp.GradScaler(self.device, enabled=self.precision == "fp16")
 
 
 def resolve_compute(
@@ -47,12 +58,14 @@ def resolve_compute(
     """Turn `auto` into what this machine does best; `flop` is the whole run's estimate.
 
     Sets the number of CPU threads of this process. Raises `ClozeError` if a device is
-    asked for that is not there.
+    asked for that is not there, and for fp16 on anything but a CUDA card.
     """
     device = _resolve_device(device)
     torch.set_num_threads(threads)
     if precision == "auto":
-        precision = "bf16" if _has_fast_bf16(device) else "fp32"
+        precision = _fastest_precision(device)
+    if precision == "fp16" and device != "cuda":
+        raise ClozeError(f"--precision fp16: is for CUDA cards, not {device}; use auto or fp32")
     compiled = compile_mode == "on" or (
         compile_mode == "auto" and flop >= _COMPILE_FROM_FLOP[device] and _has_compiler(device)
     )
@@ -74,10 +87,10 @@ def _resolve_device(device: str) -> str:
     return device
 
 
-def _has_fast_bf16(device: str) -> bool:
+def _fastest_precision(device: str) -> str:
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if device == "cpu" and torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
 def _has_compiler(device: str) -> bool:

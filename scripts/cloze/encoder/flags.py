@@ -3,7 +3,7 @@
 import argparse
 
 from cloze.cli import positive_float, positive_int
-from cloze.encoder.model import LAYOUTS, EncoderConfig
+from cloze.encoder.config import LAYOUTS, POSITION_EMBEDDING_TYPES, EncoderConfig
 
 
 def add_architecture_flags(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +16,12 @@ def add_architecture_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--intermediate-size", type=positive_int, default=1024, help="of the MLP")
     group.add_argument(
         "--max-position-embeddings", type=positive_int, default=512, help="longest sample"
+    )
+    group.add_argument(
+        "--position-embedding-type",
+        choices=POSITION_EMBEDDING_TYPES,
+        default="absolute",
+        help="positions (bert); transformers 5 cannot read relative_key",
     )
     group.add_argument(
         "--layer-norm-eps", type=positive_float, default=1e-12, help="added to the variance"
@@ -37,6 +43,7 @@ def encoder_config(
         num_attention_heads=args.num_attention_heads,
         intermediate_size=args.intermediate_size,
         max_position_embeddings=args.max_position_embeddings,
+        position_embedding_type=args.position_embedding_type,
         layer_norm_eps=args.layer_norm_eps,
         rope_theta=args.rope_theta,
         pad_token_id=pad_token_id,

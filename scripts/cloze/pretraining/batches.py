@@ -1,17 +1,22 @@
 """From rows of a data set to batches: order, padding, positions, masks.
 
-Everything is found from (seed, step) alone, so a resumed run replays nothing.
+Everything is found from (seed, step) alone, so a resumed run replays nothing and every
+process finds its own rows of a global batch.
 """
 
-from collections.abc import Iterator
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cloze.data.shards import Rows
-from cloze.encoder.model import PackedBatch
+from cloze.encoder.packed_batch import PackedBatch
 from cloze.pretraining.masking import MaskedTokens, Masker, counter_generator
 
 
@@ -19,7 +24,10 @@ from cloze.pretraining.masking import MaskedTokens, Masker, counter_generator
 class MaskedBatch:
     """A packed batch with its predictions.
 
-    `positions` int64, `labels` int64 and `weights` float32, each [B, M]; see `MaskedTokens`.
+    `positions` int64 and `labels` int64, each [B, M], as in `MaskedTokens`. `weights`
+    float32 [B, M] is what a prediction's loss counts: 0 for filling, else 1, or in a
+    training batch one over the predictions of the whole global batch, so that the parts
+    of a batch, wherever they are computed, add up to its mean.
     """
 
     packed: PackedBatch
@@ -27,14 +35,38 @@ class MaskedBatch:
     labels: Tensor
     weights: Tensor
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of this batch."""
+        return self.positions.shape[0]
+
     def to(self, device: torch.device) -> "MaskedBatch":
-        """Return the batch on `device`."""
+        """Return the batch on `device`; the copy to a GPU does not wait for its work."""
+        return self._map(lambda tensor: _moved(tensor, device))
+
+    def rows(self, start: int, stop: int) -> "MaskedBatch":
+        """Return rows `start` to `stop`, which share the memory of this batch."""
+        return self._map(lambda tensor: tensor[start:stop])
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "MaskedBatch":
+        packed: dict[str, Any] = {
+            field.name: change(value)
+            for field in dataclasses.fields(self.packed)
+            if isinstance(value := getattr(self.packed, field.name), Tensor)
+        }
         return MaskedBatch(
-            self.packed.to(device),
-            self.positions.to(device, non_blocking=True),
-            self.labels.to(device, non_blocking=True),
-            self.weights.to(device, non_blocking=True),
+            dataclasses.replace(self.packed, **packed),
+            change(self.positions),
+            change(self.labels),
+            change(self.weights),
         )
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type != "cuda":
+        return tensor.to(device)
+    # Only pinned memory is copied without waiting for what the GPU has still to do.
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class RowBatches:
@@ -43,28 +75,64 @@ class RowBatches:
     def __init__(self, rows: Rows, masker: Masker, pad_token_id: int) -> None:
         self._rows, self._masker, self._pad_token_id = rows, masker, pad_token_id
         self._permutation: tuple[int, int, np.ndarray] | None = None
+        self._max_samples_per_row = _max_samples_per_row(rows)
+        self.num_rows = rows.num_rows
 
     @property
-    def num_rows(self) -> int:
-        """Rows of one epoch."""
-        return len(self._rows.row_offsets) - 1
+    def row_length(self) -> int:
+        """Tokens of a row with its padding."""
+        return self._rows.row_length
 
-    def training_batch(self, seed: int, step: int, batch_size: int) -> MaskedBatch:
-        """Return the batch of optimizer step `step`, from 0; each epoch is a seeded permutation."""
+    @property
+    def tokens_per_row(self) -> float:
+        """Mean number of tokens of a row, padding apart."""
+        return self._rows.num_tokens / self._rows.num_rows
+
+    def first_rows(self, num_rows: int) -> "RowBatches":
+        """Return only the first `num_rows` rows, or all where there are fewer."""
+        other = copy.copy(self)
+        other.num_rows = min(num_rows, self.num_rows)
+        return other
+
+    def with_mlm_probability(self, mlm_probability: float) -> "RowBatches":
+        """Return the same rows masked at another rate."""
+        other = copy.copy(self)
+        other._masker = self._masker.with_probability(mlm_probability)
+        return other
+
+    def row_numbers(self, seed: int, step: int, batch_size: int) -> np.ndarray:
+        """Return which rows optimizer step `step`, from 0, sees: int64 [batch_size].
+
+        Each epoch is a seeded permutation of all rows; a batch may span two.
+        """
         first = step * batch_size
-        indices = np.empty(batch_size, dtype=np.int64)
+        numbers = np.empty(batch_size, dtype=np.int64)
         filled = 0
         while filled < batch_size:
             epoch, start = divmod(first + filled, self.num_rows)
             chunk = self._row_order(seed, epoch)[start : start + batch_size - filled]
-            indices[filled : filled + len(chunk)] = chunk
+            numbers[filled : filled + len(chunk)] = chunk
             filled += len(chunk)
-        return self._collate(indices, step)
+        return numbers
+
+    def training_batch(
+        self, seed: int, step: int, batch_size: int, share: tuple[int, int] | None = None
+    ) -> MaskedBatch:
+        """Return the global batch of optimizer step `step`, or its rows `share` (start, stop)."""
+        numbers = self.row_numbers(seed, step, batch_size)
+        start, stop = share or (0, batch_size)
+        batch = self._collate(numbers[start:stop], step, start)
+        if share is None:
+            predictions = float(batch.weights.sum())
+        else:
+            predictions = float(self._masker.num_predictions(*self._tokens(numbers)[:2]).sum())
+        return dataclasses.replace(batch, weights=batch.weights / max(1.0, predictions))
 
     def evaluation_batches(self, batch_size: int) -> Iterator[MaskedBatch]:
-        """Yield every row once, in order, with masks that never change."""
-        for step, start in enumerate(range(0, self.num_rows, batch_size)):
-            yield self._collate(np.arange(start, min(start + batch_size, self.num_rows)), step)
+        """Yield every row once, in order, with masks that never change with anything."""
+        for start in range(0, self.num_rows, batch_size):
+            stop = min(start + batch_size, self.num_rows)
+            yield self._collate(np.arange(start, stop), 0, start)
 
     def _row_order(self, seed: int, epoch: int) -> np.ndarray:
         if self._permutation is None or self._permutation[:2] != (seed, epoch):
@@ -73,30 +141,59 @@ class RowBatches:
             self._permutation = (seed, epoch, generator.permutation(self.num_rows))
         return self._permutation[2]
 
-    def _collate(self, indices: np.ndarray, step: int) -> MaskedBatch:
-        starts = self._rows.row_offsets[indices]
-        lengths = self._rows.row_offsets[indices + 1] - starts
+    def _tokens(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return ids [B, L], which of them are no padding, and each row's first token."""
+        starts = self._rows.row_offsets[numbers]
+        lengths = self._rows.row_offsets[numbers + 1] - starts
         column = np.arange(self._rows.row_length)
         valid = column[None, :] < lengths[:, None]
         token = np.where(valid, starts[:, None] + column[None, :], 0)
         input_ids = np.where(valid, self._rows.input_ids[token], self._pad_token_id)
-        sample = np.searchsorted(self._rows.sample_offsets, token, side="right") - 1
-        position_ids = np.where(valid, token - self._rows.sample_offsets[sample], 0)
-        sample_ids = np.where(valid, sample - sample[:, :1] + 1, 0)
-        return _to_tensors(self._masker.mask(input_ids, valid, step), position_ids, sample_ids)
+        return input_ids.astype(np.int64), valid, starts
+
+    def _collate(self, numbers: np.ndarray, step: int, first_row: int) -> MaskedBatch:
+        input_ids, valid, starts = self._tokens(numbers)
+        is_first = self._first_tokens(numbers, starts, valid.shape)
+        column = np.arange(valid.shape[1])
+        first_column = np.maximum.accumulate(np.where(is_first, column, 0), axis=1)
+        packed = PackedBatch(
+            input_ids=torch.from_numpy(input_ids),
+            position_ids=torch.from_numpy(np.where(valid, column - first_column, 0)),
+            sample_ids=torch.from_numpy(np.where(valid, is_first.cumsum(axis=1), 0)),
+            max_samples_per_row=self._max_samples_per_row,
+        )
+        return _masked_batch(packed, self._masker.mask(input_ids, valid, step, first_row))
+
+    def _first_tokens(
+        self, numbers: np.ndarray, starts: np.ndarray, shape: tuple[int, ...]
+    ) -> np.ndarray:
+        """Return bool [B, L], True at the first token of every sample."""
+        ends = self._rows.row_offsets[numbers + 1]
+        first, last = np.searchsorted(self._rows.sample_offsets, (starts, ends))
+        counts = last - first
+        row = np.repeat(np.arange(len(numbers)), counts)
+        nth = np.arange(len(row)) - np.repeat(counts.cumsum() - counts, counts)
+        is_first = np.zeros(shape, dtype=bool)
+        is_first[row, self._rows.sample_offsets[first[row] + nth] - starts[row]] = True
+        return is_first
 
 
-def _to_tensors(
-    masked: MaskedTokens, position_ids: np.ndarray, sample_ids: np.ndarray
-) -> MaskedBatch:
-    packed = PackedBatch(
-        torch.from_numpy(masked.input_ids),
-        torch.from_numpy(position_ids),
-        torch.from_numpy(sample_ids),
-    )
+def _max_samples_per_row(rows: Rows) -> int:
+    samples = np.searchsorted(rows.sample_offsets, rows.row_offsets)
+    return int(np.diff(samples).max(initial=1))
+
+
+def _masked_batch(packed: PackedBatch, masked: MaskedTokens) -> MaskedBatch:
     return MaskedBatch(
-        packed,
+        dataclasses.replace(packed, input_ids=torch.from_numpy(masked.input_ids)),
         torch.from_numpy(masked.positions),
         torch.from_numpy(masked.labels),
         torch.from_numpy(masked.weights),
     )
+
+
+def describe_rows(numbers: np.ndarray) -> str:
+    """Name the rows of a batch in a few words: how many, a digest, the first ones."""
+    digest = hashlib.sha256(np.ascontiguousarray(numbers, dtype="<i8").tobytes()).hexdigest()[:12]
+    shown = ", ".join(map(str, numbers[:8].tolist())) + (", …" if len(numbers) > 8 else "")
+    return f"{len(numbers)} rows, digest {digest}: {shown}"

@@ -1,252 +1,296 @@
-"""Masked-language-model pretraining: the loop, its state and its measurements."""
+"""Masked-language-model pretraining: the loop, its measurements and its checkpoints."""
 
-import dataclasses
 import math
-import signal
 import time
-from collections.abc import Callable
-from types import FrameType
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import load_file
-from torch import Tensor
 
 from cloze.cli import log, progress
 from cloze.encoder.device import Compute
-from cloze.encoder.model import MaskedLM
+from cloze.encoder.heads import MaskedLM
 from cloze.errors import ClozeError
-from cloze.pretraining.batches import MaskedBatch, RowBatches
+from cloze.pretraining.batches import RowBatches, describe_rows
+from cloze.pretraining.budget import Budget
+from cloze.pretraining.distributed import World
+from cloze.pretraining.loss_watch import LossWatch, LossWindow
 from cloze.pretraining.mlm_evaluation import evaluate_mlm
-from cloze.pretraining.optimization import adamw, learning_rate_factor, set_learning_rate
+from cloze.pretraining.recipe import RULES, PretrainingRecipe
 from cloze.pretraining.run_directory import RunDirectory
+from cloze.pretraining.schedules import Span, factor_over, stage
+from cloze.pretraining.stop_signal import StopSignal
+from cloze.pretraining.training_state import (
+    finite_or_none,
+    gather_tensors,
+    or_infinity,
+    restore_tensors,
+    watch_from_state,
+    watch_state,
+    weights_on_cpu,
+)
+from cloze.pretraining.training_step import TrainingStep
 
 LOG_STEPS = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class PretrainingRecipe:
-    """What decides the weights besides data and architecture; names as in Hugging Face."""
-
-    max_steps: int
-    train_batch_size: int
-    learning_rate: float
-    lr_scheduler_type: str
-    warmup_steps: int
-    weight_decay: float
-    adam_beta1: float
-    adam_beta2: float
-    adam_epsilon: float
-    max_grad_norm: float
-    mlm_probability: float
-    eval_steps: int
-    seed: int
-
-
-def masked_lm_loss(model: MaskedLM, batch: MaskedBatch) -> Tensor:
-    """Return the mean cross-entropy, in nats, over the batch's predictions."""
-    logits = model(batch.packed, batch.positions)
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), batch.labels.flatten(), reduction="none")
-    weights = batch.weights.flatten()
-    return (losses * weights).sum() / weights.sum()
+_TRIAL_ROWS = 64
 
 
 class TrainingStoppedError(ClozeError):
     """Training was asked to stop; the message says how to go on."""
 
 
+@dataclass(frozen=True)
+class Routine:
+    """What happens between steps: an evaluation every `eval_steps` steps (None: at equal
+    shares of the run) and a checkpoint every `checkpoint_seconds`."""
+
+    eval_steps: int | None
+    checkpoint_seconds: float
+
+
 class Pretraining:
-    """One run: it starts or resumes, trains to `max_steps` and leaves the model at its end."""
+    """One run: it starts or resumes, trains to the end of its budget and leaves the model there."""
 
     def __init__(
         self,
         model: MaskedLM,
+        step: TrainingStep,
         train: RowBatches,
         validation: RowBatches,
         recipe: PretrainingRecipe,
+        budget: Budget,
+        routine: Routine,
         compute: Compute,
         run: RunDirectory,
-        checkpoint_seconds: float,
+        world: World,
     ) -> None:
-        self.model = model.to(compute.torch_device)
-        self._train, self._validation = train, validation
-        self._recipe, self._compute, self._run = recipe, compute, run
-        self._checkpoint_seconds = checkpoint_seconds
-        self._optimizer = adamw(
-            model,
-            learning_rate=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            adam_beta1=recipe.adam_beta1,
-            adam_beta2=recipe.adam_beta2,
-            adam_epsilon=recipe.adam_epsilon,
-        )
-        self._loss: Callable[[MaskedLM, MaskedBatch], Tensor] = masked_lm_loss
-        if compute.compile:
-            self._loss = torch.compile(masked_lm_loss, dynamic=False)
+        self.model = model
+        self._training_step, self._train, self.validation = step, train, validation
+        self._recipe, self._budget, self._routine = recipe, budget, routine
+        self._compute, self._run, self._world = compute, run, world
         self.steps_done = 0
         self.train_seconds = 0.0
         self.resumed_from: list[int] = []
         self.best_validation_loss = math.inf
-        self._stop_signal: int | None = None
-        self._loss_sum = torch.zeros((), device=compute.torch_device)
+        self._evaluated_at = 0
+        self._evaluations, self._planned_evaluations = 0, RULES.most_evaluations
+        self._stop = StopSignal()
+        self._window = LossWindow(LOG_STEPS, compute.torch_device)
+        self._spans: list[Span] = []
+        self._watch = LossWatch()
         self._resume()
 
     def train(self) -> None:
-        """Train to the end. Raises `TrainingStoppedError` on SIGTERM, after a checkpoint."""
-        previous = signal.signal(signal.SIGTERM, self._ask_to_stop)
+        """Train to the end. Raises `TrainingStoppedError` on SIGTERM, after a checkpoint.
+
+        Raises `ClozeError` naming step and batch if the loss is no number any more or
+        rises and stays there.
+        """
         bar = progress(
-            total=self._recipe.max_steps,
+            total=self._budget.max_steps,
             initial=self.steps_done,
             unit="step",
             description="pretrain",
         )
-        try:
-            with bar:
-                self._train_steps(bar)
-        finally:
-            signal.signal(signal.SIGTERM, previous)
+        with self._stop, bar:
+            if self.steps_done == 0:
+                self._look_at_the_start()
+            self._take_steps(bar)
+            if self._spans:
+                self._close_window(bar)
+            if self._evaluated_at < self.steps_done:
+                self._evaluate()
 
-    def _train_steps(self, bar: Any) -> None:
-        started, last_checkpoint = time.perf_counter(), time.perf_counter()
+    def _take_steps(self, bar: Any) -> None:
         self.model.train()
-        while self.steps_done < self._recipe.max_steps:
-            tokens = self._step()
-            bar.update()
-            now = time.perf_counter()
-            self.train_seconds += now - started
-            started = now
-            if self.steps_done % LOG_STEPS == 0 or self.steps_done == self._recipe.max_steps:
-                self._log_training(bar, tokens)
-            if self._evaluation_is_due():
-                self._evaluate(bar)
-                started = time.perf_counter()
-            if self._stop_signal or now - last_checkpoint >= self._checkpoint_seconds:
+        last_checkpoint: float | None = None
+        while True:
+            stop, readings = self._world.agree(self._stop.received, self._budget.readings())
+            if last_checkpoint is None:
+                last_checkpoint = readings[0]
+            if stop or readings[0] - last_checkpoint >= self._routine.checkpoint_seconds:
                 self._save_checkpoint()
-                started = last_checkpoint = time.perf_counter()
-            if self._stop_signal:
+                # The next reading is one that all processes agree on.
+                last_checkpoint = None
+            if stop:
                 raise TrainingStoppedError(
-                    f"stopped by signal {self._stop_signal} after step {self.steps_done} of "
-                    f"{self._recipe.max_steps}, saved in {self._run.path}; run the same command "
-                    "again to go on"
+                    f"stopped by a signal after {self._budget.describe(self.steps_done)}, saved in "
+                    f"{self._run.path}; run the same command again to go on"
                 )
+            span = self._budget.next_span(self.steps_done, readings)
+            if span is None:
+                return
+            self._step(span)
+            bar.update()
+            if len(self._spans) == LOG_STEPS:
+                self._close_window(bar)
+            if self._evaluation_is_due(span):
+                self._evaluate()
 
-    def _step(self) -> int:
-        """Do one optimizer step; returns the number of tokens in its rows."""
-        recipe, step = self._recipe, self.steps_done
-        batch = self._train.training_batch(recipe.seed, step, recipe.train_batch_size)
-        batch = batch.to(self._compute.torch_device)
-        # Dropout, where a recipe has it, must not depend on how often the run was resumed.
-        torch.manual_seed((recipe.seed << 32) + step)
-        with self._compute.autocast():
-            loss = self._loss(self.model, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.max_grad_norm)
-        set_learning_rate(self._optimizer, self._learning_rate(step))
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self._loss_sum += loss.detach()
-        self.steps_done += 1
-        return batch.packed.input_ids.numel()
-
-    def _learning_rate(self, step: int) -> float:
-        recipe = self._recipe
-        return recipe.learning_rate * learning_rate_factor(
-            recipe.lr_scheduler_type, step, recipe.max_steps, recipe.warmup_steps
+    def _step(self, span: Span) -> None:
+        started = time.perf_counter()
+        loss, norm = self._training_step(
+            self.steps_done,
+            self._stage(span),
+            self._learning_rate_factor(span),
         )
+        self._window.put(len(self._spans), loss, norm)
+        self._spans.append(span)
+        self.steps_done += 1
+        self.train_seconds += time.perf_counter() - started
 
-    def _log_training(self, bar: Any, tokens_per_step: int) -> None:
-        since = self.steps_done % LOG_STEPS or LOG_STEPS
-        loss = self._loss_sum.item() / since
-        self._loss_sum.zero_()
-        if not math.isfinite(loss):
-            checkpoints = self._run.checkpoints()
-            raise ClozeError(
-                f"the loss became {loss} between steps {self.steps_done - since} and "
-                f"{self.steps_done}; lower learning_rate ({self._recipe.learning_rate}) or raise "
-                f"warmup_steps. Last good checkpoint: {checkpoints[-1] if checkpoints else 'none'}"
-            )
-        speed = self.steps_done * tokens_per_step / self.train_seconds
-        record = {
-            "step": self.steps_done,
-            "loss": loss,
-            "learning_rate": self._learning_rate(self.steps_done - 1),
-            "tokens_per_second": round(speed, 1),
-            "train_seconds": round(self.train_seconds, 3),
-        }
-        self._run.append_log(record)
-        bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s")
+    def _stage(self, span: Span) -> int:
+        return stage(len(self._recipe.mlm_probability), span.start)
 
-    def _evaluation_is_due(self) -> bool:
+    def _learning_rate_factor(self, span: Span) -> float:
         recipe = self._recipe
-        return self.steps_done % recipe.eval_steps == 0 or self.steps_done == recipe.max_steps
+        return factor_over(recipe.lr_scheduler_type, span, recipe.warmup, recipe.cooldown_fraction)
 
-    def _evaluate(self, bar: Any) -> None:
-        scores = evaluate_mlm(self.model, self._validation, self._compute)
+    def _look_at_the_start(self) -> None:
+        """Check the loss of guessing and find out how long an evaluation and a save take.
+
+        An encoder that knows nothing has a loss of about ln V.
+        """
+        if self._world.is_main:
+            started = time.perf_counter()
+            few = self.validation.first_rows(_TRIAL_ROWS)
+            loss = evaluate_mlm(self.model, few, self._compute).validation_loss
+            share = few.num_rows / self.validation.num_rows
+            evaluation_seconds = (time.perf_counter() - started) / share
+            self._run.append_log({"step": 0, "initial_loss": loss})
+            log.info("initial loss %.3f, ln V %.3f", loss, math.log(self.model.config.vocab_size))
+            started = time.perf_counter()
+            self._run.save_best(weights_on_cpu(self.model))
+            self._budget.note_pauses(evaluation_seconds, time.perf_counter() - started)
+        self._planned_evaluations = self._world.share(self._budget.affordable_evaluations())
+
+    def _evaluation_is_due(self, span: Span) -> bool:
+        if self._routine.eval_steps is not None:
+            return self.steps_done % self._routine.eval_steps == 0
+        return span.start >= (self._evaluations + 1) / self._planned_evaluations
+
+    def _evaluate(self) -> None:
+        self._evaluated_at = self.steps_done
+        self._evaluations += 1
+        if not self._world.is_main:
+            return
+        started = time.perf_counter()
+        scores = evaluate_mlm(self.model, self.validation, self._compute)
+        evaluation_seconds = time.perf_counter() - started
         self._run.append_log({"step": self.steps_done, **scores.as_dict()})
         log.info(
-            "step %d: validation loss %.4f, accuracy %.2f %%, %.0f s of training",
-            self.steps_done,
+            "%s: validation loss %.4f, accuracy %.2f %%, %.0f s of training",
+            self._budget.describe(self.steps_done),
             scores.validation_loss,
             100 * scores.validation_accuracy,
             self.train_seconds,
         )
+        started = time.perf_counter()
         if scores.validation_loss < self.best_validation_loss:
             self.best_validation_loss = scores.validation_loss
-            self._run.save_best(self._weights())
-
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
+            self._run.save_best(weights_on_cpu(self.model))
+            self._budget.note_pauses(evaluation_seconds, time.perf_counter() - started)
 
     def load_best(self) -> None:
         """Give the model the weights that had the lowest validation loss."""
         self.model.load_state_dict(load_file(self._run.best))
 
+    def _window_values(self) -> tuple[list[float], list[float]]:
+        """Return the losses and gradient norms since the last record, over all processes.
+
+        Raises `ClozeError` if one is no number. Waits for the device.
+        """
+        values = self._world.mean(self._window.values)[:, : len(self._spans)]
+        losses, norms = values.tolist()
+        first_step = self.steps_done - len(self._spans)
+        for step, (loss, norm) in enumerate(zip(losses, norms, strict=True), first_step):
+            # Loss scaling meets infinite gradients on purpose and leaves such a step out.
+            checked = (loss,) if self._training_step.scaler.is_enabled() else (loss, norm)
+            if not all(map(math.isfinite, checked)):
+                raise self._divergence(step, f"the loss is {loss}, its gradient's norm {norm}")
+        return losses, norms
+
+    def _close_window(self, bar: Any) -> None:
+        losses, norms = self._window_values()
+        first_step = self.steps_done - len(losses)
+        if (spike := self._watch.spike(first_step, losses)) is not None:
+            raise self._divergence(*spike)
+        recipe, span = self._recipe, self._spans[-1]
+        tokens = self.steps_done * recipe.train_batch_size * self._train.row_length
+        record: dict[str, Any] = {
+            "step": self.steps_done,
+            "loss": sum(losses) / len(losses),
+            "grad_norm": max(norms),
+            "learning_rate": recipe.learning_rate * self._learning_rate_factor(span),
+            "mlm_probability": recipe.mlm_probability[self._stage(span)],
+            "progress": span.start,
+            "tokens_per_second": round(tokens / self.train_seconds, 1),
+            "train_seconds": round(self.train_seconds, 3),
+        }
+        if self._budget.max_steps is None:
+            # By the clock, no two runs have the same schedule: keep what this one had.
+            record["step_progress"] = [round(span.start, 7) for span in self._spans]
+        self._spans.clear()
+        bar.set_postfix_str(
+            f"loss {record['loss']:.3f}, {record['tokens_per_second']:,.0f} tokens/s"
+        )
+        if self._world.is_main:
+            self._run.append_log(record)
+
+    def _divergence(self, step: int, what: str) -> ClozeError:
+        """Return what to say when step `step` (from 0) went wrong."""
+        recipe = self._recipe
+        rows = self._train.row_numbers(recipe.seed, step, recipe.train_batch_size)
+        good = [str(path) for path in self._run.checkpoints(until=step)]
+        return ClozeError(
+            f"training diverged at step {step + 1}: {what}; lower learning_rate "
+            f"({recipe.learning_rate:g}) or raise warmup_steps. Last good checkpoint: "
+            f"{good[-1] if good else 'none'}. Batch: {describe_rows(rows)} "
+            f"(RowBatches.training_batch({recipe.seed}, {step}, {recipe.train_batch_size}))"
+        )
+
     def _save_checkpoint(self) -> None:
-        tensors = {f"model.{name}": value for name, value in self._weights().items()}
-        for index, parameter in enumerate(self._parameters()):
-            for key, value in self._optimizer.state[parameter].items():
-                tensors[f"optimizer.{index}.{key}"] = value.detach().cpu()
-        tensors["loss_sum"] = self._loss_sum.cpu()
+        # Before anything is written, so that no checkpoint has weights that are no numbers.
+        losses, norms = self._window_values()
+        if not self._world.is_main or self.steps_done == 0:
+            return
         self._run.save_checkpoint(
             self.steps_done,
-            tensors,
+            gather_tensors(self.model, self._training_step.optimizers),
             {
                 "train_seconds": self.train_seconds,
-                "best_validation_loss": self.best_validation_loss
-                if math.isfinite(self.best_validation_loss)
-                else None,
                 "resumed_from": self.resumed_from,
+                "best_validation_loss": finite_or_none(self.best_validation_loss),
+                "evaluated_at": self._evaluated_at,
+                "evaluations": self._evaluations,
+                "planned_evaluations": self._planned_evaluations,
+                "window": [losses, norms, [[span.start, span.end] for span in self._spans]],
+                "watch": watch_state(self._watch),
+                "budget": self._budget.state(),
+                "grad_scaler": self._training_step.scaler.state_dict(),
             },
         )
 
-    def _parameters(self) -> list[Tensor]:
-        return [p for group in self._optimizer.param_groups for p in group["params"]]
-
     def _resume(self) -> None:
-        checkpoint = self._run.load_checkpoint()
-        self._run.rewind_log(checkpoint[1]["step"] if checkpoint else 0)
-        if checkpoint is None:
+        """Go on from the newest sound checkpoint, the same one in every process."""
+        checkpoint = None
+        if self._world.is_main:
+            checkpoint = self._run.load_checkpoint()
+            self._run.rewind_log(checkpoint[1]["step"] if checkpoint else 0)
+        step = self._world.share(checkpoint[1]["step"] if checkpoint else None)
+        if step is None:
             return
-        tensors, state = checkpoint
-        prefix = "model."
-        self.model.load_state_dict(
-            {key[len(prefix) :]: t for key, t in tensors.items() if key.startswith(prefix)}
-        )
-        for index, parameter in enumerate(self._parameters()):
-            stem = f"optimizer.{index}."
-            self._optimizer.state[parameter] = {
-                key[len(stem) :]: tensor.to(parameter.device)
-                for key, tensor in tensors.items()
-                if key.startswith(stem)
-            }
-        self._loss_sum = tensors["loss_sum"].to(self._compute.torch_device)
-        self.steps_done = state["step"]
-        self.train_seconds = state["train_seconds"]
-        if state["best_validation_loss"] is not None:
-            self.best_validation_loss = state["best_validation_loss"]
-        self.resumed_from = [*state["resumed_from"], self.steps_done]
-        log.info("resuming after step %d of %d", self.steps_done, self._recipe.max_steps)
-
-    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        self._stop_signal = number
+        tensors, state = checkpoint or self._run.load_checkpoint_of(step)
+        restore_tensors(tensors, self.model, self._training_step.optimizers, self._run.path)
+        self._training_step.scaler.load_state_dict(state["grad_scaler"])
+        self._budget.load_state(state["budget"])
+        self._watch = watch_from_state(state["watch"])
+        losses, norms, spans = state["window"]
+        self._spans = [Span(*span) for span in spans]
+        self._window.fill(losses, norms)
+        self.steps_done, self.train_seconds = step, state["train_seconds"]
+        self.best_validation_loss = or_infinity(state["best_validation_loss"])
+        self._evaluated_at, self._evaluations = state["evaluated_at"], state["evaluations"]
+        self._planned_evaluations = state["planned_evaluations"]
+        self.resumed_from = [*state["resumed_from"], step]
+        log.info("resuming after %s", self._budget.describe(step))

@@ -4,40 +4,46 @@ import html
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from tokenizers import Tokenizer
 
 from cloze.encoder.device import Compute
-from cloze.encoder.model import MaskedLM
+from cloze.encoder.heads import MaskedLM
 from cloze.files import resource, write_text
 from cloze.pretraining.batches import MaskedBatch, RowBatches
+from cloze.pretraining.prediction_history import NUM_ROWS, PredictionHistory, guess
 
-_NUM_ROWS = 8
+_EVOLUTION = """<h2>How the guesses changed</h2>
+<p>One row of text, a line for each gap, a column for each step of training at which the encoder
+was asked. The more certain a guess, the stronger its colour.</p>
+{}"""
 
 
-@torch.no_grad()
 def write_masked_examples(
-    model: MaskedLM, batches: RowBatches, tokenizer: Tokenizer, compute: Compute, path: Path
+    model: MaskedLM,
+    batches: RowBatches,
+    tokenizer: Tokenizer,
+    compute: Compute,
+    path: Path,
+    history: PredictionHistory | None = None,
 ) -> None:
     """Write a self-contained page with the first rows of the validation split.
 
-    Every predicted token is shown with the encoder's best guess and its probability.
+    Every predicted token is shown with the encoder's best guess and its probability, and
+    the first row's also as they were before, if `history` has kept them.
     """
-    model.eval()
-    batch = next(iter(batches.evaluation_batches(_NUM_ROWS)))
-    on_device = batch.to(compute.torch_device)
-    with compute.autocast():
-        logits = model(on_device.packed, on_device.positions).float().cpu()
-    probabilities, guesses = logits.softmax(-1).max(-1)
+    batch = next(iter(batches.evaluation_batches(NUM_ROWS)))
+    guesses = guess(model, batch, compute)
     rows, right, total = [], 0, 0
-    for row in range(len(guesses)):
-        shown, row_right, row_total = _row(
-            batch, row, guesses[row].tolist(), probabilities[row].tolist(), tokenizer
-        )
+    for row, (token_ids, probabilities) in enumerate(
+        zip(guesses.token_ids, guesses.probabilities, strict=True)
+    ):
+        shown, row_right, row_total = _row(batch, row, token_ids, probabilities, tokenizer)
         rows.append(f"<p>{shown}</p>")
         right, total = right + row_right, total + row_total
     page = resource("pretraining/masked_examples.html").read_text(encoding="utf-8")
     page = page.replace("{{right}}", str(right)).replace("{{total}}", str(total))
+    evolution = history.as_html(tokenizer) if history else ""
+    page = page.replace("{{history}}", _EVOLUTION.format(evolution) if evolution else "")
     write_text(path, page.replace("{{rows}}", "\n".join(rows)))
 
 

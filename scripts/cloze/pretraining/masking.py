@@ -1,10 +1,14 @@
-"""Dynamic masks as a pure function of (seed, step, position in the batch)."""
+"""Dynamic masks as a pure function of (seed, step, row of the global batch)."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
+_COLUMNS = np.uint64((1 << 20) - 1)
+# Philox makes its 64-bit numbers four at a time.
+_NUMBERS_PER_COUNT = 4
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,19 @@ class MaskedTokens:
 def counter_generator(seed: int, counter: int) -> np.random.Generator:
     """Return the random stream number `counter` of `seed` (Philox, Salmon et al. 2011)."""
     return np.random.Generator(np.random.Philox(key=np.array([seed, counter], dtype=np.uint64)))
+
+
+def random_rows(seed: int, step: int, first_row: int, shape: tuple[int, int]) -> np.ndarray:
+    """Return random uint64 [rows, numbers], rows `first_row`, … of the draw of (seed, step).
+
+    A row is the same whatever rows are asked for with it.
+    """
+    rows, numbers = shape
+    counts = -(-numbers // _NUMBERS_PER_COUNT)
+    key = np.array([seed, step], dtype=np.uint64)
+    stream = np.random.Philox(key=key, counter=first_row * counts)
+    drawn = stream.random_raw(rows * counts * _NUMBERS_PER_COUNT)
+    return drawn.reshape(rows, counts * _NUMBERS_PER_COUNT)[:, :numbers]
 
 
 class Masker:
@@ -48,58 +65,73 @@ class Masker:
         self._is_special = np.zeros(vocab_size, dtype=bool)
         self._is_special[sorted(special_token_ids)] = True
         self._ordinary_ids = np.flatnonzero(~self._is_special)
+        self._max_length, self._seed = max_length, seed
+        self._set_probability(mlm_probability)
+
+    def _set_probability(self, mlm_probability: float) -> None:
         self._mlm_probability = mlm_probability
-        self.predictions_per_row = max(1, round(mlm_probability * max_length))
-        self._seed = seed
+        self.predictions_per_row = max(1, round(mlm_probability * self._max_length))
+
+    def with_probability(self, mlm_probability: float) -> "Masker":
+        """Return the same masker at another rate."""
+        other = copy.copy(self)
+        other._set_probability(mlm_probability)
+        return other
+
+    def num_predictions(self, input_ids: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """Return how many tokens of each row `mask` predicts, int64 [B]."""
+        return self._wanted((valid & ~self._is_special[input_ids]).sum(axis=1))
+
+    def _wanted(self, eligible: np.ndarray) -> np.ndarray:
+        wanted = np.maximum(1, np.rint(eligible * self._mlm_probability)).astype(np.int64)
+        return np.where(eligible > 0, wanted, 0)
 
     def mask(
-        self, input_ids: np.ndarray, valid: np.ndarray, step: int, row_slice: slice = slice(None)
+        self, input_ids: np.ndarray, valid: np.ndarray, step: int, first_row: int = 0
     ) -> MaskedTokens:
-        """Mask one global batch, or the rows `row_slice` of it.
+        """Mask rows `first_row`, `first_row + 1`, … of the global batch of a step.
 
-        `input_ids` int [B, L] and `valid` bool [B, L] (False on padding) hold the whole
-        global batch, so a row's mask does not depend on who computes it.
+        `input_ids` int [B, L] and `valid` bool [B, L] (False on padding). The masks of a
+        row do not depend on the rows it comes with.
         """
-        generator = counter_generator(self._seed, step)
-        order = generator.random(input_ids.shape, dtype=np.float32)
-        action = generator.random(input_ids.shape, dtype=np.float32)
-        random_ids = self._ordinary_ids[
-            generator.integers(len(self._ordinary_ids), size=input_ids.shape)
-        ]
-        return self._corrupt(
-            input_ids[row_slice].astype(np.int64),
-            valid[row_slice],
-            order[row_slice],
-            action[row_slice],
-            random_ids[row_slice],
-        )
-
-    def _corrupt(
-        self,
-        input_ids: np.ndarray,
-        valid: np.ndarray,
-        order: np.ndarray,
-        action: np.ndarray,
-        random_ids: np.ndarray,
-    ) -> MaskedTokens:
+        input_ids = input_ids.astype(np.int64, copy=False)
         eligible = valid & ~self._is_special[input_ids]
-        counts = eligible.sum(axis=1)
-        wanted = np.where(counts > 0, np.maximum(1, np.rint(counts * self._mlm_probability)), 0)
-        order = np.where(eligible, order, 2.0)
-        positions = np.argsort(order, axis=1, kind="stable")[:, : self.predictions_per_row]
-        weights = np.arange(positions.shape[1])[None, :] < wanted[:, None]
+        num_rows, length = input_ids.shape
+        width = min(self.predictions_per_row, length)
+        drawn = random_rows(self._seed, step, first_row, (num_rows, length + width))
+        positions = _random_columns(drawn[:, :length], eligible)[:, :width]
+        weights = np.arange(width)[None, :] < self._wanted(eligible.sum(axis=1))[:, None]
 
         labels = np.take_along_axis(input_ids, positions, axis=1)
-        draw = np.take_along_axis(action, positions, axis=1)
-        replacement = np.where(
-            draw < MASKED_SHARE,
-            self._mask_token_id,
-            np.where(
-                draw < MASKED_SHARE + RANDOM_SHARE,
-                np.take_along_axis(random_ids, positions, axis=1),
-                labels,
-            ),
-        )
+        replacement = self._replacements(drawn[:, length:], labels)
         corrupted = input_ids.copy()
         np.put_along_axis(corrupted, positions, np.where(weights, replacement, labels), axis=1)
         return MaskedTokens(corrupted, positions, labels, weights.astype(np.float32))
+
+    def _replacements(self, drawn: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return what stands at the predicted positions, int64 [B, M], from as many numbers.
+
+        The upper half of a number decides between the three, the lower half draws the
+        token; its bias is the size of the vocabulary over 2³².
+        """
+        action = (drawn >> np.uint64(32)).astype(np.float64) / 2**32
+        lower = drawn & np.uint64(0xFFFFFFFF)
+        index = (lower * np.uint64(len(self._ordinary_ids))) >> np.uint64(32)
+        random_ids = self._ordinary_ids[index.astype(np.int64)]
+        kept_or_random = np.where(action < MASKED_SHARE + RANDOM_SHARE, random_ids, labels)
+        return np.where(action < MASKED_SHARE, self._mask_token_id, kept_or_random)
+
+
+def _random_columns(drawn: np.ndarray, eligible: np.ndarray) -> np.ndarray:
+    """Return the columns of each row in random order, int64 [B, L], eligible ones first."""
+    if eligible.shape[1] > int(_COLUMNS):
+        raise ValueError(f"rows of {eligible.shape[1]} tokens; {int(_COLUMNS)} are possible")
+    columns = np.arange(eligible.shape[1], dtype=np.uint64)
+    # The column in the low bits saves an argsort; the last bits of the order are not missed.
+    keys = (np.where(eligible, drawn, ~np.uint64(0)) & ~_COLUMNS) | columns
+    if eligible.shape[1] > int(_COLUMNS):
+        raise ValueError(
+            f"rows of {eligible.shape[1]} tokens; at most {int(_COLUMNS)} are possible"
+        )
+    keys.sort(axis=1)
+    return (keys & _COLUMNS).astype(np.int64)

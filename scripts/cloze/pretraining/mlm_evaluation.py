@@ -6,13 +6,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
 
 from cloze.data.shards import Rows
 from cloze.encoder.device import Compute
-from cloze.encoder.model import MaskedLM
+from cloze.encoder.heads import MaskedLM
 from cloze.pretraining.batches import RowBatches
 
 EVALUATION_BATCH_SIZE = 32
+_MAX_LOGITS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -29,20 +31,48 @@ class MLMScores:
 
 @torch.no_grad()
 def evaluate_mlm(model: MaskedLM, batches: RowBatches, compute: Compute) -> MLMScores:
-    """Score every row once, with masks that never change; holds one batch of logits at a time."""
+    """Score every row once, with masks that never change.
+
+    At most `_MAX_LOGITS` logits exist at a time, however large batch and vocabulary are.
+    """
     model.eval()
-    loss = correct = predicted = 0.0
+    columns = max(1, _MAX_LOGITS // (EVALUATION_BATCH_SIZE * model.config.vocab_size))
+    totals = torch.zeros(3, dtype=torch.float64)
     for batch in batches.evaluation_batches(EVALUATION_BATCH_SIZE):
         batch = batch.to(compute.torch_device)
         with compute.autocast():
-            logits = model(batch.packed, batch.positions)
-        kept = batch.weights > 0
-        logits, labels = logits[kept].float(), batch.labels[kept]
-        loss += F.cross_entropy(logits, labels, reduction="sum").item()
-        correct += (logits.argmax(-1) == labels).sum().item()
-        predicted += labels.numel()
+            hidden = model.encoder(batch.packed)
+        sums = [
+            _sums(model, hidden, positions, labels, weights, compute)
+            for positions, labels, weights in zip(
+                batch.positions.split(columns, dim=1),
+                batch.labels.split(columns, dim=1),
+                batch.weights.split(columns, dim=1),
+                strict=True,
+            )
+        ]
+        totals += torch.stack(sums).sum(0).double().cpu()
     model.train()
+    loss, correct, predicted = totals.tolist()
     return MLMScores(loss / predicted, correct / predicted)
+
+
+def _sums(
+    model: MaskedLM,
+    hidden: Tensor,
+    positions: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    compute: Compute,
+) -> Tensor:
+    """Return loss, right guesses and number of some of a batch's predictions, float32 [3]."""
+    counts = (weights > 0).flatten().float()
+    with compute.autocast():
+        logits = model.predict(hidden, positions).flatten(0, 1).float()
+    labels = labels.flatten()
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    right = logits.argmax(-1) == labels
+    return torch.stack([losses @ counts, right.float() @ counts, counts.sum()])
 
 
 def unigram_entropy(

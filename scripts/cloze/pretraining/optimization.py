@@ -1,14 +1,17 @@
-"""AdamW with the usual exceptions from weight decay, and learning-rate schedules."""
+"""AdamW with the usual exceptions from weight decay, Muon beside it, and what training costs."""
 
-import math
+from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from cloze.encoder.model import EncoderConfig
+from cloze.encoder.config import EncoderConfig
+from cloze.pretraining.muon import Muon
+from cloze.pretraining.schedules import Span, factor_over
 
-SCHEDULES = ("linear", "cosine", "warmup_stable_decay", "constant")
-_DECAY_SHARE = 0.2
+OPTIMIZERS = ("adamw", "muon")
+# What one weight of a layer holds, one matrix on the other.
+_FUSED_MATRICES = {"qkv": 3}
 
 
 def adamw(
@@ -19,10 +22,16 @@ def adamw(
     adam_beta1: float = 0.9,
     adam_beta2: float = 0.999,
     adam_epsilon: float = 1e-8,
+    besides: Iterable[Tensor] = (),
 ) -> torch.optim.AdamW:
-    """Return fused AdamW (Loshchilov and Hutter 2019); biases and norms are not decayed."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.dim() > 1]
-    exempt = [p for p in model.parameters() if p.requires_grad and p.dim() <= 1]
+    """Return fused AdamW (Loshchilov and Hutter 2019); biases and norms are not decayed.
+
+    It leaves out the parameters `besides`, which are another optimizer's.
+    """
+    apart = {id(parameter) for parameter in besides}
+    own = [p for p in model.parameters() if p.requires_grad and id(p) not in apart]
+    decayed = [p for p in own if p.dim() > 1]
+    exempt = [p for p in own if p.dim() <= 1]
     return torch.optim.AdamW(
         [
             {"params": decayed, "weight_decay": weight_decay},
@@ -35,24 +44,81 @@ def adamw(
     )
 
 
-def learning_rate_factor(schedule: str, step: int, max_steps: int, warmup_steps: int) -> float:
-    """Return the share of the peak learning rate that step `step` (from 0) uses.
+def muon(
+    layers: nn.Module, *, learning_rate: float, weight_decay: float, dtype: torch.dtype
+) -> Muon:
+    """Return Muon for the weights of every linear map in the layers of an encoder."""
+    groups: dict[int, list[Tensor]] = {}
+    for name, module in layers.named_modules():
+        if isinstance(module, nn.Linear):
+            matrices = _FUSED_MATRICES.get(name.rpartition(".")[2], 1)
+            groups.setdefault(matrices, []).append(module.weight)
+    return Muon(
+        [{"params": weights, "matrices": matrices} for matrices, weights in groups.items()],
+        lr=learning_rate,
+        weight_decay=weight_decay,
+        dtype=dtype,
+    )
 
-    All schedules rise linearly over `warmup_steps`; then `linear` and `cosine` fall to
-    0 at `max_steps`, `warmup_stable_decay` stays and falls linearly over the last fifth
-    of the run (Hu et al. 2024, §4), `constant` stays.
-    """
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    remaining = max(1, max_steps - warmup_steps)
-    done = min(1.0, (step - warmup_steps) / remaining)
-    if schedule == "linear":
-        return 1.0 - done
-    if schedule == "cosine":
-        return 0.5 * (1.0 + math.cos(math.pi * done))
-    if schedule == "warmup_stable_decay":
-        return min(1.0, (1.0 - done) / _DECAY_SHARE)
-    return 1.0
+
+class Optimizers:
+    """The optimizers of one model, stepped together; each group has its own peak rate."""
+
+    def __init__(self, model: nn.Module, *optimizers: torch.optim.Optimizer) -> None:
+        self._optimizers = optimizers
+        self._names: dict[Tensor, str] = {
+            parameter: name for name, parameter in model.named_parameters()
+        }
+        for group in self._groups():
+            group["initial_lr"] = group["lr"]
+
+    def _groups(self) -> list[dict]:
+        return [group for optimizer in self._optimizers for group in optimizer.param_groups]
+
+    def step(self, factor: float, scaler: torch.amp.GradScaler) -> None:
+        """Update every parameter at `factor` times its peak learning rate.
+
+        The gradients must be unscaled already; see `unscale`.
+        """
+        for group in self._groups():
+            group["lr"] = factor * group["initial_lr"]
+        for optimizer in self._optimizers:
+            scaler.step(optimizer)
+        scaler.update()
+
+    def unscale(self, scaler: torch.amp.GradScaler) -> None:
+        """Divide the gradients by the scale of the loss."""
+        for optimizer in self._optimizers:
+            scaler.unscale_(optimizer)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Return the whole state on the CPU, keys `{parameter}/{kind}`."""
+        return {
+            f"{self._names[parameter]}/{kind}": value.detach().cpu()
+            for optimizer in self._optimizers
+            for parameter, values in optimizer.state.items()
+            for kind, value in values.items()
+        }
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `state_tensors` returned."""
+        of_parameter: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            name, _, kind = key.rpartition("/")
+            of_parameter.setdefault(name, {})[kind] = tensor
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    optimizer.state[parameter] = {
+                        kind: tensor.to(parameter.device, copy=True)
+                        for kind, tensor in of_parameter.get(self._names[parameter], {}).items()
+                    }
+
+
+def learning_rate_factor(schedule: str, step: int, max_steps: int, warmup_steps: int) -> float:
+    """Return the share of the peak learning rate that step `step` (from 0) uses."""
+    span = Span(step / max_steps, (step + 1) / max_steps)
+    return factor_over(schedule, span, warmup_steps / max_steps)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:

@@ -1,40 +1,50 @@
 """One pretraining job from its arguments to its published model folder."""
 
 import argparse
+import contextlib
 import dataclasses
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
-from cloze.cli import available_cores, capped_threads, log
+from cloze.cli import log
 from cloze.codekey import code_key
 from cloze.data.loading import load_rows
 from cloze.data.manifest import MANIFEST, read_manifest
 from cloze.data.shards import Rows
-from cloze.data.tokenizer import load_tokenizer, special_ids
-from cloze.encoder.device import Compute, device_is_present, resolve_compute
+from cloze.data.tokenizer import SpecialIds, load_tokenizer, special_ids
 from cloze.encoder.flags import encoder_config
-from cloze.encoder.model import EncoderConfig, MaskedLM
+from cloze.encoder.heads import MaskedLM
 from cloze.encoder.model_io import load_encoder_into, save_model
 from cloze.errors import ClozeError
 from cloze.files import atomic_folder, require_file, sha256_file
-from cloze.metrics import environment, write_metrics
+from cloze.metrics import write_metrics
 from cloze.pretraining.batches import RowBatches
 from cloze.pretraining.curves import draw_loss_curve
-from cloze.pretraining.loop import Pretraining, PretrainingRecipe
+from cloze.pretraining.decisions import Decisions, decide, decide_micro_batch_size
+from cloze.pretraining.distributed import World, open_world
+from cloze.pretraining.loop import Pretraining, Routine
 from cloze.pretraining.masked_examples import write_masked_examples
 from cloze.pretraining.masking import Masker
 from cloze.pretraining.mlm_evaluation import bits_per_byte, unigram_entropy
-from cloze.pretraining.optimization import training_flop
-from cloze.pretraining.run_directory import RunDirectory, open_run
+from cloze.pretraining.recipe import PretrainingRecipe
+from cloze.pretraining.run_directory import RunDirectory, fingerprint, open_run
+from cloze.pretraining.training_step import TrainingStep
 
 # The validation masks are one fixed draw, whatever the run's seed.
 _VALIDATION_SEED = 1 << 32
+# The rate before the recipe is decided, for measuring the machine.
+_TRIAL_PROBABILITY = 0.2
+_EVAL_STEPS = 250
 _NOT_IN_RECIPE = frozenset(
     {"dataset", "tokenizer", "output", "run_dir", "init_from", "log", "device", "precision"}
-    | {"compile", "threads", "checkpoint_seconds"}
+    | {"compile", "threads", "checkpoint_seconds", "gradient_accumulation_steps"}
+    | {"gradient_checkpointing"}
 )
 
 
@@ -44,12 +54,24 @@ def pretrain_and_publish(args: argparse.Namespace, script: Path) -> None:
     Raises `ClozeError` for inputs that do not belong together and for a run that
     another process is training.
     """
-    with open_run(args.run_dir, _recipe(args, script)) as run:
-        if run.final.is_dir():
+    with open_world(args.device) as world, _open_run(args, script, world) as run:
+        if world.share(run.final.is_dir()):
             log.info("this very run is finished; publishing it again without a step")
         else:
-            _train(args, script, run)
-        run.publish(args.output)
+            _train(args, script, run, world)
+        if world.is_main:
+            run.publish(args.output)
+
+
+@contextlib.contextmanager
+def _open_run(args: argparse.Namespace, script: Path, world: World) -> Iterator[RunDirectory]:
+    """Open the run's folder: the main process holds its lock, the others read there."""
+    recipe = _recipe(args, script)
+    if not world.is_main:
+        yield RunDirectory(args.run_dir / fingerprint(recipe))
+        return
+    with open_run(args.run_dir, recipe) as run:
+        yield run
 
 
 def _recipe(args: argparse.Namespace, script: Path) -> dict[str, Any]:
@@ -63,61 +85,115 @@ def _recipe(args: argparse.Namespace, script: Path) -> dict[str, Any]:
     return recipe
 
 
-def _train(args: argparse.Namespace, script: Path, run: RunDirectory) -> None:
+def _train(args: argparse.Namespace, script: Path, run: RunDirectory, world: World) -> None:
+    data = _load_data(args)
+    model = _new_model(args, data)
+    decisions = decide(args, model, data.train, run, world)
+    recipe, compute = decisions.recipe, decisions.compute
+    validation = data.validation.with_mlm_probability(recipe.mlm_probability[-1])
+    floor = unigram_entropy(data.train_rows, validation, data.special.all)
+    log.info(
+        "%s parameters, %d rows, %s",
+        f"{sum(p.numel() for p in model.parameters()):,}", data.train.num_rows, compute,
+    )  # fmt: skip
+    model.to(compute.torch_device)
+    model.encoder.gradient_checkpointing = args.gradient_checkpointing
+    step = TrainingStep(model, data.train, recipe, compute, world)
+    step.micro_batch_size = decide_micro_batch_size(args, step, compute, run, world)
+    training = Pretraining(
+        model, step, data.train, validation, recipe, decisions.budget(),
+        Routine(_eval_steps(args), args.checkpoint_seconds), compute, run, world,
+    )  # fmt: skip
+    training.train()
+    if world.is_main:
+        _finish(args, script, run, data, training, decisions, floor)
+
+
+def _eval_steps(args: argparse.Namespace) -> int | None:
+    """A budget in time has evaluations at equal shares of it unless told otherwise."""
+    if args.eval_steps is None and args.budget is None:
+        return _EVAL_STEPS
+    return args.eval_steps
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Rows, tokenizer and batches of both splits."""
+
+    tokenizer: Tokenizer
+    special: SpecialIds
+    train_rows: Rows
+    validation_rows: Rows
+    train: RowBatches
+    validation: RowBatches
+
+
+def _load_data(args: argparse.Namespace) -> _Data:
     train_rows = load_rows(args.dataset, "train", args.tokenizer)
     validation_rows = load_rows(args.dataset, "validation", args.tokenizer)
     _check_rows(args, train_rows, validation_rows)
     tokenizer = load_tokenizer(args.tokenizer)
     special = special_ids(tokenizer)
-    recipe = PretrainingRecipe(
-        **{field.name: getattr(args, field.name) for field in dataclasses.fields(PretrainingRecipe)}
-    )
-    config = encoder_config(args, train_rows.vocab_size, special.pad, args.dropout)
 
     def batches(rows: Rows, seed: int) -> RowBatches:
         masker = Masker(
             vocab_size=rows.vocab_size,
             mask_token_id=special.mask,
             special_token_ids=special.all,
-            mlm_probability=recipe.mlm_probability,
+            mlm_probability=_TRIAL_PROBABILITY,
             max_length=rows.row_length,
             seed=seed,
         )
         return RowBatches(rows, masker, special.pad)
 
-    compute, warnings = _resolve_compute(args, config, recipe, train_rows.row_length, run)
-    validation = batches(validation_rows, _VALIDATION_SEED)
-    torch.manual_seed(recipe.seed)
-    model = MaskedLM(config)
+    return _Data(
+        tokenizer,
+        special,
+        train_rows,
+        validation_rows,
+        batches(train_rows, args.seed),
+        batches(validation_rows, _VALIDATION_SEED),
+    )
+
+
+def _new_model(args: argparse.Namespace, data: _Data) -> MaskedLM:
+    torch.manual_seed(args.seed)
+    model = MaskedLM(
+        encoder_config(args, data.train_rows.vocab_size, data.special.pad, args.dropout)
+    )
     if args.init_from is not None:
         _check_same_tokenizer(args)
         load_encoder_into(model, args.init_from)
-    log.info(
-        "%s parameters, %d rows, %s",
-        f"{sum(p.numel() for p in model.parameters()):,}", train_rows.num_rows, compute,
-    )  # fmt: skip
-    training = Pretraining(
-        model, batches(train_rows, recipe.seed), validation, recipe, compute, run,
-        args.checkpoint_seconds,
-    )  # fmt: skip
-    training.train()
+    return model
 
-    floor = unigram_entropy(train_rows, validation, special.all)
+
+def _finish(
+    args: argparse.Namespace,
+    script: Path,
+    run: RunDirectory,
+    data: _Data,
+    training: Pretraining,
+    decisions: Decisions,
+    floor: float,
+) -> None:
+    """Write the finished run's folder and forget its checkpoints."""
     with atomic_folder(run.final) as folder:
-        save_model(folder, model, args.tokenizer.parent)
+        save_model(folder, training.model, args.tokenizer.parent)
         write_masked_examples(
-            model, validation, tokenizer, compute, folder / "masked_examples.html"
-        )
+            training.model, training.validation, data.tokenizer, decisions.compute,
+            folder / "masked_examples.html",
+        )  # fmt: skip
         records = run.read_log()
         draw_loss_curve(records, floor, folder / "loss_curve.svg")
         shutil.copyfile(run.log_path, folder / "metrics.jsonl")
         write_metrics(
             folder / "metrics.json",
             metrics={
-                **_scores(records, floor, args.dataset, validation_rows),
-                **_effort(training, train_rows, recipe, records),
-                "compute": dataclasses.asdict(compute),
-                "warnings": warnings,
+                **_scores(records, floor, args.dataset, data.validation_rows),
+                **_effort(training, data.train_rows, decisions.recipe, records),
+                "recipe": decisions.recipe.as_json(),
+                "compute": dataclasses.asdict(decisions.compute),
+                "warnings": decisions.warnings,
             },
             args=args,
             inputs=[args.tokenizer, args.dataset / MANIFEST],
@@ -125,7 +201,7 @@ def _train(args: argparse.Namespace, script: Path, run: RunDirectory) -> None:
             seconds={"wall": round(training.train_seconds, 3)},
         )
         training.load_best()
-        save_model(folder / "best", model, args.tokenizer.parent)
+        save_model(folder / "best", training.model, args.tokenizer.parent)
     run.discard_checkpoints()
 
 
@@ -150,59 +226,6 @@ def _check_same_tokenizer(args: argparse.Namespace) -> None:
             f"{theirs}: is another tokenizer than {args.tokenizer}, so the weights of "
             f"{args.init_from} would mean other words; build the data set with that tokenizer"
         )
-
-
-def _resolve_compute(
-    args: argparse.Namespace,
-    config: EncoderConfig,
-    recipe: PretrainingRecipe,
-    length: int,
-    run: RunDirectory,
-) -> tuple[Compute, list[str]]:
-    """Decide `auto` once for a run; a resumed one computes as it began, if it can.
-
-    Returns the decision and the warnings to keep in metrics.json if the run goes on
-    in another way than it began, which changes its weights in the last digits.
-    """
-    tokens = recipe.max_steps * recipe.train_batch_size * length
-    flop = training_flop(config, tokens, length, recipe.mlm_probability)
-    begun = run.read_run()
-    if not begun:
-        compute = resolve_compute(
-            args.device, args.precision, args.compile, capped_threads(args), flop
-        )
-        run.write_run(_how(compute, []))
-        return compute, []
-    compute = resolve_compute(*_as_begun(args, Compute(**begun["compute"])), flop)
-    warnings = list(begun["warnings"])
-    for key, value in _how(compute, warnings).items():
-        if begun[key] != value:
-            differing = sorted(name for name in value if begun[key].get(name) != value[name])
-            warnings.append(f"resumed with another {key} ({', '.join(differing)}) than it began")
-            log.warning("warning: %s; the weights will differ in the last digits", warnings[-1])
-    run.write_run(_how(compute, warnings))
-    return compute, warnings
-
-
-def _how(compute: Compute, warnings: list[str]) -> dict[str, Any]:
-    return {
-        "compute": dataclasses.asdict(compute),
-        "environment": environment(),
-        "warnings": warnings,
-    }
-
-
-def _as_begun(args: argparse.Namespace, begun: Compute) -> tuple[str, str, str, int]:
-    """What to ask for on resume: explicit flags as given, `auto` as it was resolved before."""
-    device = args.device if args.device != "auto" else begun.device
-    if device == begun.device and not device_is_present(device):
-        device = "auto"
-    return (
-        device,
-        args.precision if args.precision != "auto" else begun.precision,
-        args.compile if args.compile != "auto" else ("on" if begun.compile else "off"),
-        begun.threads if begun.threads <= available_cores() else capped_threads(args),
-    )
 
 
 def _scores(

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,9 +23,10 @@ from torch import Tensor
 
 from cloze.cli import log
 from cloze.errors import ClozeError
-from cloze.files import atomic_folder, atomic_path, read_json, write_json
+from cloze.files import atomic_folder, atomic_path, read_json, sha256_file, write_json
 
 _KEPT_CHECKPOINTS = 2
+_TENSORS, _STATE = "tensors.safetensors", "state.json"
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
@@ -65,36 +67,46 @@ class RunDirectory:
 
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Keep everything that step `step` (steps done) needs, whole or not at all."""
-        target = self.path / f"checkpoint-{step:08d}"
+        target = self._checkpoint(step)
         if target.is_dir():
             return
         with atomic_folder(target) as folder:
-            save_file(tensors, folder / "tensors.safetensors")
-            write_json(folder / "state.json", {"step": step, **state})
+            _write_tensors(tensors, folder / _TENSORS)
+            digest = sha256_file(folder / _TENSORS)
+            write_json(folder / _STATE, {"step": step, **state, "sha256": digest})
         for old in self.checkpoints()[:-_KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
 
-    def checkpoints(self) -> list[Path]:
-        """Return the whole checkpoints, oldest first."""
-        return sorted(self.path.glob("checkpoint-*"))
+    def checkpoints(self, until: int | None = None) -> list[Path]:
+        """Return the whole checkpoints, oldest first; those of at most `until` steps if given."""
+        found = sorted(self.path.glob("checkpoint-*"))
+        return [path for path in found if until is None or path <= self._checkpoint(until)]
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return tensors and state of the newest readable checkpoint, or None for a new run.
+        """Return tensors and state of the newest sound checkpoint, or None for a new run.
 
-        A checkpoint that cannot be read is reported and passed over for the one before;
-        if none can be read, training starts again rather than from half a state.
+        A checkpoint that cannot be read or whose bytes have changed is reported and passed
+        over for the one before; if none is sound, training starts again rather than from
+        half a state.
         """
         for folder in reversed(self.checkpoints()):
             try:
-                return load_file(folder / "tensors.safetensors"), read_json(folder / "state.json")
+                return _read_checkpoint(folder)
             except (SafetensorError, OSError, ClozeError) as error:
                 log.warning("warning: %s cannot be read (%s); trying an older one", folder, error)
         return None
 
+    def load_checkpoint_of(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the checkpoint of a step, which another process has found sound."""
+        return _read_checkpoint(self._checkpoint(step))
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / f"checkpoint-{step:08d}"
+
     def save_best(self, tensors: dict[str, Tensor]) -> None:
         """Keep the weights with the lowest validation loss apart from the checkpoints."""
         with atomic_path(self.best) as temporary:
-            save_file(tensors, temporary)
+            _write_tensors(tensors, temporary)
 
     def append_log(self, record: Mapping[str, Any]) -> None:
         """Add one measurement to the stream."""
@@ -150,6 +162,28 @@ def open_run(root: Path, recipe: Mapping[str, Any]) -> Iterator[RunDirectory]:
         yield RunDirectory(path)
     finally:
         os.close(descriptor)
+
+
+def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write and flush a safetensors file; raises `OSError` where the file system refuses it."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        # The library is not written in Python and reports a full disk as a text.
+        if not (found := re.search(r"\(os error (\d+)\)", str(error))):
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
+    with open(path, "rb") as written:
+        os.fsync(written.fileno())
+
+
+def _read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint; raises `ClozeError` if its bytes are not those that were written."""
+    state = read_json(folder / _STATE)
+    if sha256_file(folder / _TENSORS) != state.pop("sha256", None):
+        raise ClozeError(f"{_TENSORS} is damaged: its sha256 is not that in {_STATE}")
+    return load_file(folder / _TENSORS), state
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -12,8 +12,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from cloze.cli import progress
+from cloze.encoder.config import EncoderConfig
 from cloze.encoder.device import Compute
-from cloze.encoder.model import EncoderConfig, SequenceClassifier
+from cloze.encoder.heads import SequenceClassifier
 from cloze.encoder.model_io import load_encoder_into
 from cloze.errors import ClozeError
 from cloze.pretraining.optimization import adamw, learning_rate_factor, set_learning_rate

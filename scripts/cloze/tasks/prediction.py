@@ -10,7 +10,7 @@ import torch
 
 from cloze.cli import progress
 from cloze.encoder.device import Compute
-from cloze.encoder.model import SequenceClassifier
+from cloze.encoder.heads import SequenceClassifier
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, require_file
 from cloze.tasks.sentence_batches import EncodedTexts, packed_batches

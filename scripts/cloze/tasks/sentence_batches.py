@@ -11,7 +11,7 @@ from cloze.cli import progress
 from cloze.data.packing import pack_best_fit
 from cloze.data.tokenizer import SpecialIds, special_ids
 from cloze.data.tokenizer import vocab_size as tokenizer_size
-from cloze.encoder.model import PackedBatch
+from cloze.encoder.packed_batch import PackedBatch
 from cloze.errors import ClozeError
 
 # Rows as long as this hold a handful of sentences each: long enough to waste little on

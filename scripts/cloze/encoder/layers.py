@@ -1,0 +1,53 @@
+"""One layer of each layout: attention, then a feed-forward network.
+
+Shape suffixes: B rows, L tokens a row, D hidden size.
+"""
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from cloze.encoder.attention import AttentionContext, SelfAttention
+from cloze.encoder.config import EncoderConfig
+
+
+class PostNormLayer(nn.Module):
+    """A layer of the original BERT: sublayer, dropout, residual sum, then LayerNorm."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        size, eps = config.hidden_size, config.layer_norm_eps
+        self.attention = SelfAttention(config, bias=True)
+        self.attention_norm = nn.LayerNorm(size, eps=eps)
+        self.up = nn.Linear(size, config.intermediate_size)
+        self.down = nn.Linear(config.intermediate_size, size)
+        self.mlp_norm = nn.LayerNorm(size, eps=eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_BLD: Tensor, context: AttentionContext) -> Tensor:
+        """Return the next hidden states [B, L, D]."""
+        attended = self.dropout(self.attention(hidden_BLD, context))
+        hidden_BLD = self.attention_norm(hidden_BLD + attended)
+        transformed = self.dropout(self.down(F.gelu(self.up(hidden_BLD))))
+        return self.mlp_norm(hidden_BLD + transformed)
+
+
+class PreNormLayer(nn.Module):
+    """A layer of ModernBERT: LayerNorm, sublayer, residual sum; GeGLU (Shazeer 2020)."""
+
+    def __init__(self, config: EncoderConfig, first: bool) -> None:
+        super().__init__()
+        size, eps = config.hidden_size, config.layer_norm_eps
+        # The embeddings are normalised already, so the first layer has no norm of its own.
+        self.attention_norm = nn.Identity() if first else nn.LayerNorm(size, eps=eps, bias=False)
+        self.attention = SelfAttention(config, bias=False)
+        self.mlp_norm = nn.LayerNorm(size, eps=eps, bias=False)
+        self.up = nn.Linear(size, 2 * config.intermediate_size, bias=False)
+        self.down = nn.Linear(config.intermediate_size, size, bias=False)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_BLD: Tensor, context: AttentionContext) -> Tensor:
+        """Return the next hidden states [B, L, D]."""
+        attended = self.attention(self.attention_norm(hidden_BLD), context)
+        hidden_BLD = hidden_BLD + self.dropout(attended)
+        value, gate = self.up(self.mlp_norm(hidden_BLD)).chunk(2, dim=-1)
+        return hidden_BLD + self.dropout(self.down(F.gelu(value) * gate))

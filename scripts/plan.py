@@ -1,0 +1,136 @@
+"""Tell how long each encoder of a configuration takes to pretrain here, and on how much text.
+
+Reads configuration files and a data set folder (segment_text.py or split_tokens.py), or the
+sizes of one that is not made yet; trains each encoder for some seconds; prints a table and a
+recommendation, and writes them as JSON where --output says so.
+
+Try: python scripts/plan.py --dataset results/sample/uncased-4k/sentences-128 --budget 20m
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from cloze.cli import (
+    add_threads,
+    capped_threads,
+    log,
+    make_parser,
+    positive_float,
+    positive_int,
+    progress,
+    run_script,
+)
+from cloze.config import Config, load_config
+from cloze.data.manifest import read_manifest
+from cloze.encoder.device import COMPILE_MODES, DEVICES, PRECISIONS
+from cloze.encoder.flags import encoder_config
+from cloze.errors import ClozeError
+from cloze.files import write_json
+from cloze.pretraining.budget import duration
+from cloze.pretraining.plan_table import as_json, render_plans
+from cloze.pretraining.planning import Corpus, Machine, Preset, make_plans, recommend
+from cloze.pretraining.recipe import RULES, fit_recipe
+from pretrain import build_parser as build_pretrain_parser
+
+# Arguments that pretrain.py requires and that no plan depends on.
+_UNUSED = ["--dataset", "-", "--tokenizer", "-", "--output", "-", "--run-dir", "-"]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--config", type=Path, nargs="+", default=[Path("config.yaml")], metavar="FILE",
+        help="configuration files, each laid over the ones before it",
+    )  # fmt: skip
+    parser.add_argument("--encoders", nargs="+", help="only these of the configuration's encoders")
+    parser.add_argument(
+        "--budget",
+        type=duration,
+        help="time of a run, such as 20m; default: what each encoder's recipe says",
+    )
+    corpus = parser.add_argument_group("corpus")
+    corpus.add_argument("--dataset", type=Path, help="data set folder")
+    corpus.add_argument("--tokens", type=positive_int, help="training tokens, without a data set")
+    corpus.add_argument(
+        "--vocab-size", type=positive_int, default=16_384, help="without a data set"
+    )
+    corpus.add_argument("--row-length", type=positive_int, default=128, help="without a data set")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
+    machine.add_argument("--precision", choices=PRECISIONS, default="auto", help="of products")
+    machine.add_argument("--compile", choices=COMPILE_MODES, default="auto", help="torch.compile")
+    machine.add_argument(
+        "--seconds", type=positive_float, default=3.0, help="of steps to time with each encoder"
+    )
+    add_threads(machine)
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    config = load_config(args.config)
+    names = args.encoders or config.names("encoders")
+    corpus, vocab_size = _corpus(args)
+    presets = [_preset(config, name, vocab_size, corpus) for name in names]
+    if args.budget is not None:
+        presets = [replace(preset, max_steps=None, seconds=args.budget) for preset in presets]
+    machine = Machine(args.device, args.precision, args.compile, capped_threads(args))
+    plans = []
+    with progress(total=len(presets), unit="encoder", description="measure") as bar:
+        for plan in make_plans(presets, corpus, machine, args.seconds):
+            log.info("%s: %.0f tokens/s", plan.preset.name, plan.measured.tokens_per_second)
+            plans.append(plan)
+            bar.update()
+    advice = recommend(plans)
+    sys.stdout.write(f"{render_plans(plans)}Recommended: {advice}.\n")
+    if args.output is not None:
+        write_json(args.output, {"plans": [as_json(plan) for plan in plans], "advice": advice})
+
+
+def _corpus(args: argparse.Namespace) -> tuple[Corpus, int]:
+    if (args.dataset is None) == (args.tokens is None):
+        raise ClozeError("give either --dataset, a data set folder, or --tokens, their number")
+    if args.dataset is None:
+        rows = max(1, round(args.tokens / args.row_length))
+        return Corpus(args.tokens, rows, args.row_length), args.vocab_size
+    manifest = read_manifest(args.dataset)
+    train = manifest.splits["train"]
+    if train.rows == 0:
+        raise ClozeError(f"{args.dataset}: the training split has no rows; give it more text")
+    return Corpus(train.tokens, train.rows, manifest.row_length), manifest.vocab_size
+
+
+def _preset(config: Config, name: str, vocab_size: int, corpus: Corpus) -> Preset:
+    """Return an encoder of the configuration with what `pretrain.py` would make of its flags."""
+    if name not in config.names("encoders"):
+        known = ", ".join(config.names("encoders"))
+        raise ClozeError(f"--encoders: {name!r} is not in the configuration; there are {known}")
+    architecture = config.section("encoders", name)["architecture"]
+    flags = config.flags("architectures", architecture) + config.flags("encoders", name)
+    args = build_pretrain_parser().parse_args([*_UNUSED, *flags])
+    batch_size = args.train_batch_size or RULES.rows_of_steps
+    encoder = encoder_config(args, vocab_size, 0, args.dropout)
+    max_steps = args.max_steps
+    if args.max_tokens is not None:
+        max_steps = max(1, round(args.max_tokens / (batch_size * corpus.tokens_per_row)))
+    return Preset(
+        name=name,
+        config=encoder,
+        recipe=fit_recipe(args, encoder, batch_size, max_steps),
+        max_steps=max_steps,
+        seconds=args.budget,
+        fits_batch_size=args.train_batch_size is None,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line."""
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

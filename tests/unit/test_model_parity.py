@@ -1,0 +1,107 @@
+"""Equality with `transformers` on the same weights: outputs and every gradient, in float32."""
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from cloze.encoder.heads import (
+    MaskedLM,
+    MaskedLMWithNextSentence,
+    SequenceClassifier,
+    sequence_loss,
+)
+from cloze.encoder.hf_names import rename_to_hf
+from cloze.encoder.model_io import save_model
+from tests.tiny import write_tokenizer
+from tests.tiny_model import draw_ids, gradients, make_config, perturbed, single_samples
+
+transformers = pytest.importorskip("transformers")
+
+FAMILIES = {"bert": "Bert", "modernbert": "ModernBert"}
+
+
+def peer_of(model, tmp_path, architecture, labels=None):
+    """The model of `transformers` that loads what `save_model` wrote, nothing missing."""
+    save_model(tmp_path / "model", model, write_tokenizer(tmp_path).parent, labels)
+    peer, loading = getattr(transformers, architecture).from_pretrained(
+        tmp_path / "model", output_loading_info=True, attn_implementation="eager"
+    )
+    assert not loading["missing_keys"]
+    assert not loading["unexpected_keys"]
+    return peer.eval()
+
+
+def check_gradients(model, loss, peer, peer_loss):
+    """Assert that the gradients of every parameter of both models agree."""
+    ours = rename_to_hf(gradients(model, loss), model.config.layout)
+    theirs = gradients(peer, peer_loss)
+    assert ours.keys() == theirs.keys()
+    largest = max(gradient.abs().max() for gradient in theirs.values())
+    for name, gradient in theirs.items():
+        # A bias of all keys shifts every score of a query alike, so its gradient is 0 but
+        # for rounding, and a share of it says nothing.
+        scale = largest if name.endswith("self.key.bias") else gradient.abs().max()
+        assert (ours[name] - gradient).abs().max() <= 1e-5 * scale, name
+
+
+@pytest.mark.parametrize("layout", FAMILIES)
+def test_masked_lm(layout, tmp_path):
+    model = perturbed(MaskedLM(make_config(layout)))
+    peer = peer_of(model, tmp_path, f"{FAMILIES[layout]}ForMaskedLM")
+    ids, labels = draw_ids(2, 17), draw_ids(2, 17, seed=3).flatten()
+    ours = model(single_samples(ids), torch.arange(17).expand(2, 17))
+    theirs = peer(input_ids=ids).logits
+    assert theirs.abs().mean() > 0.1
+    assert (ours - theirs).abs().max() < 1e-4
+    losses = [F.cross_entropy(logits.flatten(0, 1), labels) for logits in (ours, theirs)]
+    check_gradients(model, losses[0], peer, losses[1])
+
+
+def test_masked_lm_with_next_sentence(tmp_path):
+    model = perturbed(MaskedLMWithNextSentence(make_config()))
+    peer = peer_of(model, tmp_path, "BertForPreTraining")
+    ids = draw_ids(3, 14)
+    types = (torch.arange(14) >= 8).long().expand_as(ids)
+    labels, sentence_labels = draw_ids(3, 14, seed=3), torch.tensor([0, 1, 1])
+    logits, sentence_logits = model(
+        single_samples(ids, types), torch.arange(14).expand_as(ids), torch.zeros(3, 1).long()
+    )
+    theirs = peer(
+        input_ids=ids, token_type_ids=types, labels=labels, next_sentence_label=sentence_labels
+    )
+    assert (logits - theirs.prediction_logits).abs().max() < 1e-4
+    assert (sentence_logits[:, 0] - theirs.seq_relationship_logits).abs().max() < 1e-4
+    loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    loss = loss + F.cross_entropy(sentence_logits[:, 0], sentence_labels)
+    check_gradients(model, loss, peer, theirs.loss)
+
+
+@pytest.mark.parametrize("layout", FAMILIES)
+def test_classification(layout, tmp_path):
+    labels = ["bad", "fair", "good"]
+    model = perturbed(SequenceClassifier(make_config(layout), num_labels=3))
+    peer = peer_of(model, tmp_path, f"{FAMILIES[layout]}ForSequenceClassification", labels)
+    assert peer.config.id2label == dict(enumerate(labels))
+    ids, targets = draw_ids(4, 9), torch.tensor([0, 2, 1, 1])
+    ours, theirs = model(single_samples(ids)), peer(input_ids=ids, labels=targets)
+    assert (ours - theirs.logits).abs().max() < 1e-4
+    check_gradients(model, sequence_loss(ours, targets), peer, theirs.loss)
+
+
+@pytest.mark.parametrize("layout", FAMILIES)
+def test_regression(layout, tmp_path):
+    model = perturbed(SequenceClassifier(make_config(layout), num_labels=1))
+    peer = peer_of(model, tmp_path, f"{FAMILIES[layout]}ForSequenceClassification", ["score"])
+    assert peer.config.problem_type == "regression"
+    ids, targets = draw_ids(4, 9), torch.tensor([0.5, 2.0, -1.0, 3.5])
+    ours, theirs = model(single_samples(ids)), peer(input_ids=ids, labels=targets)
+    assert ours.shape == (4, 1)
+    assert (ours - theirs.logits).abs().max() < 1e-4
+    check_gradients(model, sequence_loss(ours, targets), peer, theirs.loss)
+
+
+def test_relative_positions_are_refused_by_what_would_ignore_them(tmp_path):
+    model = MaskedLM(make_config(position_embedding_type="relative_key"))
+    save_model(tmp_path / "model", model, write_tokenizer(tmp_path).parent)
+    with pytest.raises(ValueError, match="bert_relative_key"):
+        transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "model")

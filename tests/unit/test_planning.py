@@ -1,0 +1,120 @@
+import pytest
+
+from cloze.encoder.config import EncoderConfig
+from cloze.encoder.device import Compute
+from cloze.pretraining.optimization import training_flop
+from cloze.pretraining.plan_table import as_json, duration_text, render_plans
+from cloze.pretraining.planning import (
+    Corpus,
+    Machine,
+    Measurement,
+    Plan,
+    Preset,
+    measure,
+    plan_run,
+    recommend,
+)
+from cloze.pretraining.recipe import PretrainingRecipe
+from cloze.pretraining.utilisation import Utilisation
+
+RECIPE = PretrainingRecipe(
+    train_batch_size=8, optimizer="adamw", learning_rate=1e-3, muon_learning_rate=1e-3,
+    lr_scheduler_type="linear", warmup=0.1, cooldown_fraction=0.2, weight_decay=0.01,
+    adam_beta1=0.9, adam_beta2=0.98, adam_epsilon=1e-6, max_grad_norm=1.0,
+    mlm_probability=(0.15,), seed=0,
+)  # fmt: skip
+CONFIG = EncoderConfig(
+    vocab_size=64, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+    intermediate_size=32, max_position_embeddings=16,
+)  # fmt: skip
+# Rows of 16 of which 12 are text.
+CORPUS = Corpus(tokens=12_000, rows=1000, row_length=16)
+MEASURED = Measurement(
+    compute=Compute("cpu", "bf16", True, 2), train_batch_size=8, step_seconds=0.1,
+    startup_seconds=20.0, tokens_per_second=1280.0, peak_memory_bytes=300_000_000,
+    parameters=5000, layer_weights=2000, utilisation=Utilisation(1e9, 4e9),
+)  # fmt: skip
+
+
+def preset(max_steps: int | None = None, seconds: float | None = None) -> Preset:
+    return Preset("tiny", CONFIG, RECIPE, max_steps, seconds, fits_batch_size=False)
+
+
+def plan(name: str, layer_weights: int, tokens: float, epochs: float = 1.0) -> Plan:
+    measured = Measurement(**{**vars(MEASURED), "layer_weights": layer_weights})
+    named = Preset(**{**vars(preset(10)), "name": name})
+    return Plan(named, measured, 10, 60.0, tokens, epochs, 1e12)
+
+
+def test_a_run_of_steps_takes_its_start_and_its_steps():
+    planned = plan_run(preset(max_steps=500), MEASURED, CORPUS)
+    assert planned.seconds == pytest.approx(20 + 50)
+    assert planned.tokens == 500 * 8 * 12
+    assert planned.epochs == 4.0
+    assert planned.flop == training_flop(CONFIG, 500 * 8 * 16, 16, 0.15)
+
+
+def test_a_budget_in_time_buys_the_steps_that_fit_after_the_start():
+    planned = plan_run(preset(seconds=60.0), MEASURED, CORPUS)
+    assert planned.steps == 400
+    assert planned.seconds == pytest.approx(60.0)
+
+
+def test_a_budget_shorter_than_the_start_buys_nothing():
+    assert plan_run(preset(seconds=10.0), MEASURED, CORPUS).steps == 0
+
+
+def test_the_largest_encoder_that_sees_enough_text_is_recommended():
+    plans = [plan("small", 100, 10_000), plan("middle", 400, 8_100), plan("large", 900, 3_000)]
+    assert recommend(plans).startswith("middle: the largest that sees 20 tokens or more a weight")
+
+
+def test_where_no_encoder_sees_enough_text_the_nearest_is_recommended():
+    advice = recommend([plan("small", 100, 1_000), plan("large", 900, 3_000)])
+    assert advice.startswith("small: none sees 20 tokens a weight")
+    assert advice.endswith("(10)")
+
+
+def test_many_epochs_are_mentioned():
+    assert "100 epochs are many" in recommend([plan("small", 100, 10_000, epochs=100.0)])
+
+
+def test_the_table_has_a_line_for_each_encoder():
+    lines = render_plans([plan("small", 100, 10_000), plan("large", 900, 3_000)]).splitlines()
+    assert lines[0].split()[:3] == ["encoder", "parameters", "step"]
+    cells = ["small", "5", "k", "100.0", "ms", "1,280", "25", "%", "300", "MB", "60", "s", "10"]
+    assert lines[1].split() == [*cells, "10", "k", "1.0", "100.0", "1e+12"]
+    assert "(cpu, bf16, compiled, 2 threads)" in lines[-1]
+
+
+def test_the_json_of_a_plan_is_made_of_plain_numbers():
+    values = as_json(plan("small", 100, 10_000))
+    assert values["tokens_per_weight"] == 100
+    assert values["utilisation"] == 0.25
+    assert {type(value) for value in values.values()} <= {str, bool, int, float}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(45, "45 s"), (720, "12 min"), (12_600, "3.5 h"), (181_440, "2.1 days")],
+)
+def test_times_are_told_in_the_unit_that_suits_them(seconds, text):
+    assert duration_text(seconds) == text
+
+
+def test_a_measurement_takes_real_steps_of_the_encoder():
+    measured = measure(preset(max_steps=10), CORPUS, Machine("cpu", "fp32", "off", 1), 0.01)
+    assert measured.compute == Compute("cpu", "fp32", False, 1)
+    assert measured.step_seconds > 0
+    assert measured.tokens_per_second == pytest.approx(8 * 16 / measured.step_seconds)
+    # Queries, keys, values, output; up and down.
+    assert measured.layer_weights == 4 * 16 * 16 + 2 * 16 * 32
+    assert measured.utilisation.model_flops == pytest.approx(
+        training_flop(CONFIG, 8 * 16, 16, 0.15) / measured.step_seconds
+    )
+
+
+def test_a_batch_size_left_open_is_fitted_to_the_clock():
+    fitted = Preset("tiny", CONFIG, RECIPE, None, 600.0, fits_batch_size=True)
+    measured = measure(fitted, CORPUS, Machine("cpu", "fp32", "off", 1), 0.01)
+    assert measured.train_batch_size > RECIPE.train_batch_size

@@ -1,0 +1,146 @@
+# The flags of each script that the configuration decides.
+#
+# Most render one section of the configuration: what `args` is in a rule, and so a part of the
+# stage's key. Those named `_file_flags` or `_source_flags` pass a rule's inputs on under the names
+# that the script knows them by.
+
+
+def download_flags(wildcards):
+    """Return the flags of download.py for one file."""
+    download = CONFIG.files.downloads[f"resources/{wildcards.file}"]
+    sha256 = ["--sha256", download.sha256] if download.sha256 else []
+    return ["--source", download.source, *sha256]
+
+
+def corpus_flags(wildcards):
+    """Return the flags of extract_documents.py."""
+    return CONFIG.flags("corpora", wildcards.corpus) + decontamination_flags(wildcards.corpus)
+
+
+def decontamination_flags(corpus):
+    """Return --decontaminate FOLDER... for the tasks that a corpus names, if any."""
+    folders = [f"results/tasks/{task}" for task in CONFIG.decontaminated_tasks(corpus)]
+    return ["--decontaminate", *folders] if folders else []
+
+
+def corpus_file_flags(wildcards, input):
+    """Return --input FILE..., or --train FILE... --validation FILE... for a corpus with splits.
+
+    The files are the corpus's own or, where jobs of their own extract it, its parts.
+    """
+    named = CONFIG.files.corpora[wildcards.corpus]
+    flags = []
+    if parts := parts_of(wildcards.corpus):
+        flags, named = ["--from-parts"], dict.fromkeys(named, ())
+        for (name, part), file in zip(parts.items(), input.parts):
+            named[part.split] = [*named[part.split], file]
+    return flags + [text for key, files in named.items() if files for text in (f"--{key}", *files)]
+
+
+def mixture_flags(wildcards):
+    """Return --corpus NAME WEIGHT FOLDER for each corpus of a mixture."""
+    mixture = CONFIG.mixture(wildcards.corpus).items()
+    return [
+        text
+        for name, weight in mixture
+        for text in ("--corpus", name, str(weight), f"results/{name}/documents")
+    ]
+
+
+def part_flags(wildcards):
+    """Return the flags of extract_part.py."""
+    return CONFIG.part_flags(wildcards.corpus) + decontamination_flags(wildcards.corpus)
+
+
+def part_file_flags(wildcards, input):
+    """Return --input PATH..., and --share K/N for a share of a folder."""
+    part = parts_of(wildcards.corpus)[wildcards.part]
+    share = ["--share", f"{part.share.index + 1}/{part.share.count}"] if part.share else []
+    return ["--input", *part.paths, *share]
+
+
+def tokenizer_flags(wildcards):
+    """Return the flags of train_tokenizer.py."""
+    return CONFIG.flags("tokenizers", wildcards.tokenizer)
+
+
+def tokenizer_source_flags(wildcards, input):
+    """Return --documents FILE or --vocab FILE."""
+    return [text for key, file in input.items() for text in (f"--{key}", file)]
+
+
+def architecture_flags(wildcards):
+    """Return the flags of init_encoder.py."""
+    return CONFIG.flags("architectures", wildcards.architecture)
+
+
+def pretraining_flags(wildcards):
+    """Return the flags of pretrain.py: the architecture's, then the recipe's."""
+    architecture = CONFIG.section("encoders", wildcards.encoder)["architecture"]
+    return CONFIG.flags("architectures", architecture) + CONFIG.flags("encoders", wildcards.encoder)
+
+
+def task_flags(wildcards):
+    """Return the flags of prepare_task.py."""
+    return CONFIG.flags("tasks", wildcards.task)
+
+
+def task_file_flags(wildcards, input):
+    """Return --train FILE --validation FILE, and --test FILE where the task has one."""
+    named = CONFIG.files.tasks[wildcards.task]
+    return [text for split, file in named.items() for text in (f"--{split}", file)]
+
+
+def finetuning_flags(wildcards):
+    """Return the flags of finetune.py for a pretrained encoder."""
+    return CONFIG.finetuning_flags(wildcards.task, from_scratch=False)
+
+
+def scratch_finetuning_flags(wildcards):
+    """Return the flags of finetune.py for an encoder without pretraining."""
+    return CONFIG.finetuning_flags(wildcards.task, from_scratch=True)
+
+
+def evaluation_flags(wildcards):
+    """Return the flags of evaluate.py for a pretrained encoder."""
+    return CONFIG.evaluation_flags(wildcards.task, from_scratch=False)
+
+
+def scratch_evaluation_flags(wildcards):
+    """Return the flags of evaluate.py for an encoder without pretraining."""
+    return CONFIG.evaluation_flags(wildcards.task, from_scratch=True)
+
+
+def corpus_page_flags(wildcards):
+    """Return --recipe: the names that the page about a corpus bears."""
+    names = ("corpus", "tokenizer", "dataset")
+    return ["--recipe", *(f"{name}={getattr(wildcards, name)}" for name in names)]
+
+
+def report_flags(wildcards):
+    """Return --name and --recipe: the names that make up the report's run."""
+    run, task = CONFIG.reports[wildcards.report]
+    picks = ("corpus", "tokenizer", "dataset", "encoder", "architecture")
+    recipe = [f"{pick}={getattr(run, pick)}" for pick in picks]
+    return ["--name", wildcards.report, "--recipe", *recipe, f"task={task}"]
+
+
+def report_source_flags(wildcards, input):
+    """Return the folders of the report's inputs as flags."""
+    folder = {
+        key: str(Path(files[0]).parent)
+        for key, files in input.items()
+        if key not in ("baselines", "contamination")
+    }
+    return [
+        *("--task", folder["task"], "--dataset", folder["dataset"]),
+        *("--pretraining", folder["pretraining"], "--corpus-documents", folder["documents"]),
+        *("--baselines", input.baselines, "--contamination", input.contamination),
+        *("--evaluations", *unique_folders(input.evaluations)),
+        *("--scratch-evaluations", *unique_folders(input.scratch_evaluations)),
+    ]
+
+
+def unique_folders(files):
+    """Return the folders of these files, each once, in order."""
+    return list(dict.fromkeys(str(Path(file).parent) for file in files))

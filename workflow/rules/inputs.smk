@@ -1,0 +1,115 @@
+# The input files of each rule that the configuration decides, and the memory that they need.
+
+from cloze.corpus.folders import corpus_names
+
+
+def corpus_files(wildcards):
+    """Return the files that a corpus is read from; for a folder, every file below it."""
+    named = CONFIG.files.corpora[wildcards.corpus]
+    return [file for paths in named.values() for path in paths for file in files_below(path)]
+
+
+def extraction_inputs(wildcards):
+    """Return a corpus's files and, where jobs of their own extract it, its parts.
+
+    Parts are temporary, so the files must be inputs too: their change makes all run again.
+    """
+    folder = f"results/{wildcards.corpus}/documents/.parts"
+    parts = [f"{folder}/{name}.arrow" for name in parts_of(wildcards.corpus)]
+    return {"sources": corpus_files(wildcards), "parts": parts, "tasks": task_splits(wildcards)}
+
+
+def task_splits(wildcards):
+    """Return a file of each task whose evaluation sentences are removed from a corpus.
+
+    The test split, which not every task has, is made with the validation split.
+    """
+    tasks = CONFIG.decontaminated_tasks(wildcards.corpus)
+    return [f"results/tasks/{task}/validation.parquet" for task in tasks]
+
+
+def mixture_files(wildcards):
+    """Return the documents of the corpora that a mixture is made of."""
+    return [
+        f"results/{name}/documents/{split}.parquet"
+        for name in CONFIG.mixture(wildcards.corpus)
+        for split in ("train", "validation", "test")
+    ]
+
+
+def extraction_memory(wildcards, input):
+    """Return MB: the search for near-duplicates takes less than the text itself."""
+    section = CONFIG.section("corpora", wildcards.corpus)
+    return 1000 + (int(input.size_mb) if "near_duplicate_threshold" in section else 0)
+
+
+def part_files(wildcards):
+    """Return the files that a part is read from."""
+    part = parts_of(wildcards.corpus)[wildcards.part]
+    if part.share is None:
+        return [file for path in part.paths for file in files_below(path)]
+    folder = part.paths[0]
+    members = CONFIG.section("corpora", wildcards.corpus)["members"]
+    return [f"{folder}/{name}" for name in part.share.of(corpus_names(Path(folder), members))]
+
+
+def files_below(path):
+    """Return the sorted files below a folder, or the path itself if it is none.
+
+    A folder's own time stamp says nothing of an edited file in it.
+    """
+    found = sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
+    return found or [path]
+
+
+def tokenizer_source(wildcards):
+    """Return the text that a tokenizer is trained on, or the vocabulary that it takes over."""
+    vocab = CONFIG.files.vocabs.get(wildcards.tokenizer)
+    if vocab is not None:
+        return {"vocab": vocab}
+    return {"documents": f"results/{wildcards.corpus}/documents/train.parquet"}
+
+
+def task_files(wildcards):
+    """Return the files that a task is read from."""
+    return list(CONFIG.files.tasks[wildcards.task].values())
+
+
+def split_of_shard(wildcards):
+    """Return the documents that a shard is made from."""
+    split = wildcards.shard.split("-")[0]
+    return f"results/{wildcards.corpus}/documents/{split}.parquet"
+
+
+def dataset_files(wildcards):
+    """Return every file of a data set that a trainer reads."""
+    folder = f"results/{wildcards.corpus}/{wildcards.tokenizer}/{wildcards.dataset}"
+    return [f"{folder}/{name}" for name in CONFIG.dataset_files(wildcards.dataset)]
+
+
+def initial_encoder(wildcards):
+    """Return the files of the encoder whose weights pretraining starts from, if any."""
+    folder = CONFIG.section("encoders", wildcards.encoder).get("init_from")
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    return [f"{folder}/{name}" for name in names] if folder else []
+
+
+def report_sources(wildcards):
+    """Return what a report is made from: evaluations of every seed and each stage's metrics."""
+    run, task = CONFIG.reports[wildcards.report]
+    files = ("metrics.json", "predictions.parquet")
+    return {
+        "task": [f"results/tasks/{task}/{name}" for name in ("task.json", "validation.parquet")],
+        "baselines": f"results/tasks/{task}/baselines.json",
+        "documents": [f"{run.documents_folder}/metrics.json"],
+        "contamination": f"{run.documents_folder}/contamination/{task}.json",
+        "dataset": [f"{run.dataset_folder}/{name}" for name in ("manifest.json", "metrics.json")],
+        "pretraining": [f"{run.encoder_folder}/{name}" for name in ("metrics.json", "config.json")],
+        "evaluations": seed_files(f"{run.encoder_folder}/{task}", run.seeds, files),
+        "scratch_evaluations": seed_files(f"{run.scratch_folder}/{task}", run.seeds, files),
+    }
+
+
+def seed_files(folder, seeds, names):
+    """Return these files of the evaluation of every seed."""
+    return [f"{folder}/seed-{seed}/evaluation/{name}" for seed in seeds for name in names]
