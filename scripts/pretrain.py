@@ -29,6 +29,7 @@ from cloze.cli import (
 from cloze.encoder.device import COMPILE_MODES, DEVICES, PRECISIONS
 from cloze.encoder.flags import add_architecture_flags
 from cloze.pretraining.budget import duration
+from cloze.pretraining.cooccurrence import EMBEDDING_INITS
 from cloze.pretraining.optimization import OPTIMIZERS
 from cloze.pretraining.run import pretrain_and_publish
 from cloze.pretraining.schedules import COOLDOWN_FRACTION, SCHEDULES
@@ -101,6 +102,13 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         help="share of tokens predicted; several: one for each of as many equal shares of the "
         "run; default: 0.15, or 0.2 with a budget in time",
+    )
+    recipe.add_argument(
+        "--embedding-init",
+        choices=EMBEDDING_INITS,
+        default="cooccurrence",
+        help="token embeddings at the start: counted in the corpus (no effect with --init-from), "
+        "or drawn at random",
     )
     recipe.add_argument("--dropout", type=probability, default=0.0, help="while pretraining")
     recipe.add_argument(

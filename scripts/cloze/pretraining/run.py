@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from cloze.errors import ClozeError
 from cloze.files import atomic_folder, require_file, sha256_file
 from cloze.metrics import write_metrics
 from cloze.pretraining.batches import RowBatches
+from cloze.pretraining.cooccurrence import cooccurrence_embeddings
 from cloze.pretraining.curves import draw_loss_curve
 from cloze.pretraining.decisions import Decisions, decide, decide_micro_batch_size
 from cloze.pretraining.distributed import World, open_world
@@ -96,6 +98,9 @@ def _train(args: argparse.Namespace, script: Path, run: RunDirectory, world: Wor
         "%s parameters, %d rows, %s",
         f"{sum(p.numel() for p in model.parameters()):,}", data.train.num_rows, compute,
     )  # fmt: skip
+    if world.is_main and args.init_from is None and not run.checkpoints():
+        # The other processes take the weights over; a resumed run has its own.
+        _initialize_embeddings(args, model, data)
     model.to(compute.torch_device)
     model.encoder.gradient_checkpointing = args.gradient_checkpointing
     step = TrainingStep(model, data.train, recipe, compute, world)
@@ -165,6 +170,16 @@ def _new_model(args: argparse.Namespace, data: _Data) -> MaskedLM:
         _check_same_tokenizer(args)
         load_encoder_into(model, args.init_from)
     return model
+
+
+def _initialize_embeddings(args: argparse.Namespace, model: MaskedLM, data: _Data) -> None:
+    if args.embedding_init == "cooccurrence":
+        started = time.perf_counter()
+        embeddings = cooccurrence_embeddings(
+            data.train_rows, data.special.all, model.config.hidden_size, args.seed
+        )
+        model.encoder.token_embedding.weight.data.copy_(embeddings)
+        log.info("embeddings from co-occurrence in %.1f s", time.perf_counter() - started)
 
 
 def _finish(

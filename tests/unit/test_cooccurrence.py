@@ -1,0 +1,104 @@
+"""Embeddings counted in the corpus."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from cloze.data.shards import Rows
+from cloze.pretraining import cooccurrence
+from cloze.pretraining.cooccurrence import STANDARD_DEVIATION, cooccurrence_embeddings
+
+SPECIAL = frozenset(range(5))
+CLS, SEP = 2, 3
+# Tokens 10 and 11 stand in the same company, 12 in another; 19 never occurs.
+LIKE, UNLIKE = (10, 11), 12
+
+
+def rows_of_samples(samples: list[list[int]], vocab_size: int) -> Rows:
+    """One sample a row."""
+    offsets = np.cumsum([0, *map(len, samples)])
+    input_ids = np.array([token for tokens in samples for token in tokens], dtype=np.uint16)
+    longest = max(map(len, samples))
+    starts = np.isin(np.arange(len(input_ids)), offsets)
+    return Rows(
+        max_length=longest,
+        row_length=longest,
+        vocab_size=vocab_size,
+        input_ids=input_ids,
+        row_offsets=offsets,
+        sample_offsets=offsets,
+        word_starts=np.ones(len(input_ids), dtype=bool),
+        sentence_starts=starts,
+        documents=np.arange(len(samples), dtype=np.uint32),
+        second_lengths=np.zeros(len(samples), dtype=np.uint32),
+        is_next=np.zeros(len(samples), dtype=bool),
+    )
+
+
+def sample(rng: np.random.Generator, word: int) -> list[int]:
+    company = (13, 14, 15) if word in LIKE else (16, 17, 18)
+    words = [int(rng.choice(company)), word, int(rng.choice(company))]
+    return [CLS, *words, SEP]
+
+
+@pytest.fixture
+def rows() -> Rows:
+    rng = np.random.default_rng(0)
+    return rows_of_samples([sample(rng, int(rng.choice((*LIKE, UNLIKE)))) for _ in range(600)], 20)
+
+
+def similarity(embeddings: Tensor, first: int, second: int) -> float:
+    return float(F.cosine_similarity(embeddings[first], embeddings[second], dim=0))
+
+
+def test_tokens_in_the_same_company_are_neighbours(rows: Rows) -> None:
+    embeddings = cooccurrence_embeddings(rows, SPECIAL, 4, seed=0)
+    assert similarity(embeddings, *LIKE) > 0.95
+    assert similarity(embeddings, LIKE[0], UNLIKE) < 0.5
+
+
+def test_counts_stop_at_the_bounds_of_a_sample() -> None:
+    rows = rows_of_samples([[CLS, 10, SEP], [CLS, 11, SEP], [CLS, 12, 13, SEP]], 20)
+    counts = cooccurrence._count(rows, SPECIAL)
+    assert counts.sum() == 2.0
+
+
+def test_a_near_neighbour_counts_more_than_a_far_one() -> None:
+    rows = rows_of_samples([[CLS, 10, 11, 12, SEP]], 20)
+    counts = cooccurrence._count(rows, SPECIAL)
+    column = cooccurrence._context_columns(rows, SPECIAL, 20)
+    assert counts[10, column[11]] == 1.0
+    assert counts[10, column[12]] == pytest.approx(0.8)
+
+
+def test_the_scale_is_as_stated_and_every_token_has_an_embedding(rows: Rows) -> None:
+    embeddings = cooccurrence_embeddings(rows, SPECIAL, 4, seed=0)
+    assert embeddings.shape == (20, 4)
+    assert float(embeddings.std()) == pytest.approx(STANDARD_DEVIATION, rel=1e-4)
+    assert bool((embeddings.abs().sum(1) > 0).all())
+
+
+def test_more_dimensions_than_the_matrix_has_are_drawn(rows: Rows) -> None:
+    embeddings = cooccurrence_embeddings(rows, SPECIAL, 32, seed=0)
+    assert embeddings.shape == (20, 32)
+    assert bool(embeddings.isfinite().all())
+
+
+def test_the_same_rows_and_seed_give_the_same_bits(rows: Rows) -> None:
+    first, second = (cooccurrence_embeddings(rows, SPECIAL, 4, seed=3) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_few_contexts_still_tell_company_apart(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cooccurrence, "_MATRIX_ENTRIES", 20 * 9)
+    embeddings = cooccurrence_embeddings(rows, SPECIAL, 4, seed=0)
+    assert similarity(embeddings, *LIKE) > similarity(embeddings, LIKE[0], UNLIKE)
+
+
+def test_a_large_corpus_is_sampled_evenly(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cooccurrence, "_COUNTED_TOKENS", 1000)
+    monkeypatch.setattr(cooccurrence, "_TOKENS_AT_ONCE", 50)
+    counted = sum(len(ids) for ids, _ in cooccurrence._ordinary_tokens(rows, SPECIAL))
+    assert 400 < counted < 1000
