@@ -33,6 +33,7 @@ from cloze.cli import (
     positive_int,
     run_script,
 )
+from cloze.corpus.arrays import use_system_memory
 from cloze.data.alphabet import Alphabet
 from cloze.data.bpe import train_bpe, train_byte_level_bpe
 from cloze.data.normalization import UNICODE_FORMS, in_unicode_form, text_normalizer
@@ -137,6 +138,7 @@ def _add_training_flags(training: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> None:
     """Make the tokenizer and write its files."""
     stopwatch = Stopwatch()
+    use_system_memory()
     if args.vocab is None:
         tokenizer, metrics = _train(args)
     else:
@@ -149,7 +151,8 @@ def run(args: argparse.Namespace) -> None:
         if is_copied:
             shutil.copyfile(args.vocab, temporary)
         else:
-            tokenizer.save(str(temporary))
+            # Its own `save` tells of a full disk without an error number.
+            temporary.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
     write_tokenizer_config(args.output / "tokenizer_config.json", tokenizer)
     if is_wordpiece(tokenizer):
         write_text(args.output / "vocab.txt", "\n".join(tokens_by_id(tokenizer)) + "\n")

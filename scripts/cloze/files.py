@@ -17,6 +17,7 @@ CHUNK_BYTES = 1 << 20
 _REFUSALS = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
+    errno.EFBIG: "the file is larger than the file system or `ulimit -f` allows: raise the limit",
     errno.EROFS: "the file system is read-only: choose another output folder",
     errno.EACCES: "permission denied: choose another output folder or change its rights",
     errno.EPERM: "permission denied: choose another output folder or change its rights",

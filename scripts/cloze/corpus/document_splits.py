@@ -6,7 +6,6 @@ the high end, so a change of one fraction leaves the other split as it is, and n
 order, file names nor seeds matter.
 """
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +15,11 @@ import pyarrow as pa
 
 from cloze.corpus.arrays import booleans, values_of
 from cloze.corpus.documents import SPLITS, DocumentWriter, measured, read_groups
-from cloze.corpus.dropped import DROPPED_NAME, DroppedWriter
+from cloze.corpus.dropped import DroppedWriter
 from cloze.corpus.parts import digest_numbers
 from cloze.corpus.sieve import Sieve
+from cloze.corpus.split_files import atomic_documents, open_writers
 from cloze.errors import ClozeError
-from cloze.files import atomic_path
 
 _TRAIN, _VALIDATION, _TEST = range(3)
 
@@ -107,18 +106,11 @@ def write_splits(
     Raises `ClozeError`, which calls the corpus `name`, if no document is left for train
     or validation.
     """
-    with contextlib.ExitStack() as published:
-        paths = {
-            split: published.enter_context(atomic_path(folder / f"{split}.parquet"))
-            for split in SPLITS
-        }
-        dropped_path = published.enter_context(atomic_path(folder / DROPPED_NAME))
-        with contextlib.ExitStack() as stack:
-            writers = {
-                split: stack.enter_context(DocumentWriter(path)) for split, path in paths.items()
-            }
-            every_reason = [*reasons, *sieve.reasons]
-            dropped = stack.enter_context(DroppedWriter(dropped_path, every_reason))
+    with atomic_documents(folder) as (paths, dropped_path):
+        with (
+            open_writers(paths) as writers,
+            DroppedWriter(dropped_path, [*reasons, *sieve.reasons]) as dropped,
+        ):
             _write(parts, draw, sieve, writers, dropped)
         counts = {split: writer.counts for split, writer in writers.items()}
         if corrections := draw.corrections():
@@ -150,10 +142,7 @@ def _move(paths: Mapping[str, Path], moves: Mapping[int, str]) -> dict[str, dict
     """Write the splits again with each document of `moves` in its new one."""
     moved = {split: path.with_name(f"{path.name}.moved") for split, path in paths.items()}
     try:
-        with contextlib.ExitStack() as stack:
-            writers = {
-                split: stack.enter_context(DocumentWriter(path)) for split, path in moved.items()
-            }
+        with open_writers(moved) as writers:
             # A split that takes documents in was empty and takes one, so order is kept.
             for split, path in paths.items():
                 for rows in map(measured, read_groups(path)):

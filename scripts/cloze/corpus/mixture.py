@@ -7,7 +7,6 @@ row group, in step with their shares, so any stretch of the mixture holds them a
 A text that some source holds out is training text of none, and is held out once.
 """
 
-import contextlib
 import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,18 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from cloze.corpus.arrays import binaries, booleans, numbers, strings
-from cloze.corpus.documents import (
-    SPLITS,
-    DocumentWriter,
-    count_groups,
-    measured,
-    read_groups,
-)
-from cloze.corpus.dropped import DROPPED_NAME, DroppedWriter
+from cloze.corpus.documents import DocumentWriter, count_groups, measured, read_groups
+from cloze.corpus.dropped import DroppedWriter
 from cloze.corpus.duplicates import FirstNumbers
 from cloze.corpus.parts import DIGEST_BYTES, digest_numbers, digest_of
+from cloze.corpus.split_files import atomic_documents, open_writers
 from cloze.corpus.text_counts import text_bytes
-from cloze.files import atomic_path
 
 
 @dataclass(frozen=True)
@@ -53,21 +46,15 @@ def write_mixture(folder: Path, sources: Sequence[Source]) -> dict[str, Any]:
     and the `share` of the bytes that are its own. Raises `ClozeError` if a source's
     documents are missing or damaged.
     """
-    with contextlib.ExitStack() as published:
-        paths = {
-            split: published.enter_context(atomic_path(folder / f"{split}.parquet"))
-            for split in SPLITS
-        }
-        dropped_path = published.enter_context(atomic_path(folder / DROPPED_NAME))
-        with contextlib.ExitStack() as stack:
-            dropped = stack.enter_context(DroppedWriter(dropped_path, ("duplicate", "held_out")))
-            writers = {
-                split: stack.enter_context(DocumentWriter(path)) for split, path in paths.items()
-            }
-            mixer = _Mixer(sources, writers, dropped)
-            for split in ("test", "validation"):
-                mixer.hold_out(split)
-            mixer.train()
+    with (
+        atomic_documents(folder) as (paths, dropped_path),
+        open_writers(paths) as writers,
+        DroppedWriter(dropped_path, ("duplicate", "held_out")) as dropped,
+    ):
+        mixer = _Mixer(sources, writers, dropped)
+        for split in ("test", "validation"):
+            mixer.hold_out(split)
+        mixer.train()
     seen_bytes = sum(facts["bytes_seen"] for facts in mixer.facts.values())
     for facts in mixer.facts.values():
         facts["share"] = facts["bytes_seen"] / max(seen_bytes, 1)

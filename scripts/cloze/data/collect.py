@@ -1,5 +1,6 @@
 """From shards to a data set: their entries make the manifest."""
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Self
 from cloze.data.manifest import (
     Manifest,
     ShardEntry,
+    check_shard,
     read_shard_entry,
     split_entry,
     write_manifest,
@@ -48,7 +50,8 @@ def collect_shards(folder: Path, num_shards: int) -> dict[str, Any]:
     """Write `folder/manifest.json` from the shards' entries; return the data set's metrics.
 
     Removes shards that earlier settings left in the folder. Raises `ClozeError` if an
-    entry is missing, entries disagree or a split gives no sample.
+    entry is missing, entries disagree, a shard is not what its entry says or a split gives
+    no sample.
     """
     headers, shards = {}, {split: list[ShardEntry]() for split in SPLITS}
     for name in shard_names(num_shards):
@@ -62,6 +65,8 @@ def collect_shards(folder: Path, num_shards: int) -> dict[str, Any]:
                 f"{path}: made with other settings or another tokenizer than {first.name}; "
                 "delete it and its shard and run again"
             )
+    for entry in itertools.chain(*shards.values()):
+        check_shard(folder / entry.file, entry)
     splits = {split: split_entry(entries) for split, entries in shards.items()}
     for split, totals in splits.items():
         if not totals.samples:

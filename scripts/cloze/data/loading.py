@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from cloze.cli import log
-from cloze.data.manifest import MANIFEST, Manifest, ShardEntry, check_tokenizer, read_manifest
+from cloze.data.manifest import MANIFEST, Manifest, check_shard, check_tokenizer, read_manifest
 from cloze.data.shards import Block, Rows, id_dtype, read_shard
 from cloze.errors import ClozeError
 from cloze.files import atomic_folder, sha256_file
@@ -115,24 +115,8 @@ def _checked_manifest(folder: Path, split: str, tokenizer: Path | None) -> Manif
 def _blocks(folder: Path, manifest: Manifest, split: str) -> Iterator[Block]:
     for shard in manifest.splits[split].shards:
         path = folder / shard.file
-        _check_shard(path, shard)
+        check_shard(path, shard)
         yield from read_shard(path, manifest.format)
-
-
-def _check_shard(path: Path, entry: ShardEntry) -> None:
-    manifest = path.with_name(MANIFEST)
-    again = f"delete it and {manifest} and run again, which makes only this shard anew"
-    if not path.is_file():
-        raise ClozeError(
-            f"{path}: missing shard; delete {manifest} and run again, which makes only it anew"
-        )
-    size = path.stat().st_size
-    if size < entry.bytes:
-        raise ClozeError(f"{path}: truncated shard ({size} of {entry.bytes} bytes); {again}")
-    if (sha256 := sha256_file(path)) != entry.sha256:
-        raise ClozeError(
-            f"{path}: damaged shard (sha256 {sha256[:12]}…, not {entry.sha256[:12]}…); {again}"
-        )
 
 
 def _empty_rows(

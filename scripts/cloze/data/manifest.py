@@ -138,6 +138,23 @@ def check_tokenizer(manifest: Manifest, folder: Path, tokenizer: Path) -> None:
         )
 
 
+def check_shard(path: Path, entry: ShardEntry) -> None:
+    """Raise `ClozeError` unless the file is there with the size and sha256 of its entry."""
+    manifest = path.with_name(MANIFEST)
+    again = f"delete it and {manifest} and run again, which makes only this shard anew"
+    if not path.is_file():
+        raise ClozeError(
+            f"{path}: missing shard; delete {manifest} and run again, which makes only it anew"
+        )
+    size = path.stat().st_size
+    if size < entry.bytes:
+        raise ClozeError(f"{path}: truncated shard ({size} of {entry.bytes} bytes); {again}")
+    if (sha256 := sha256_file(path)) != entry.sha256:
+        raise ClozeError(
+            f"{path}: damaged shard (sha256 {sha256[:12]}…, not {entry.sha256[:12]}…); {again}"
+        )
+
+
 def _split_entry(value: dict[str, Any]) -> SplitEntry:
     shards = [ShardEntry(**shard) for shard in value["shards"]]
     return SplitEntry(**{**value, "shards": shards})

@@ -2,8 +2,9 @@
 
 Thirteen words are the n-gram by which GPT-3 (Brown et al. 2020, appendix C) and most
 since looked for their test sets. Rows and texts are compared as `cloze.tasks.word_stream`
-says: case, white space and punctuation do not count. Windows of words are looked up by
-64-bit fingerprints, and what is found is compared character by character.
+says: case and white space do not count, nor does punctuation unless it is asked for.
+Windows of words are looked up by fingerprints, and what is found is compared character by
+character.
 """
 
 import hashlib
@@ -12,6 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cloze.tasks.contamination_anchors import (
+    Anchors,
+    Groups,
+    fingerprints,
+    fingerprints_at,
+    slices,
+)
 from cloze.tasks.word_stream import (
     WordStream,
     compact_word_stream,
@@ -29,10 +37,6 @@ _ANCHOR_WORDS = 8
 _STRIDE = NGRAM_WORDS - _ANCHOR_WORDS + 1
 _REACH = NGRAM_WORDS - _ANCHOR_WORDS
 _CHARACTERS_AT_ONCE = 1 << 17
-_WORDS_AT_ONCE = 1 << 18
-# The table of fingerprints has this many places for each, so that few are taken.
-_TABLE_PLACES = 16
-_MULTIPLIER = 0xC2B2AE3D27D4EB4F
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,23 @@ class ContaminationIndex:
     """Finds evaluation rows in texts, in memory bounded by the rows and the longest text.
 
     `lengths`: int64 [num_rows], words of each row; a row without words is never found,
-    and one of fewer than `min_words` is not looked for.
+    and one of fewer than `min_words` is not looked for. With `punctuation` its characters
+    are words; without `ngrams` only whole rows are looked for.
     """
 
-    def __init__(self, rows: Iterable[str], min_words: int = 1) -> None:
+    def __init__(
+        self,
+        rows: Iterable[str],
+        min_words: int = 1,
+        *,
+        punctuation: bool = False,
+        ngrams: bool = True,
+    ) -> None:
         places: list[int] = []
         distinct = _without_repeats(rows, places)
-        self._rows = compact_word_stream(_batches(distinct))
-        self._copies = _Groups(np.array(places, np.int64), len(self._rows.lengths))
+        self._punctuation, self._ngrams = punctuation, ngrams
+        self._rows = compact_word_stream(_batches(distinct), punctuation=punctuation)
+        self._copies = Groups(np.array(places, np.int64), len(self._rows.lengths))
         lengths = self._rows.lengths
         self.lengths = lengths[places]
         self._overlap = int(lengths.max(initial=0))
@@ -84,7 +97,7 @@ class ContaminationIndex:
         order = np.lexsort((matches.rows, matches.texts))
         return Matches(*(array[order] for array in vars(matches).values()))
 
-    def _make_anchors(self, min_words: int) -> Iterator[tuple[int, "_Anchors"]]:
+    def _make_anchors(self, min_words: int) -> Iterator[tuple[int, Anchors]]:
         """Yield for 1, 2, 4 and 8 words the places in the rows where a search begins.
 
         Rows of eight words or more have one at their start and, as far as runs of
@@ -94,14 +107,14 @@ class ContaminationIndex:
         for words in (1, 2, 4, _ANCHOR_WORDS):
             longest = 2 * words - 1 if words < _ANCHOR_WORDS else self._overlap
             chosen = (lengths >= max(words, min_words)) & (lengths <= longest)
-            if words == _ANCHOR_WORDS:
+            if words == _ANCHOR_WORDS and self._ngrams:
                 per_row = (lengths[chosen] - words) // _STRIDE + 1
                 steps = ranges(np.zeros(len(per_row), np.int64), per_row)
                 places = np.repeat(first[chosen], per_row) + _STRIDE * steps
             else:
                 places = first[chosen]
             if len(places):
-                yield words, _Anchors(places, _windows_at(self._rows.keys, places, words))
+                yield words, Anchors(places, fingerprints_at(self._rows.keys, places, words))
 
     def _text_batches(self, texts: Iterable[str]) -> Iterator[tuple[list[str], list[int]]]:
         """Yield pieces of texts, and the text that each is of, in batches of about one size."""
@@ -122,14 +135,14 @@ class ContaminationIndex:
         self, batch: list[str], numbers: list[int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return `text * num_rows + row` of each find, and whether it is exact, by n-gram."""
-        stream = word_stream(batch)
+        stream = word_stream(batch, punctuation=self._punctuation)
         found = []
         for words, anchors in self._anchors.items():
-            for places, positions in anchors.find(_windows(stream.keys, words)):
+            for places, positions in anchors.find(fingerprints(stream.keys, words)):
                 row, text = self._rows.text_of(places), stream.text_of(positions)
                 exact = self._are_whole_rows(stream, places, positions, row, text)
                 ngram = np.zeros(len(places), np.bool_)
-                if words == _ANCHOR_WORDS:
+                if words == _ANCHOR_WORDS and self._ngrams:
                     ngram = self._are_in_runs(stream, places, positions, row, text)
                 either = exact | ngram
                 pairs = np.array(numbers, np.int64)[text] * len(self._rows.lengths) + row
@@ -185,65 +198,6 @@ class ContaminationIndex:
         )
 
 
-class _Groups:
-    """Numbers by what they were given for: the places of each of `num_groups` values."""
-
-    def __init__(self, values: np.ndarray, num_groups: int) -> None:
-        self._order = np.argsort(values, kind="stable")
-        self._counts = np.bincount(values, minlength=num_groups)
-        self._first = np.cumsum(self._counts) - self._counts
-
-    def counts(self, groups: np.ndarray) -> np.ndarray:
-        """Return how many places each of these groups has."""
-        return self._counts[groups]
-
-    def expand(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return how many places each of these groups has, and all of them, one after another."""
-        counts = self._counts[groups]
-        return counts, self._order[ranges(self._first[groups], counts)]
-
-
-class _Anchors:
-    """Places in the rows by the fingerprint of the words that begin there."""
-
-    def __init__(self, places: np.ndarray, windows: np.ndarray) -> None:
-        self._places = places
-        self._distinct, values = np.unique(windows, return_inverse=True)
-        self._groups = _Groups(values, len(self._distinct))
-        bits = max(16, (_TABLE_PLACES * len(self._distinct) - 1).bit_length())
-        self._shift = np.uint64(64 - bits)
-        self._table = np.zeros(1 << bits, np.bool_)
-        self._table[self._distinct >> self._shift] = True
-
-    def find(self, windows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (place in the rows, place in `windows`) of equal fingerprints, some at a time."""
-        positions = np.flatnonzero(self._table[windows >> self._shift])
-        groups = np.searchsorted(self._distinct, windows[positions])
-        groups[groups == len(self._distinct)] = 0
-        equal = self._distinct[groups] == windows[positions]
-        positions, groups = positions[equal], groups[equal]
-        for part in _slices(self._groups.counts(groups)):
-            counts, found = self._groups.expand(groups[part])
-            yield self._places[found], np.repeat(positions[part], counts)
-
-
-def _windows(keys: np.ndarray, words: int) -> np.ndarray:
-    """Return a fingerprint of each `words` keys in a row, uint64; `words` is a power of two."""
-    windows, width, factor = keys, 1, _MULTIPLIER
-    while width < words:
-        windows = windows[:-width] * np.uint64(factor) + windows[width:]
-        width, factor = 2 * width, factor * factor % (1 << 64)
-    return windows
-
-
-def _windows_at(keys: np.ndarray, places: np.ndarray, words: int) -> np.ndarray:
-    """Return what `_windows` has at these places, in memory bounded by the places."""
-    windows = keys[places]
-    for word in range(1, words):
-        windows = windows * np.uint64(_MULTIPLIER) + keys[places + word]
-    return windows
-
-
 def _checked(
     candidates: np.ndarray,
     rows: WordStream,
@@ -255,21 +209,10 @@ def _checked(
     """Return `candidates`, bool [num_pairs], without those whose words differ after all."""
     checked = np.zeros(len(candidates), np.bool_)
     chosen = np.flatnonzero(candidates)
-    for part in _slices(counts[chosen]):
+    for part in slices(counts[chosen]):
         pairs = chosen[part]
         checked[pairs] = same_words(rows, places[pairs], stream, positions[pairs], counts[pairs])
     return checked
-
-
-def _slices(counts: np.ndarray) -> Iterator[slice]:
-    """Yield slices of items whose counts add up to about `_WORDS_AT_ONCE`, or of one item."""
-    ends = np.cumsum(counts, dtype=np.int64)
-    start = 0
-    while start < len(counts):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + _WORDS_AT_ONCE, side="right")))
-        yield slice(start, stop)
-        start = stop
 
 
 _NO_MATCHES = (np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.bool_))

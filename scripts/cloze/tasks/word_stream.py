@@ -3,7 +3,8 @@
 Two texts have the same words where they differ in nothing but case, white space,
 punctuation and symbols. A word is a run of letters, digits, underscores and the marks on
 them; in scripts written without spaces each character is one. The `n` of `don't` begins a
-word, so that running text and Penn Treebank tokens (`do n't`) have the same words.
+word, so that running text and Penn Treebank tokens (`do n't`) have the same words. Where
+punctuation counts, each character of it, or symbol, is a word too.
 """
 
 import functools
@@ -23,13 +24,13 @@ _UNSPACED = (
 )  # fmt: skip
 # What a character is, above the 21 bits of its folded code point.
 _CODE_POINT = np.uint32((1 << 24) - 1)
-_GAP, _LETTER, _WORD, _EXPANDS = 0, 1, 2, 3
+_GAP, _LETTER, _WORD, _EXPANDS, _PUNCTUATION = range(5)
 _KIND_SHIFT = 24
 _NUM_CODE_POINTS = 0x110000
 # No character from here on has case or belongs to a script with spaces.
 _NUM_LISTED = 0x20000
 _UNSPACED_PLANES = slice(0x20000, 0x40000)
-_APOSTROPHES = np.array([0x27, 0x2019], np.uint32)
+_APOSTROPHES = np.array([0x27, 0x2019], np.uint32) | np.uint32(_PUNCTUATION << _KIND_SHIFT)
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
@@ -63,8 +64,11 @@ class WordStream:
         return np.searchsorted(self.text_offsets, words, side="right") - 1
 
 
-def word_stream(texts: Sequence[str]) -> WordStream:
-    """Return the words of `texts`; takes some 50 bytes a character while it works."""
+def word_stream(texts: Sequence[str], *, punctuation: bool = False) -> WordStream:
+    """Return the words of `texts`, punctuation among them or left out.
+
+    Takes some 50 bytes a character while it works.
+    """
     values = _values("\n".join(texts))
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     kinds = (values >> np.uint32(_KIND_SHIFT)).astype(np.uint8)
@@ -74,7 +78,7 @@ def word_stream(texts: Sequence[str]) -> WordStream:
         values = _values("\n".join(folded))
         sizes = np.fromiter(map(len, folded), np.int64, len(texts))
         kinds = (values >> np.uint32(_KIND_SHIFT)).astype(np.uint8)
-    starts, ends = _bounds(values, kinds)
+    starts, ends = _bounds(values, kinds, punctuation)
     text_starts = np.zeros(len(texts) + 1, np.int64)
     np.cumsum(sizes + 1, out=text_starts[1:])
     return WordStream(
@@ -86,7 +90,9 @@ def word_stream(texts: Sequence[str]) -> WordStream:
     )
 
 
-def compact_word_stream(batches: Iterable[Sequence[str]]) -> WordStream:
+def compact_word_stream(
+    batches: Iterable[Sequence[str]], *, punctuation: bool = False
+) -> WordStream:
     """Return the words of all texts in one stream, its code points in the smallest type.
 
     Works through one batch at a time, so that it takes some five bytes a character.
@@ -96,7 +102,7 @@ def compact_word_stream(batches: Iterable[Sequence[str]]) -> WordStream:
     keys, text_ends = _Buffer(np.uint64), _Buffer(np.int64)
     text_ends.append(np.zeros(1, np.int64))
     for batch in batches:
-        stream = word_stream(batch)
+        stream = word_stream(batch, punctuation=punctuation)
         if codes.size + len(stream.codes) > _MOST_CHARACTERS:
             raise ClozeError(
                 f"these texts have more than {_MOST_CHARACTERS:,} characters; "
@@ -222,13 +228,19 @@ def _table() -> np.ndarray:
         elif folded == "_" or unicodedata.category(folded)[0] in "LNM":
             kind = _WORD if code in unspaced else _LETTER
             values[code] = ord(folded) | kind << _KIND_SHIFT
+        elif not folded.isspace():
+            values[code] = ord(folded) | _PUNCTUATION << _KIND_SHIFT
     values[_UNSPACED_PLANES] |= np.uint32(_WORD << _KIND_SHIFT)
     return values
 
 
-def _bounds(values: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(
+    values: np.ndarray, kinds: np.ndarray, punctuation: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Return where words start and end."""
     in_word = kinds != _GAP
+    if not punctuation:
+        in_word &= kinds != _PUNCTUATION
     joined = kinds == _LETTER
     joined = joined[1:] & joined[:-1]
     joined[_contractions(values, joined) - 1] = False
