@@ -195,10 +195,11 @@ def _train(args: argparse.Namespace) -> tuple[Tokenizer, dict[str, Any]]:
 
 def _train_model(args: argparse.Namespace, text: TrainingText) -> tuple[Tokenizer, Alphabet | None]:
     """Return the trained tokenizer and, where it is one of characters, its alphabet."""
-    tasks = iter(("find the characters", "read the words"))
+    # Words are counted in as much text as memory allows, but no character of a corpus is left out.
+    readings = iter((text.every_passage("find the characters"), text.passages("read the words")))
 
     def passages() -> Iterator[str]:
-        return text.passages(next(tasks))
+        return next(readings)
 
     if args.model in ("wordpiece", "bpe"):
         train = train_wordpiece if args.model == "wordpiece" else train_bpe
@@ -227,7 +228,10 @@ def _train_model(args: argparse.Namespace, text: TrainingText) -> tuple[Tokenize
             "remove it"
         )
     tokenizer = train_byte_level_bpe(
-        passages, normalizer, vocab_size=args.vocab_size, min_frequency=args.min_frequency
+        lambda: text.passages("read the words"),
+        normalizer,
+        vocab_size=args.vocab_size,
+        min_frequency=args.min_frequency,
     )
     return tokenizer, None
 

@@ -83,8 +83,7 @@ def tokenizer(
     """A model, and the tokenizer.json of one that keeps case and accents."""
     output = tmp_path_factory.mktemp(request.param)
     documents = str(corpus[0] / "train.parquet")
-    # A character that stands only in text beyond the default cap of unigram would be unknown.
-    flags = ["--model", request.param, "--vocab-size", "8192", "--max-training-bytes", "0"]
+    flags = ["--model", request.param, "--vocab-size", "8192"]
     assert train_tokenizer.main(["--documents", documents, "--output", str(output), *flags]) == 0
     return request.param, output / "tokenizer.json"
 

@@ -163,6 +163,18 @@ def test_training_text_is_capped(tmp_path: Path) -> None:
     assert {"early", "middle", "late"} <= vocab.keys()
 
 
+@pytest.mark.parametrize("model", ["wordpiece", "bpe", "unigram"])
+def test_no_character_of_text_beyond_the_cap_is_unknown(tmp_path: Path, model: str) -> None:
+    rare = "żółw"
+    texts = ["common words again " * 20] * 40 + [f"{rare} " + "words " * 40]
+    write_documents(tmp_path / "train.parquet", texts)
+    flags = ["--max-training-bytes", "1000", "--vocab-size", "120", "--model", model]
+    assert train(tmp_path / "train.parquet", tmp_path / "out", *flags) == 0
+    tokenizer = load_tokenizer(tmp_path / "out" / "tokenizer.json")
+    encoding = tokenizer.encode(rare, add_special_tokens=False)
+    assert "[UNK]" not in encoding.tokens
+
+
 def test_vocab_is_padded(documents: Path, tmp_path: Path) -> None:
     assert train(documents, tmp_path / "trained", "--pad-vocab-to-multiple-of", "64") == 0
     tokenizer = load_tokenizer(tmp_path / "trained" / "tokenizer.json")

@@ -54,13 +54,18 @@ class TrainingText:
 
     def passages(self, description: str) -> Iterator[str]:
         """Yield the chosen passages in the order of the file, with a progress bar."""
-        every = progress(
-            _passages(self.path),
-            total=len(self.is_chosen),
-            unit=" passages",
-            description=description,
+        return compress(self.every_passage(description), self.is_chosen)
+
+    def every_passage(self, description: str) -> Iterator[str]:
+        """Yield all passages, chosen or not, in the order of the file, with a progress bar."""
+        return iter(
+            progress(
+                _passages(self.path),
+                total=len(self.is_chosen),
+                unit=" passages",
+                description=description,
+            )
         )
-        return compress(every, self.is_chosen)
 
 
 def open_training_text(path: Path) -> TrainingText:

@@ -51,15 +51,17 @@ def train_unigram(
     # Texts are encoded line by line, so nothing that spans lines is worth a token.
     lines = (line for text in passages for line in text.split("\n"))
     tokenizer.train_from_iterator(lines, trainer)
-    return _finished(tokenizer), alphabet
+    return _finished(tokenizer, required - {" "}), alphabet
 
 
-def _finished(trained: Tokenizer) -> Tokenizer:
+def _finished(trained: Tokenizer, characters: set[str]) -> Tokenizer:
+    """Put the framing around the model; what it lacks of `characters` becomes its worst pieces."""
     model = json.loads(trained.to_str())["model"]
     # A corpus with pages about [MASK] makes it an ordinary piece as well, and the trainer
     # gives the special token the best score of all: text that spells it must not become it.
     pieces = [(piece, score) for piece, score in model["vocab"] if piece not in SPECIAL_TOKENS]
     worst = min(score for _, score in pieces)
+    pieces = _with_characters(pieces, characters, worst)
     never = 2 * worst * max(map(len, SPECIAL_TOKENS))
     special = [(token, never) for token in SPECIAL_TOKENS]
     tokenizer = Tokenizer(models.Unigram([*special, *pieces], unk_id=model["unk_id"]))
@@ -68,3 +70,14 @@ def _finished(trained: Tokenizer) -> Tokenizer:
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
     add_framing(tokenizer)
     return tokenizer
+
+
+def _with_characters(
+    pieces: list[tuple[str, float]], characters: set[str], score: float
+) -> list[tuple[str, float]]:
+    """Exchange the worst longer pieces for the characters that the trained text had not."""
+    missing = sorted(characters - {piece for piece, _ in pieces})
+    longer = sorted((score, piece) for piece, score in pieces if len(piece) > 1)
+    given_up = {piece for _, piece in longer[: len(missing)]}
+    kept = [(piece, score) for piece, score in pieces if piece not in given_up]
+    return kept + [(character, score) for character in missing]
