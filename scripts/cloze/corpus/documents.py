@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
 )
 _ROW_GROUP_BYTES = 8 << 20
 _ROW_GROUP_ROWS = 1 << 16
+_WRITE_BATCH_ROWS = 4
 
 
 class Document(NamedTuple):
@@ -112,6 +113,9 @@ class DocumentWriter:
             compression_level=3,
             use_dictionary=["source"],
             write_statistics=["document_id"],
+            # A page ends between two batches: with batches of 1,024 documents it is as large
+            # as its row group, and a reader holds a whole page.
+            write_batch_size=_WRITE_BATCH_ROWS,
         )
 
     def __enter__(self) -> Self:

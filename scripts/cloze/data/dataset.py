@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cloze.cli import progress
+from cloze.corpus.arrays import use_system_memory
 from cloze.corpus.document_reader import count_documents, read_batches
 from cloze.data.collect import ShardName, collect_shards, shard_names
 from cloze.data.forecast import Forecast
@@ -170,6 +171,7 @@ def _build_shard_in_process(task: _ShardTask) -> None:
 def _build_shard(task: _ShardTask, count: Callable[[int], Any]) -> None:
     """Tokenise, cut, pack and write one shard and its entry; tells `count` of documents done."""
     recipe = task.recipe
+    use_system_memory()
     tokenizer = load_tokenizer(recipe.tokenizer)
     special, size = special_ids(tokenizer), vocab_size(tokenizer)
     layout = RowLayout(recipe.max_length, recipe.row_length, size, special)

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cloze.corpus.arrays import booleans, numbers
 from cloze.files import atomic_path
 
 EXTENSIONS = {"msgpack": "msgpack.gz", "parquet": "parquet"}
@@ -166,13 +167,19 @@ class _ParquetShard:
         per_sample = np.concatenate([[0], np.cumsum(block.samples_per_row, dtype=np.int64)])
         columns = [
             pa.LargeListArray.from_arrays(
-                pa.array(per_sample if name in _PER_SAMPLE else rows.row_offsets, pa.int64()),
-                pa.array(getattr(block, name)),
+                numbers(per_sample if name in _PER_SAMPLE else rows.row_offsets, pa.int64()),
+                _values(getattr(block, name)),
             )
             for name in self._writer.schema.names
         ]
         table = pa.table(columns, schema=self._writer.schema)
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+
+def _values(array: np.ndarray) -> pa.Array:
+    if array.dtype == np.bool_:
+        return booleans(array)
+    return numbers(array, pa.from_numpy_dtype(array.dtype))
 
 
 def _schema(vocab_size: int, row_length: int) -> pa.Schema:

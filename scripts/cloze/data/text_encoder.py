@@ -8,6 +8,7 @@ keep it, whole lines take the place of words.
 """
 
 import string
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from cloze.data.splitting import Splitting, lowercases, splitting_of
 from cloze.data.word_table import MAX_WORD_BYTES, WordTable, distinct, words_of
 
 TABLE_CAPACITY = 1 << 19
+# The arrays made of a slice take some 20 times its size, a multiple of it if all words are new.
+_SLICE_BYTES = 1 << 18
 # Bounds what the tokenizer holds at a time: its encodings take some 50 bytes a character.
 _BATCH_BYTES = 1 << 18
 _NEW_LINE, _SPACE = 0x0A, 0x20
@@ -73,31 +76,46 @@ class TextEncoder:
         `text`: uint8, UTF-8 of all documents, one right after the other;
         `document_offsets`: int64 [num_documents + 1], where each starts in `text`.
         """
+        bounds = _line_bounds(text, document_offsets)
+        tokens = [np.empty(0, np.uint32)]
+        counts = [np.empty(0, np.int64)]
+        for lines in _slices(bounds):
+            piece_tokens, line_tokens = self._encode_lines(text[lines[0] : lines[-1]], lines)
+            tokens.append(piece_tokens)
+            counts.append(np.diff(line_tokens))
+        line_offsets = np.zeros(len(bounds), np.int64)
+        np.cumsum(np.concatenate(counts), out=line_offsets[1:])
+        joined = np.concatenate(tokens)
+        line_starts = np.zeros(len(joined), np.bool_)
+        line_starts[line_offsets[:-1][np.diff(line_offsets) > 0]] = True
+        return EncodedText(
+            input_ids=joined & _ID,
+            word_starts=joined >= _WORD_START,
+            line_starts=line_starts,
+            document_offsets=line_offsets[np.searchsorted(bounds, document_offsets)],
+        )
+
+    def _encode_lines(self, text: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tokens of some lines as the store has them, and how many precede each bound.
+
+        `bounds`: int64 [num_lines + 1], where each line starts, and the last one's end.
+        """
+        bounds = bounds - bounds[0]
         padded = np.zeros(len(text) + MAX_WORD_BYTES, np.uint8)
         padded[: len(text)] = _LOWERCASED[text] if self._lowercases else text
-        starts, ends = self._pieces(padded[: len(text)], document_offsets)
+        starts, ends = self._pieces(padded[: len(text)], bounds)
         numbers = self._numbers(padded, starts, ends - starts)
         counts = self._store.counts[numbers]
         offsets = np.zeros(len(counts) + 1, np.int64)
         np.cumsum(counts, out=offsets[1:])
         shifts = self._store.offsets[numbers] - offsets[:-1]
         tokens = self._store.tokens[np.arange(offsets[-1]) + np.repeat(shifts, counts)]
-        line_starts = np.zeros(len(tokens), np.bool_)
-        line_tokens = offsets[np.searchsorted(starts, _line_bounds(text, document_offsets))]
-        line_starts[line_tokens[:-1][np.diff(line_tokens) > 0]] = True
-        return EncodedText(
-            input_ids=tokens & _ID,
-            word_starts=tokens >= _WORD_START,
-            line_starts=line_starts,
-            document_offsets=offsets[np.searchsorted(starts, document_offsets)],
-        )
+        return tokens, offsets[np.searchsorted(starts, bounds)]
 
-    def _pieces(
-        self, text: np.ndarray, document_offsets: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _pieces(self, text: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return where each piece that is encoded by itself starts and ends."""
         is_cut = np.zeros(len(text) + 1, np.bool_)
-        is_cut[document_offsets] = True
+        is_cut[bounds] = True
         in_piece = np.zeros(len(text) + 1, np.bool_)
         if self.splitting in (Splitting.AT_PUNCTUATION, Splitting.AT_WHITE_SPACE):
             in_piece[:-1] = _IS_WORD_BYTE[text]
@@ -114,7 +132,7 @@ class TextEncoder:
         starts = np.flatnonzero(in_piece & (is_cut | ~after_piece))
         ends = np.flatnonzero(after_piece & (is_cut | ~in_piece))
         if self.splitting in (Splitting.BEFORE_SPACES, Splitting.AT_LINES):
-            kept = ~_are_blank(text, starts, ends, document_offsets)
+            kept = ~_are_blank(text, starts, ends, bounds)
             starts, ends = starts[kept], ends[kept]
         return starts, ends
 
@@ -200,6 +218,16 @@ def _line_bounds(text: np.ndarray, document_offsets: np.ndarray) -> np.ndarray:
     return np.union1d(np.flatnonzero(text == _NEW_LINE) + 1, document_offsets)
 
 
+def _slices(bounds: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the bounds of whole lines that together have `_SLICE_BYTES`, or of one long line."""
+    first, last = 0, len(bounds) - 1
+    while first < last:
+        reach = int(np.searchsorted(bounds, bounds[first] + _SLICE_BYTES, side="right")) - 1
+        stop = max(reach, first + 1)
+        yield bounds[first : stop + 1]
+        first = stop
+
+
 def _spaces_after_words(text: np.ndarray) -> np.ndarray:
     """Return the spaces before which a cut is safe: those that follow no white space.
 
@@ -225,11 +253,12 @@ def _ends_white_space(text: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _are_blank(
-    text: np.ndarray, starts: np.ndarray, ends: np.ndarray, document_offsets: np.ndarray
+    text: np.ndarray, starts: np.ndarray, ends: np.ndarray, bounds: np.ndarray
 ) -> np.ndarray:
     """Return which pieces are lines of ASCII white space alone."""
     blank = np.zeros(len(starts), np.bool_)
-    at_line_start = (text[starts - 1] == _NEW_LINE) | np.isin(starts, document_offsets)
-    for index in np.flatnonzero(at_line_start & (text[starts] <= _SPACE)).tolist():
+    at_line_start = np.zeros(len(text) + 1, np.bool_)
+    at_line_start[bounds] = True
+    for index in np.flatnonzero(at_line_start[starts] & (text[starts] <= _SPACE)).tolist():
         blank[index] = not text[starts[index] : ends[index]].tobytes().strip(b"\t\r ")
     return blank

@@ -11,7 +11,6 @@ in `heads`.
 Shape suffixes: B rows, L tokens a row, D hidden size.
 """
 
-
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint

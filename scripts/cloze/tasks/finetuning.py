@@ -78,7 +78,8 @@ def build_classifier(
 ) -> SequenceClassifier:
     """Return a classifier drawn from `seed`; its encoder is that of `pretrained` if given."""
     torch.manual_seed(seed)
-    model = SequenceClassifier(config, num_labels, classifier_dropout)
+    pooling = "mean" if config.layout == "modernbert" else "cls"
+    model = SequenceClassifier(config, num_labels, classifier_dropout, pooling)
     if pretrained is not None:
         load_encoder_into(model, pretrained)
     return model
