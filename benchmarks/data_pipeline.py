@@ -4,9 +4,12 @@ Ours: `snakemake --cores N` up to the manifest of a split_tokens data set, with 
 deduplication and the training of a WordPiece tokenizer. The peer: Hugging Face `datasets`
 does `load_dataset("text")`, `map(tokenize)`, `map(group_texts)` and `save_to_disk` with N
 processes and a tokenizer that it finds ready. In turn, each from an empty folder and cache.
-Ends with one JSON line; `ratio` is the peer's wall-clock time over ours.
+Ends with one JSON line; `ratio` is the peer's wall-clock time over ours, the shares of memory
+are ours over the peer's.
 
-Needs `pip install datasets transformers`.
+Needs `pip install datasets transformers`, best in an environment of its own that
+--peer-python names: `datasets` brings pandas, which Snakemake imports wherever it is
+installed, 66 MB that our requirements do not ask for.
 Try: python benchmarks/data_pipeline.py --documents corpus/train-*.txt.xz
 """
 
@@ -36,6 +39,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--work", type=Path, help="folder to work in; unset: a temporary one")
     parser.add_argument("--only-ours", action="store_true", help="measure no peer")
+    parser.add_argument(
+        "--peer-python",
+        type=Path,
+        default=Path(sys.executable),
+        metavar="PYTHON",
+        help="the interpreter that has the peer's packages; unset: this one",
+    )
     parser.add_argument("--peer", nargs=2, type=Path, help=argparse.SUPPRESS)
     return parser
 
@@ -132,7 +142,7 @@ def main() -> None:
             tokenizer = project / "results/benchmark/uncased"
             flags: measure.Command = ["--documents", *texts, "--cores", str(args.cores)]
             peer_command: measure.Command = [
-                sys.executable,
+                args.peer_python,
                 __file__,
                 *flags,
                 "--peer",
@@ -150,6 +160,7 @@ def main() -> None:
             "ratio": round(ratios["wall_s"], 2),
             "ratio_cpu": round(ratios["cpu_s"], 2),
             "share_of_peak_memory": round(1 / ratios["peak_mb"], 3),
+            "share_of_peak_proportional_memory": round(1 / ratios["peak_pss_mb"], 3),
             "share_of_disk": round(disk["ours"] / disk["peer"], 3),
         }
     measure.report({**result, **medians, "disk_mb": disk})
