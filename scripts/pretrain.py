@@ -110,6 +110,17 @@ def build_parser() -> argparse.ArgumentParser:
         help="token embeddings at the start: counted in the corpus (no effect with --init-from), "
         "or drawn at random",
     )
+    recipe.add_argument(
+        "--mask-whole-words",
+        action="store_true",
+        help="predict all tokens of a word or none of them",
+    )
+    recipe.add_argument(
+        "--next-sentence",
+        action="store_true",
+        help="also predict whether the second text of a pair follows the first (layout bert, and "
+        "a data set with next_sentence)",
+    )
     recipe.add_argument("--dropout", type=probability, default=0.0, help="while pretraining")
     recipe.add_argument(
         "--eval-steps",
@@ -137,6 +148,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--gradient-checkpointing",
         action="store_true",
         help="keep only the inputs of layers and compute the rest again: slower, less memory",
+    )
+    machine.add_argument(
+        "--wandb", metavar="PROJECT", help="also send measurements to this W&B project"
     )
     add_threads(machine)
     return parser

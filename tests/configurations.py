@@ -18,7 +18,7 @@ def minimal() -> dict[str, Any]:
         "tokenizers": {"words": {}},
         "datasets": {"short": {"method": "segment_text"}},
         "architectures": {"tiny": {}},
-        "encoders": {"small": {"architecture": "tiny"}},
+        "encoders": {"small": {"architecture": "tiny", "max_steps": 1000}},
         "tasks": {
             "mood": {
                 "train": "train.tsv",

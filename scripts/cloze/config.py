@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from cloze.config_corpora import check_mixtures, require_one_kind
+from cloze.config_encoders import check_lengths, check_objectives
 from cloze.config_files import TASK_SPLITS, InputFiles
 from cloze.config_parts import CorpusPart, corpus_parts
 from cloze.config_schema import Schema, SchemaReader, require_known
@@ -90,6 +91,7 @@ class Config:
         self.values: dict[str, Any] = self._reader.complete(_with_inherited(raw))
         for name, encoder in self.values["encoders"].items():
             self._require(encoder["architecture"], "architectures", f"encoders.{name}.architecture")
+        check_lengths(self.values["encoders"])
         check_mixtures(self.values["corpora"])
         for name in self.names("corpora"):
             for task in self.decontaminated_tasks(name):
@@ -150,7 +152,7 @@ class Config:
 
     def evaluation_flags(self, task: str, *, from_scratch: bool) -> list[str]:
         """Return the flags of `evaluate.py`, which cuts texts where fine-tuning did."""
-        others = self.values["tasks"][task]["finetuning"].keys() - {"max_length"}
+        others = self.values["tasks"][task]["finetuning"].keys() - {"max_length", "truncation"}
         return self._finetuning_flags(task, from_scratch, skip=others)
 
     def _finetuning_flags(self, task: str, from_scratch: bool, skip: Iterable[str]) -> list[str]:
@@ -206,9 +208,12 @@ class Config:
             self._require(picks[key], table, f"{where}{key}")
         for report, section in picks["reports"].items():
             self._require(section["task"], "tasks", f"{where}reports.{report}.task")
+        encoder, dataset = (self.section(_PICKS[key], picks[key]) for key in ("encoder", "dataset"))
+        architecture = self.section("architectures", encoder["architecture"])
+        check_objectives(picks["encoder"], encoder, architecture, picks["dataset"], dataset)
         return Run(
             **{key: picks[key] for key in _PICKS},
-            architecture=self.values["encoders"][picks["encoder"]]["architecture"],
+            architecture=encoder["architecture"],
             seeds=tuple(picks["seeds"]),
             reports={f"{name}{suffix}": s["task"] for name, s in picks["reports"].items()},
         )

@@ -31,6 +31,33 @@ def test_it_learns_and_says_how_well(inputs, tmp_path):
     assert "{{" not in page
 
 
+def test_it_is_watched_by_its_instruments(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr("cloze.pretraining.run._LEAST_MEASURED_FLOP", 0.0)
+    monkeypatch.setattr("cloze.pretraining.utilisation._SIZES", {"cpu": 128})
+    monkeypatch.setattr("cloze.pretraining.utilisation._SECONDS", 0.01)
+    assert pretrain.main(command(inputs, tmp_path / "model", 60)) == 0
+    metrics = read_json(tmp_path / "model" / "metrics.json")["metrics"]
+    assert 0 < metrics["model_tflops"] < metrics["matmul_peak_tflops"]
+    assert metrics["utilisation"] > 0
+    assert metrics["peak_memory_bytes"] > 1e7
+    assert "unigram floor" in metrics["diagnosis"][0]
+    log = [json.loads(line) for line in (tmp_path / "model" / "metrics.jsonl").open()]
+    evaluations = [record for record in log if "validation_loss" in record]
+    assert evaluations[-1]["validation_bits_per_byte"] == metrics["bits_per_byte"]
+    assert [record["step"] for record in log if "initial_loss" in record] == [0]
+    page = (tmp_path / "model" / "masked_examples.html").read_text()
+    assert "How the guesses changed" in page
+    assert "<th>0</th><th>20</th><th>40</th><th>60</th>" in page
+
+
+def test_a_plateau_is_told_while_it_lasts(inputs, tmp_path, capsys):
+    arguments = command(inputs, tmp_path / "model", 60, "--learning-rate=1e-6")
+    assert pretrain.main(arguments) == 0
+    said = capsys.readouterr().err
+    assert "the encoder has learned nothing from context" in said
+    assert "learning_rate 1e-06 is too low" in said
+
+
 def test_a_finished_run_is_published_again_without_a_step(inputs, tmp_path, monkeypatch):
     assert pretrain.main(command(inputs, tmp_path / "model", 20)) == 0
     first = {p.name: p.read_bytes() for p in (tmp_path / "model").iterdir() if p.is_file()}

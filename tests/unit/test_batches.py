@@ -1,25 +1,38 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 from cloze.encoder.packed_batch import PackedBatch
 from cloze.pretraining.batches import RowBatches, describe_rows
 from cloze.pretraining.masking import Masker
 from tests.tiny import make_rows
+from tests.tiny_pairs import make_pairs
 
 VOCAB_SIZE = 64
 
 
-def make_batches(num_rows: int = 13, mlm_probability: float = 0.15) -> RowBatches:
-    rows = make_rows(num_rows, 16, VOCAB_SIZE, seed=0)
-    masker = Masker(
+def make_masker(mlm_probability: float = 0.15, whole_words: bool = False) -> Masker:
+    return Masker(
         vocab_size=VOCAB_SIZE,
         mask_token_id=4,
         special_token_ids=frozenset(range(5)),
         mlm_probability=mlm_probability,
         max_length=16,
         seed=7,
+        whole_words=whole_words,
     )
-    return RowBatches(rows, masker, pad_token_id=0)
+
+
+def make_batches(num_rows: int = 13, mlm_probability: float = 0.15) -> RowBatches:
+    rows = make_rows(num_rows, 16, VOCAB_SIZE, seed=0)
+    return RowBatches(rows, make_masker(mlm_probability), pad_token_id=0)
+
+
+def make_pair_batches(whole_words: bool = False) -> RowBatches:
+    rows = make_pairs(13, 16, VOCAB_SIZE, seed=0)
+    return RowBatches(rows, make_masker(whole_words=whole_words), 0, next_sentence=True)
 
 
 def original_ids(batch) -> torch.Tensor:
@@ -106,3 +119,54 @@ def test_a_batch_is_named_by_its_rows():
     numbers = make_batches().row_numbers(3, 4, 10)
     assert describe_rows(numbers).startswith("10 rows, digest ")
     assert describe_rows(numbers) != describe_rows(numbers[::-1])
+
+
+def test_second_texts_have_another_type_than_first_ones():
+    batch = next(make_pair_batches().evaluation_batches(13))
+    types, samples = batch.packed.token_type_ids, batch.packed.sample_ids
+    for row in range(13):
+        for number in (1, 2):
+            length = int((samples[row] == number).sum())
+            expected = [0] * (length - 4) + [1] * 4
+            assert types[row][samples[row] == number].tolist() == expected
+    assert (types[samples == 0] == 0).all()
+
+
+def test_single_texts_cost_no_types():
+    assert next(make_batches().evaluation_batches(4)).packed.token_type_ids is None
+
+
+def test_a_pair_is_labelled_where_its_sample_starts_0_for_what_follows():
+    rows = make_pairs(13, 16, VOCAB_SIZE, seed=0)
+    batch = next(make_pair_batches().evaluation_batches(13))
+    starts = rows.sample_offsets[:-1].reshape(13, 2) - rows.row_offsets[:-1, None]
+    assert batch.pairs.first_positions.tolist() == starts.tolist()
+    assert batch.pairs.labels.tolist() == (1 - rows.is_next.reshape(13, 2)).tolist()
+    assert (batch.pairs.weights == 1).all()
+
+
+def test_a_row_with_fewer_samples_has_pairs_without_weight():
+    rows = make_pairs(13, 16, VOCAB_SIZE, seed=0)
+    # The second sample of the first row becomes a row of its own.
+    offsets = np.concatenate([rows.row_offsets[:1], rows.sample_offsets[1:2], rows.row_offsets[1:]])
+    rows = replace(rows, row_offsets=offsets)
+    batches = RowBatches(rows, make_masker(), pad_token_id=0, next_sentence=True)
+    weights = next(batches.evaluation_batches(3)).pairs.weights
+    assert weights.tolist() == [[1, 0], [1, 0], [1, 1]]
+    total = batches.training_batch(3, 0, 14).pairs.weights
+    assert float(total.sum()) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_processes_share_pairs_and_whole_words_without_a_difference(whole_words):
+    whole = make_pair_batches(whole_words).training_batch(3, 4, 8)
+    parts = [
+        make_pair_batches(whole_words).training_batch(3, 4, 8, (start, start + 2))
+        for start in (0, 2, 4, 6)
+    ]
+    assert torch.equal(torch.cat([p.weights for p in parts]), whole.weights)
+    assert torch.equal(torch.cat([p.packed.input_ids for p in parts]), whole.packed.input_ids)
+    for name in ("first_positions", "labels", "weights"):
+        joined = torch.cat([getattr(part.pairs, name) for part in parts])
+        assert torch.equal(joined, getattr(whole.pairs, name))
+    assert torch.equal(whole.rows(2, 4).pairs.labels, parts[1].pairs.labels)

@@ -86,6 +86,18 @@ def test_values_are_coerced_by_the_schema(path: str, given: Any, kept: Any) -> N
             "config: corpus: 'mne' is not in corpora; did you mean 'mine'? (known: m",
         ),
         ("encoders__small__architecture", "big", "encoders.small.architecture: 'big' is not in ar"),
+        ("encoders__small__max_steps", None, "encoders.small: says nowhere how long to train; add"),
+        (
+            "encoders__small__budget",
+            "20m",
+            "config: encoders.small: has max_steps and budget, but only one of them can end a run; "
+            "remove one, or set it to null where another file gives it (max_steps: null)",
+        ),
+        (
+            "encoders__small__next_sentence",
+            True,
+            "config: encoders.small.next_sentence: datasets.short has no pairs of texts; set",
+        ),
         ("reports__sst2__task", "mod", "reports.sst2.task: 'mod' is not in tasks; did you mean 'm"),
         ("seeds", [1, 1], "config: seeds: an entry stands in the list twice"),
         ("seeds", [-1], "config: seeds[0]: -1 is too small; the least is 0"),
@@ -108,6 +120,19 @@ def test_a_mistake_is_named_with_its_key(path: str, given: Any, message: str) ->
     with pytest.raises(ClozeError) as caught:
         config(**{path: given})
     assert message in str(caught.value)
+
+
+def test_next_sentence_is_for_pairs_and_the_layout_bert() -> None:
+    pairs = {"method": "segment_text", "next_sentence": True}
+    changes = {"datasets__short": pairs, "encoders__small__next_sentence": True}
+    assert "--next-sentence" in config(**changes).flags("encoders", "small")
+    with pytest.raises(ClozeError, match="layout modernbert has no next-sentence head"):
+        config(**changes, architectures__tiny={"layout": "modernbert"})
+
+
+def test_null_makes_room_for_another_length() -> None:
+    found = config(encoders__small={"architecture": "tiny", "max_steps": None, "budget": "20m"})
+    assert flag(found.flags("encoders", "small"), "--budget") == "20m"
 
 
 def test_names_of_two_owners_must_not_meet_in_one_file() -> None:
@@ -168,7 +193,7 @@ def test_a_mistake_in_finetuning_is_not_blamed_on_what_inherits_it() -> None:
 
 def test_a_run_changes_some_picks_and_names_its_reports() -> None:
     found = config(
-        encoders__large={"architecture": "tiny"},
+        encoders__large={"architecture": "tiny", "max_tokens": 10},
         runs=[{"encoder": "large"}, {"seeds": [7], "name": "again"}],
     )
     assert list(found.reports) == ["sst2", "sst2-large", "sst2-again"]

@@ -35,7 +35,7 @@ def history(
                 "step": step,
                 "loss": training[index] if training else loss,
                 "grad_norm": norms[index] if norms else 0.5,
-                "progress": [share - 0.001],
+                "progress": share - 0.001,
             },
             {"step": step, "validation_loss": loss},
         ]

@@ -8,7 +8,9 @@ SPECIAL = frozenset({0, 1, 2, 3, 4})
 VOCAB_SIZE, MASK = 1000, 4
 
 
-def make_masker(seed: int = 0, mlm_probability: float = 0.15, max_length: int = 128) -> Masker:
+def make_masker(
+    seed: int = 0, mlm_probability: float = 0.15, max_length: int = 128, whole_words: bool = False
+) -> Masker:
     return Masker(
         vocab_size=VOCAB_SIZE,
         mask_token_id=MASK,
@@ -16,6 +18,7 @@ def make_masker(seed: int = 0, mlm_probability: float = 0.15, max_length: int = 
         mlm_probability=mlm_probability,
         max_length=max_length,
         seed=seed,
+        whole_words=whole_words,
     )
 
 
@@ -141,3 +144,80 @@ def test_masks_of_neighbouring_rows_are_independent():
     ]
     # Two draws of 4 of 16 have one column in common on average.
     assert abs(np.mean(overlaps) - 1.0) < 0.1
+
+
+def make_words(num_rows: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, what is no padding, and word starts of rows whose words have one to four tokens."""
+    ids, valid = make_rows(num_rows)
+    generator = np.random.default_rng(1)
+    starts = np.zeros(ids.shape, dtype=bool)
+    for row in starts:
+        sizes = generator.choice([1, 2, 3, 4], size=len(row), p=[0.7, 0.15, 0.1, 0.05])
+        edges = np.cumsum([1, *sizes])
+        row[[0, *edges[edges < len(row)], len(row) - 1]] = True
+    return ids, valid, starts
+
+
+def mask_words(step: int = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which tokens are predicted, which could be, and the number of each one's word."""
+    ids, valid, starts = make_words()
+    masker = make_masker(seed=seed, whole_words=True)
+    masked = masker.mask(ids, valid, step, word_starts=starts)
+    chosen = np.zeros(ids.shape, dtype=bool)
+    np.put_along_axis(chosen, masked.positions, masked.weights > 0, axis=1)
+    return chosen, valid & ~np.isin(ids, list(SPECIAL)), starts.cumsum(axis=1)
+
+
+def test_all_tokens_of_a_word_are_predicted_or_none():
+    chosen, eligible, word = mask_words()
+    assert not (chosen & ~eligible).any()
+    for row in range(len(chosen)):
+        picked = np.unique(word[row][chosen[row]])
+        assert (chosen[row] == (eligible[row] & np.isin(word[row], picked))).all()
+
+
+def test_whole_words_come_to_the_share_of_single_tokens_and_never_exceed_it():
+    chosen, eligible, _ = mask_words()
+    wanted = np.rint(0.15 * eligible.sum(axis=1))
+    missing = wanted - chosen.sum(axis=1)
+    assert (missing >= 0).all()
+    assert missing.mean() < 0.01 * wanted.mean()
+
+
+def test_words_of_every_length_are_predicted_about_as_often():
+    counts = np.zeros((2, 5))
+    for step in range(10):
+        chosen, eligible, word = mask_words(step)
+        number = np.arange(len(word))[:, None] * 200 + word
+        for which, tokens in enumerate((eligible, chosen)):
+            sizes = np.bincount(np.unique(number[tokens], return_counts=True)[1], minlength=5)
+            counts[which] += sizes[:5]
+    # The last words of a row must fit, which favours short ones a little.
+    assert counts[1, 1:] / counts[0, 1:] == pytest.approx(0.15, abs=0.02)
+
+
+def test_predicted_whole_words_are_uniform_over_the_columns_by_chi_square():
+    ids, valid = np.full((2000, 32), 10), np.ones((2000, 32), bool)
+    starts = np.ones(ids.shape, bool)
+    masker = make_masker(mlm_probability=0.25, max_length=32, whole_words=True)
+    masked = masker.mask(ids, valid, 0, word_starts=starts)
+    assert (masked.weights.sum(axis=1) == 8).all()
+    assert chisquare(np.bincount(masked.positions.ravel(), minlength=32)).pvalue > LEAST_P
+
+
+def test_the_start_of_a_cut_word_is_a_word_of_its_own():
+    ids = np.array([[2, 10, 11, 12, 13, 3]])
+    starts = np.array([[True, False, True, False, False, True]])
+    masker = make_masker(mlm_probability=0.25, max_length=6, whole_words=True)
+    masked = masker.mask(ids, np.ones(ids.shape, bool), 0, word_starts=starts)
+    assert masked.positions[0][masked.weights[0] > 0].tolist() == [1]
+
+
+def test_whole_words_of_a_rank_are_those_of_the_global_batch():
+    ids, valid, starts = make_words(100)
+    masker = make_masker(whole_words=True)
+    whole = masker.mask(ids, valid, 5, 0, starts)
+    part = masker.mask(ids[50:], valid[50:], 5, 50, starts[50:])
+    assert (whole.input_ids[50:] == part.input_ids).all()
+    counts = masker.num_predictions(ids, valid, 5, 0, starts)
+    assert (counts == whole.weights.sum(axis=1)).all()

@@ -7,17 +7,23 @@ import torch.nn.functional as F  # noqa: N812
 
 from cloze.encoder.config import EncoderConfig
 from cloze.encoder.device import Compute
-from cloze.encoder.heads import MaskedLM
+from cloze.encoder.heads import MaskedLM, MaskedLMWithNextSentence
 from cloze.pretraining.batches import RowBatches
 from cloze.pretraining.masking import Masker
-from cloze.pretraining.mlm_evaluation import bits_per_byte, evaluate_mlm, unigram_entropy
+from cloze.pretraining.mlm_evaluation import (
+    bits_per_byte,
+    evaluate_mlm,
+    ordinary_tokens,
+    unigram_entropy,
+)
 from tests.tiny import make_rows
+from tests.tiny_pairs import make_pairs
 
 VOCAB_SIZE = 64
 CPU = Compute("cpu", "fp32", False, 1)
 
 
-def make_batches(rows) -> RowBatches:
+def make_batches(rows, next_sentence: bool = False) -> RowBatches:
     masker = Masker(
         vocab_size=VOCAB_SIZE,
         mask_token_id=4,
@@ -26,7 +32,7 @@ def make_batches(rows) -> RowBatches:
         max_length=16,
         seed=7,
     )
-    return RowBatches(rows, masker, pad_token_id=0)
+    return RowBatches(rows, masker, 0, next_sentence)
 
 
 def test_scores_are_means_over_every_predicted_token():
@@ -86,3 +92,31 @@ def test_the_unigram_floor_is_what_token_frequencies_reach():
 
 def test_bits_per_byte():
     assert bits_per_byte(math.log(2), ordinary_tokens=100, text_bytes=400) == pytest.approx(0.25)
+
+
+def test_next_sentence_is_scored_over_every_pair():
+    batches = make_batches(make_pairs(70, 16, VOCAB_SIZE, seed=0), next_sentence=True)
+    torch.manual_seed(0)
+    config = EncoderConfig(vocab_size=VOCAB_SIZE, hidden_size=16, num_hidden_layers=1)
+    model = MaskedLMWithNextSentence(config).eval()
+    scores = evaluate_mlm(model, batches, CPU)
+    logits, labels = [], []
+    for batch in batches.evaluation_batches(32):
+        pairs = model(batch.packed, batch.positions, batch.pairs.first_positions)[1]
+        logits.append(pairs.flatten(0, 1))
+        labels.append(batch.pairs.labels.flatten())
+    right = (torch.cat(logits).argmax(-1) == torch.cat(labels)).float().mean()
+    loss = F.cross_entropy(torch.cat(logits), torch.cat(labels))
+    assert scores.validation_next_sentence_accuracy == pytest.approx(right.item(), rel=1e-6)
+    assert scores.validation_next_sentence_loss == pytest.approx(loss.item(), rel=1e-5)
+    alone = evaluate_mlm(model.masked_lm, batches, CPU)
+    assert alone.validation_loss == pytest.approx(scores.validation_loss, rel=1e-6)
+    assert alone.as_dict().keys() == {"validation_loss", "validation_accuracy"}
+
+
+def test_ordinary_tokens_are_the_text_counted_once():
+    single, pairs = (make(5, 16, VOCAB_SIZE, seed=0) for make in (make_rows, make_pairs))
+    assert ordinary_tokens(single) == (single.input_ids >= 5).sum()
+    # Three tokens of each second text that was drawn from elsewhere are counted there.
+    drawn = int((~pairs.is_next).sum())
+    assert ordinary_tokens(pairs) == (pairs.input_ids >= 5).sum() - 3 * drawn

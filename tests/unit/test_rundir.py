@@ -76,8 +76,8 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
 def test_the_log_forgets_what_a_resumed_run_makes_again(tmp_path):
     with open_run(tmp_path, RECIPE) as run:
         for step in (10, 20, 30):
-            run.append_log({"step": step})
-        with open(run.log_path, "a") as stream:
+            run.metrics.append({"step": step})
+        with open(run.metrics.path, "a") as stream:
             stream.write('{"step": 4')
-        run.rewind_log(20)
-        assert [record["step"] for record in run.read_log()] == [10, 20]
+        run.metrics.rewind(20)
+        assert [record["step"] for record in run.metrics.read()] == [10, 20]

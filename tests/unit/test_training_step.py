@@ -5,14 +5,16 @@ import torch
 
 from cloze.encoder.config import EncoderConfig
 from cloze.encoder.device import Compute
-from cloze.encoder.heads import MaskedLM
+from cloze.encoder.heads import MaskedLM, MaskedLMWithNextSentence
 from cloze.errors import ClozeError
 from cloze.pretraining.batches import RowBatches
 from cloze.pretraining.distributed import World
 from cloze.pretraining.masking import Masker
+from cloze.pretraining.objectives import pretraining_loss
 from cloze.pretraining.recipe import PretrainingRecipe
-from cloze.pretraining.training_step import TrainingStep, masked_lm_loss
+from cloze.pretraining.training_step import TrainingStep
 from tests.tiny import make_rows
+from tests.tiny_pairs import make_pairs
 
 VOCAB_SIZE = 64
 COMPUTE = Compute("cpu", "fp32", compile=False, threads=1)
@@ -24,8 +26,8 @@ RECIPE = PretrainingRecipe(
 )  # fmt: skip
 
 
-def make_batches(num_rows: int = 64) -> RowBatches:
-    masker = Masker(
+def make_masker() -> Masker:
+    return Masker(
         vocab_size=VOCAB_SIZE,
         mask_token_id=4,
         special_token_ids=frozenset(range(5)),
@@ -33,16 +35,23 @@ def make_batches(num_rows: int = 64) -> RowBatches:
         max_length=16,
         seed=0,
     )
-    return RowBatches(make_rows(num_rows, 16, VOCAB_SIZE, seed=0), masker, pad_token_id=0)
+
+
+def make_batches(num_rows: int = 64) -> RowBatches:
+    rows = make_rows(num_rows, 16, VOCAB_SIZE, seed=0)
+    return RowBatches(rows, make_masker(), pad_token_id=0)
+
+
+def make_config() -> EncoderConfig:
+    return EncoderConfig(
+        vocab_size=VOCAB_SIZE, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=16,
+    )  # fmt: skip
 
 
 def make_model(dropout: float = 0.0) -> MaskedLM:
     torch.manual_seed(0)
-    config = EncoderConfig(
-        vocab_size=VOCAB_SIZE, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=16,
-    )  # fmt: skip
-    return MaskedLM(config.with_dropout(dropout))
+    return MaskedLM(make_config().with_dropout(dropout))
 
 
 def make_step(
@@ -60,7 +69,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_predictions():
     logits = model(batch.packed, batch.positions)
     kept = batch.weights > 0
     expected = torch.nn.functional.cross_entropy(logits[kept], batch.labels[kept])
-    torch.testing.assert_close(masked_lm_loss(model, batch), expected)
+    torch.testing.assert_close(pretraining_loss(model, batch), expected)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -73,6 +82,34 @@ def test_parts_of_a_batch_make_the_steps_of_the_whole(optimizer):
     assert losses[1] == pytest.approx(losses[0], abs=1e-5)
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+def make_pair_step(compute: Compute = COMPUTE) -> TrainingStep:
+    torch.manual_seed(0)
+    batches = RowBatches(make_pairs(64, 16, VOCAB_SIZE, seed=0), make_masker(), 0, True)
+    model = MaskedLMWithNextSentence(make_config())
+    return TrainingStep(model, batches, RECIPE, compute, World())
+
+
+def test_the_loss_of_pairs_is_added_to_that_of_tokens():
+    torch.manual_seed(0)
+    model = MaskedLMWithNextSentence(make_config())
+    batches = RowBatches(make_pairs(64, 16, VOCAB_SIZE, seed=0), make_masker(), 0, True)
+    batch = batches.training_batch(0, 0, 8)
+    tokens, pairs = model(batch.packed, batch.positions, batch.pairs.first_positions)
+    kept = batch.weights > 0
+    expected = torch.nn.functional.cross_entropy(tokens[kept], batch.labels[kept])
+    expected = expected + torch.nn.functional.cross_entropy(
+        pairs.flatten(0, 1), batch.pairs.labels.flatten()
+    )
+    torch.testing.assert_close(pretraining_loss(model, batch), expected)
+
+
+def test_parts_of_a_batch_of_pairs_make_the_steps_of_the_whole():
+    steps = make_pair_step(), make_pair_step()
+    steps[1].micro_batch_size = 2
+    losses = [train(step, 20) for step in steps]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -125,7 +162,11 @@ def test_a_lack_of_memory_is_told_with_the_step_and_the_value_to_set(monkeypatch
 
 
 @pytest.mark.slow
-def test_compiled_steps_are_the_eager_ones_to_float_rounding():
-    eager = train(make_step(make_model()), 20)
-    compiled = train(make_step(make_model(), compute=replace(COMPUTE, compile=True)), 20)
-    assert compiled == pytest.approx(eager, abs=1e-4)
+@pytest.mark.parametrize("pairs", [False, True], ids=["tokens", "pairs"])
+def test_compiled_steps_are_the_eager_ones_to_float_rounding(pairs):
+    compiled = replace(COMPUTE, compile=True)
+    losses = [
+        train(make_pair_step(how) if pairs else make_step(make_model(), compute=how), 20)
+        for how in (COMPUTE, compiled)
+    ]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
 PRESETS = sorted((ROOT / "workflow" / "presets").glob("*.yaml"))
 # Flags that no section holds: paths, what the workflow fills in, and what the machine decides.
-WORKFLOW = {"help", "log", "output", "threads", "device", "precision", "compile"}
+WORKFLOW = {"help", "log", "output", "threads", "device", "precision", "compile", "wandb"}
 # (section of the schema, script, flags of the script that the section does not hold)
 SECTIONS = [
     (

@@ -257,9 +257,16 @@ def test_an_edited_or_added_file_of_a_folder_is_noticed(project: Project) -> Non
     assert project.plan(*arguments) == {"extract_documents": 1}
 
 
+def test_a_cards_memory_is_spared_by_resources(project: Project) -> None:
+    saved = "pretrain:gradient_accumulation_steps=4", "pretrain:gradient_checkpointing=1"
+    output = project.snakemake("-n", "--set-resources", *saved)
+    assert "--gradient-accumulation-steps 4 --gradient-checkpointing" in output
+    assert "--gradient-" not in project.snakemake("-n")
+
+
 def test_init_from_takes_another_encoder_as_an_input(project: Project) -> None:
     folder = "results/sample/uncased-4k/sentences-128/tiny"
-    adapted = {"architecture": "modernbert-tiny", "init_from": folder}
+    adapted = {"architecture": "modernbert-tiny", "max_steps": 9, "init_from": folder}
     arguments = project.overlay({"encoder": "adapted", "encoders": {"adapted": adapted}})
     output = project.snakemake("-n", *arguments)
     assert re.search(r"^pretrain +2$", output, re.MULTILINE)

@@ -55,14 +55,18 @@ def compute_flags(wildcards, threads, resources):
 
 
 def pretraining_compute_flags(wildcards, threads, resources):
-    """Return --threads, --device, --precision, --compile and --checkpoint-seconds."""
-    chosen = [
-        "--compile",
-        resources.compile,
-        "--checkpoint-seconds",
-        str(resources.checkpoint_seconds),
+    """Return --threads, --device, --precision, --compile, --checkpoint-seconds and memory's flags.
+
+    gradient_accumulation_steps is 0 where pretrain.py finds it by itself.
+    """
+    parts, saves_memory = resources.gradient_accumulation_steps, resources.gradient_checkpointing
+    return [
+        *compute_flags(wildcards, threads, resources),
+        *("--compile", resources.compile),
+        *("--checkpoint-seconds", str(resources.checkpoint_seconds)),
+        *(("--gradient-accumulation-steps", str(parts)) if parts else ()),
+        *(("--gradient-checkpointing",) if saves_memory else ()),
     ]
-    return [*compute_flags(wildcards, threads, resources), *chosen]
 
 
 def mirror_flags(wildcards, output):

@@ -46,6 +46,8 @@ rule pretrain:
         precision="auto",
         compile="auto",
         checkpoint_seconds=120,
+        gradient_accumulation_steps=0,
+        gradient_checkpointing=0,
     params:
         args=pretraining_flags,
         code=code("pretrain.py"),

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,19 +21,35 @@ from cloze.pretraining.masking import MaskedTokens, Masker, counter_generator
 
 
 @dataclass(frozen=True)
+class PairsOfTexts:
+    """What next-sentence prediction needs of B rows of up to N samples.
+
+    `first_positions` int64 [B, N], where each sample starts; `labels` int64 [B, N], 0
+    where the second text follows the first and 1 where it does not, as in Hugging Face;
+    `weights` float32 [B, N], as those of `MaskedBatch`, 0 where a row has no such sample.
+    """
+
+    first_positions: Tensor
+    labels: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
 class MaskedBatch:
     """A packed batch with its predictions.
 
     `positions` int64 and `labels` int64, each [B, M], as in `MaskedTokens`. `weights`
     float32 [B, M] is what a prediction's loss counts: 0 for filling, else 1, or in a
     training batch one over the predictions of the whole global batch, so that the parts
-    of a batch, wherever they are computed, add up to its mean.
+    of a batch, wherever they are computed, add up to its mean. `pairs` is None unless the
+    batch is for next-sentence prediction too.
     """
 
     packed: PackedBatch
     positions: Tensor
     labels: Tensor
     weights: Tensor
+    pairs: PairsOfTexts | None = None
 
     @property
     def num_rows(self) -> int:
@@ -48,18 +64,35 @@ class MaskedBatch:
         """Return rows `start` to `stop`, which share the memory of this batch."""
         return self._map(lambda tensor: tensor[start:stop])
 
+    def weighted(self, tokens: float, pairs: float) -> "MaskedBatch":
+        """Return the batch with the weights of tokens and of pairs times these factors."""
+        return dataclasses.replace(
+            self,
+            weights=self.weights * tokens,
+            pairs=self.pairs
+            and dataclasses.replace(self.pairs, weights=self.pairs.weights * pairs),
+        )
+
     def _map(self, change: Callable[[Tensor], Tensor]) -> "MaskedBatch":
-        packed: dict[str, Any] = {
-            field.name: change(value)
-            for field in dataclasses.fields(self.packed)
-            if isinstance(value := getattr(self.packed, field.name), Tensor)
-        }
         return MaskedBatch(
-            dataclasses.replace(self.packed, **packed),
+            _changed(self.packed, change),
             change(self.positions),
             change(self.labels),
             change(self.weights),
+            self.pairs and _changed(self.pairs, change),
         )
+
+
+_Tensors = TypeVar("_Tensors", PackedBatch, PairsOfTexts)
+
+
+def _changed(tensors: _Tensors, change: Callable[[Tensor], Tensor]) -> _Tensors:
+    changed: dict[str, Any] = {
+        field.name: change(value)
+        for field in dataclasses.fields(tensors)
+        if isinstance(value := getattr(tensors, field.name), Tensor)
+    }
+    return dataclasses.replace(tensors, **changed)
 
 
 def _moved(tensor: Tensor, device: torch.device) -> Tensor:
@@ -70,10 +103,18 @@ def _moved(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 class RowBatches:
-    """Random access to the batches of a data set, in memory or mapped."""
+    """Random access to the batches of a data set, in memory or mapped.
 
-    def __init__(self, rows: Rows, masker: Masker, pad_token_id: int) -> None:
+    Where samples are pairs of texts the batches tell the second texts apart, and for
+    `next_sentence` hold what that objective predicts.
+    """
+
+    def __init__(
+        self, rows: Rows, masker: Masker, pad_token_id: int, next_sentence: bool = False
+    ) -> None:
         self._rows, self._masker, self._pad_token_id = rows, masker, pad_token_id
+        self._next_sentence = next_sentence
+        self._has_pairs = has_pairs(rows)
         self._permutation: tuple[int, int, np.ndarray] | None = None
         self._max_samples_per_row = _max_samples_per_row(rows)
         self.num_rows = rows.num_rows
@@ -122,11 +163,15 @@ class RowBatches:
         numbers = self.row_numbers(seed, step, batch_size)
         start, stop = share or (0, batch_size)
         batch = self._collate(numbers[start:stop], step, start)
-        if share is None:
-            predictions = float(batch.weights.sum())
-        else:
-            predictions = float(self._masker.num_predictions(*self._tokens(numbers)[:2]).sum())
-        return dataclasses.replace(batch, weights=batch.weights / max(1.0, predictions))
+        predictions, pairs = float(batch.weights.sum()), 0
+        if share is not None:
+            input_ids, valid, token, _ = self._tokens(numbers)
+            word_starts = self._word_starts(token)
+            counts = self._masker.num_predictions(input_ids, valid, step, 0, word_starts)
+            predictions = float(counts.sum())
+        if self._next_sentence:
+            pairs = int((self._rows.second_lengths[self._samples(numbers).sample] > 0).sum())
+        return batch.weighted(1.0 / max(1.0, predictions), 1.0 / max(1, pairs))
 
     def evaluation_batches(self, batch_size: int) -> Iterator[MaskedBatch]:
         """Yield every row once, in order, with masks that never change with anything."""
@@ -141,41 +186,85 @@ class RowBatches:
             self._permutation = (seed, epoch, generator.permutation(self.num_rows))
         return self._permutation[2]
 
-    def _tokens(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return ids [B, L], which of them are no padding, and each row's first token."""
+    def _tokens(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return ids [B, L], which are no padding, their tokens' numbers, rows' first tokens."""
         starts = self._rows.row_offsets[numbers]
         lengths = self._rows.row_offsets[numbers + 1] - starts
         column = np.arange(self._rows.row_length)
         valid = column[None, :] < lengths[:, None]
         token = np.where(valid, starts[:, None] + column[None, :], 0)
         input_ids = np.where(valid, self._rows.input_ids[token], self._pad_token_id)
-        return input_ids.astype(np.int64), valid, starts
+        return input_ids.astype(np.int64), valid, token, starts
+
+    def _word_starts(self, token: np.ndarray) -> np.ndarray | None:
+        return self._rows.word_starts[token] if self._masker.whole_words else None
 
     def _collate(self, numbers: np.ndarray, step: int, first_row: int) -> MaskedBatch:
-        input_ids, valid, starts = self._tokens(numbers)
-        is_first = self._first_tokens(numbers, starts, valid.shape)
+        input_ids, valid, token, starts = self._tokens(numbers)
+        samples = self._samples(numbers)
         column = np.arange(valid.shape[1])
+        is_first = np.zeros(valid.shape, dtype=bool)
+        firsts = self._rows.sample_offsets[samples.sample] - starts[samples.row]
+        is_first[samples.row, firsts] = True
         first_column = np.maximum.accumulate(np.where(is_first, column, 0), axis=1)
         packed = PackedBatch(
             input_ids=torch.from_numpy(input_ids),
             position_ids=torch.from_numpy(np.where(valid, column - first_column, 0)),
             sample_ids=torch.from_numpy(np.where(valid, is_first.cumsum(axis=1), 0)),
+            token_type_ids=self._second_texts(samples, starts, valid.shape),
             max_samples_per_row=self._max_samples_per_row,
         )
-        return _masked_batch(packed, self._masker.mask(input_ids, valid, step, first_row))
+        word_starts = self._word_starts(token)
+        masked = self._masker.mask(input_ids, valid, step, first_row, word_starts)
+        pairs = self._pairs(samples, firsts, len(numbers)) if self._next_sentence else None
+        return _masked_batch(packed, masked, pairs)
 
-    def _first_tokens(
-        self, numbers: np.ndarray, starts: np.ndarray, shape: tuple[int, ...]
-    ) -> np.ndarray:
-        """Return bool [B, L], True at the first token of every sample."""
-        ends = self._rows.row_offsets[numbers + 1]
-        first, last = np.searchsorted(self._rows.sample_offsets, (starts, ends))
+    def _samples(self, numbers: np.ndarray) -> "_Samples":
+        rows = self._rows
+        bounds = (rows.row_offsets[numbers], rows.row_offsets[numbers + 1])
+        first, last = np.searchsorted(rows.sample_offsets, bounds)
         counts = last - first
         row = np.repeat(np.arange(len(numbers)), counts)
         nth = np.arange(len(row)) - np.repeat(counts.cumsum() - counts, counts)
-        is_first = np.zeros(shape, dtype=bool)
-        is_first[row, self._rows.sample_offsets[first[row] + nth] - starts[row]] = True
-        return is_first
+        return _Samples(first[row] + nth, row, nth)
+
+    def _second_texts(
+        self, samples: "_Samples", starts: np.ndarray, shape: tuple[int, ...]
+    ) -> Tensor | None:
+        """Return int64 [B, L], 1 in the second text of each pair; None without pairs."""
+        if not self._has_pairs:
+            return None
+        ends = self._rows.sample_offsets[samples.sample + 1] - starts[samples.row]
+        lengths = self._rows.second_lengths[samples.sample].astype(np.int64)
+        edges = np.zeros((shape[0], shape[1] + 1), dtype=np.int64)
+        # The second text of one sample may end where another starts: add, do not set.
+        np.add.at(edges, (samples.row, ends - lengths), 1)
+        np.add.at(edges, (samples.row, ends), -1)
+        return torch.from_numpy(edges.cumsum(axis=1)[:, :-1].copy())
+
+    def _pairs(self, samples: "_Samples", firsts: np.ndarray, num_rows: int) -> PairsOfTexts:
+        shape = (num_rows, self._max_samples_per_row)
+        positions, labels = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        weights = np.zeros(shape, dtype=np.float32)
+        place = (samples.row, samples.nth)
+        positions[place] = firsts
+        labels[place] = ~self._rows.is_next[samples.sample]
+        weights[place] = self._rows.second_lengths[samples.sample] > 0
+        return PairsOfTexts(*map(torch.from_numpy, (positions, labels, weights)))
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """The samples of some rows, int64 [samples] each: number, row of the batch, nth of the row."""
+
+    sample: np.ndarray
+    row: np.ndarray
+    nth: np.ndarray
+
+
+def has_pairs(rows: Rows) -> bool:
+    """Return whether samples are pairs of texts, as a data set with next_sentence has them."""
+    return bool(rows.second_lengths.any())
 
 
 def _max_samples_per_row(rows: Rows) -> int:
@@ -183,12 +272,15 @@ def _max_samples_per_row(rows: Rows) -> int:
     return int(np.diff(samples).max(initial=1))
 
 
-def _masked_batch(packed: PackedBatch, masked: MaskedTokens) -> MaskedBatch:
+def _masked_batch(
+    packed: PackedBatch, masked: MaskedTokens, pairs: PairsOfTexts | None
+) -> MaskedBatch:
     return MaskedBatch(
         dataclasses.replace(packed, input_ids=torch.from_numpy(masked.input_ids)),
         torch.from_numpy(masked.positions),
         torch.from_numpy(masked.labels),
         torch.from_numpy(masked.weights),
+        pairs,
     )
 
 

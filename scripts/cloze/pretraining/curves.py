@@ -54,7 +54,9 @@ def _series(records: list[dict[str, Any]], key: str) -> tuple[list[int], list[fl
 
 
 def _draw_losses(axes: Axes, records: list[dict[str, Any]], floor: float) -> None:
-    axes.plot(*_series(records, "loss"), color=_TRAIN, linewidth=1, label="training")
+    both = any("validation_next_sentence_loss" in record for record in records)
+    training = "training, with next-sentence loss" if both else "training"
+    axes.plot(*_series(records, "loss"), color=_TRAIN, linewidth=1, label=training)
     steps, losses = _series(records, "validation_loss")
     axes.plot(
         steps, losses, color=_VALIDATION, marker="o", markersize=3.5,

@@ -11,7 +11,6 @@ from typing import Any
 
 from cloze.cli import available_cores, capped_threads, log
 from cloze.encoder.device import Compute, device_is_present, resolve_compute
-from cloze.encoder.heads import MaskedLM
 from cloze.metrics import environment
 from cloze.pretraining.batches import RowBatches
 from cloze.pretraining.budget import Budget, StepBudget, TimeBudget
@@ -21,6 +20,7 @@ from cloze.pretraining.micro_batches import (
     micro_batch_size,
     probe_micro_batch_size,
 )
+from cloze.pretraining.objectives import PretrainingModel
 from cloze.pretraining.optimization import training_flop
 from cloze.pretraining.recipe import RULES, PretrainingRecipe, fit_batch_size, fit_recipe
 from cloze.pretraining.run_directory import RunDirectory
@@ -71,7 +71,11 @@ class Decisions:
 
 
 def decide(
-    args: argparse.Namespace, model: MaskedLM, train: RowBatches, run: RunDirectory, world: World
+    args: argparse.Namespace,
+    model: PretrainingModel,
+    train: RowBatches,
+    run: RunDirectory,
+    world: World,
 ) -> Decisions:
     """Return the decisions of a new run, or those it began with, as far as they are possible.
 
@@ -95,7 +99,7 @@ def decide(
 
 
 def _begin(
-    args: argparse.Namespace, model: MaskedLM, train: RowBatches, threads: int, world: World
+    args: argparse.Namespace, model: PretrainingModel, train: RowBatches, threads: int, world: World
 ) -> Decisions:
     choice = (args.device, args.precision)
     batch_size, max_steps, tokens = args.train_batch_size, args.max_steps, args.max_tokens

@@ -55,10 +55,10 @@ def diagnose(records: Sequence[dict[str, Any]], facts: RunFacts) -> list[str]:
     """Return sentences about how a run goes; none before its first validation.
 
     `records` are those of `metrics.jsonl`: of training with `step`, `loss`, `grad_norm` and
-    `progress` (the share of the run done before each of its steps), of validation with
-    `step` and `validation_loss`. A loss within 0.1 nats of the unigram floor, or above it,
-    after a quarter of the run is a plateau; the sentences after the first name its likely
-    causes, one each.
+    `progress` (the share of the run done), of validation with `step`, `validation_loss` and,
+    where it is an objective, `validation_next_sentence_loss`. A loss within 0.1 nats of the
+    unigram floor, or above it, after a quarter of the run is a plateau; the sentences after
+    the first name its likely causes, one each.
     """
     validation = [record for record in records if "validation_loss" in record]
     training = [record for record in records if "progress" in record]
@@ -68,7 +68,7 @@ def diagnose(records: Sequence[dict[str, Any]], facts: RunFacts) -> list[str]:
     loss, floor = last["validation_loss"], facts.unigram_entropy
     if loss < floor - FLOOR_MARGIN:
         return [_beyond_the_floor(validation, floor)]
-    progress = training[-1]["progress"][-1]
+    progress = training[-1]["progress"]
     if progress < PLATEAU_PROGRESS:
         return []
     where = "at" if loss <= floor + FLOOR_MARGIN else "above"
@@ -107,7 +107,7 @@ def _causes(
     found = [
         _wrong_masks(facts),
         _rate_too_high(training, facts),
-        _duplicate_text(training, validation[-1]["validation_loss"], facts),
+        _duplicate_text(training, validation[-1], facts),
         _warming_up(progress, facts),
         _rate_too_low(training, validation, facts),
         _too_few_steps(training, facts),
@@ -164,9 +164,11 @@ def _rate_too_high(training: Sequence[dict[str, Any]], facts: RunFacts) -> str |
 
 
 def _duplicate_text(
-    training: Sequence[dict[str, Any]], validation_loss: float, facts: RunFacts
+    training: Sequence[dict[str, Any]], validation: dict[str, Any], facts: RunFacts
 ) -> str | None:
-    memorised = validation_loss - training[-1]["loss"]
+    # The training loss is that of all objectives together.
+    all_losses = validation["validation_loss"] + validation.get("validation_next_sentence_loss", 0)
+    memorised = all_losses - training[-1]["loss"]
     if facts.duplicate_share > _DUPLICATES:
         return (
             f"duplicate lines: {100 * facts.duplicate_share:.0f} % of the training samples are "

@@ -5,17 +5,16 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 
 from cloze.cli import log, progress
-from cloze.encoder.device import Compute
-from cloze.encoder.heads import MaskedLM
 from cloze.errors import ClozeError
 from cloze.pretraining.batches import RowBatches, describe_rows
 from cloze.pretraining.budget import Budget
 from cloze.pretraining.distributed import World
 from cloze.pretraining.loss_watch import LossWatch, LossWindow
-from cloze.pretraining.mlm_evaluation import evaluate_mlm
+from cloze.pretraining.objectives import PretrainingModel
 from cloze.pretraining.recipe import RULES, PretrainingRecipe
 from cloze.pretraining.run_directory import RunDirectory
 from cloze.pretraining.schedules import Span, factor_over, stage
@@ -27,12 +26,11 @@ from cloze.pretraining.training_state import (
     restore_tensors,
     watch_from_state,
     watch_state,
-    weights_on_cpu,
 )
 from cloze.pretraining.training_step import TrainingStep
+from cloze.pretraining.validation import Pauses, Validation
 
 LOG_STEPS = 10
-_TRIAL_ROWS = 64
 
 
 class TrainingStoppedError(ClozeError):
@@ -53,29 +51,28 @@ class Pretraining:
 
     def __init__(
         self,
-        model: MaskedLM,
+        model: PretrainingModel,
         step: TrainingStep,
         train: RowBatches,
-        validation: RowBatches,
+        validation: Validation,
         recipe: PretrainingRecipe,
         budget: Budget,
         routine: Routine,
-        compute: Compute,
+        device: torch.device,
         run: RunDirectory,
         world: World,
     ) -> None:
         self.model = model
-        self._training_step, self._train, self.validation = step, train, validation
+        self._training_step, self._train, self._validation = step, train, validation
         self._recipe, self._budget, self._routine = recipe, budget, routine
-        self._compute, self._run, self._world = compute, run, world
+        self._run, self._world = run, world
         self.steps_done = 0
         self.train_seconds = 0.0
         self.resumed_from: list[int] = []
-        self.best_validation_loss = math.inf
         self._evaluated_at = 0
         self._evaluations, self._planned_evaluations = 0, RULES.most_evaluations
         self._stop = StopSignal()
-        self._window = LossWindow(LOG_STEPS, compute.torch_device)
+        self._window = LossWindow(LOG_STEPS, device)
         self._spans: list[Span] = []
         self._watch = LossWatch()
         self._resume()
@@ -147,22 +144,12 @@ class Pretraining:
         return factor_over(recipe.lr_scheduler_type, span, recipe.warmup, recipe.cooldown_fraction)
 
     def _look_at_the_start(self) -> None:
-        """Check the loss of guessing and find out how long an evaluation and a save take.
-
-        An encoder that knows nothing has a loss of about ln V.
-        """
         if self._world.is_main:
-            started = time.perf_counter()
-            few = self.validation.first_rows(_TRIAL_ROWS)
-            loss = evaluate_mlm(self.model, few, self._compute).validation_loss
-            share = few.num_rows / self.validation.num_rows
-            evaluation_seconds = (time.perf_counter() - started) / share
-            self._run.append_log({"step": 0, "initial_loss": loss})
-            log.info("initial loss %.3f, ln V %.3f", loss, math.log(self.model.config.vocab_size))
-            started = time.perf_counter()
-            self._run.save_best(weights_on_cpu(self.model))
-            self._budget.note_pauses(evaluation_seconds, time.perf_counter() - started)
+            self._note(self._validation.look_at_the_start(self.model))
         self._planned_evaluations = self._world.share(self._budget.affordable_evaluations())
+
+    def _note(self, pauses: Pauses) -> None:
+        self._budget.note_pauses(pauses.evaluation, pauses.save)
 
     def _evaluation_is_due(self, span: Span) -> bool:
         if self._routine.eval_steps is not None:
@@ -174,22 +161,10 @@ class Pretraining:
         self._evaluations += 1
         if not self._world.is_main:
             return
-        started = time.perf_counter()
-        scores = evaluate_mlm(self.model, self.validation, self._compute)
-        evaluation_seconds = time.perf_counter() - started
-        self._run.append_log({"step": self.steps_done, **scores.as_dict()})
-        log.info(
-            "%s: validation loss %.4f, accuracy %.2f %%, %.0f s of training",
-            self._budget.describe(self.steps_done),
-            scores.validation_loss,
-            100 * scores.validation_accuracy,
-            self.train_seconds,
-        )
-        started = time.perf_counter()
-        if scores.validation_loss < self.best_validation_loss:
-            self.best_validation_loss = scores.validation_loss
-            self._run.save_best(weights_on_cpu(self.model))
-            self._budget.note_pauses(evaluation_seconds, time.perf_counter() - started)
+        where = f"{self._budget.describe(self.steps_done)}, {self.train_seconds:.0f} s of training"
+        pauses = self._validation.look(self.model, self.steps_done, where)
+        if pauses is not None:
+            self._note(pauses)
 
     def load_best(self) -> None:
         """Give the model the weights that had the lowest validation loss."""
@@ -200,8 +175,11 @@ class Pretraining:
 
         Raises `ClozeError` if one is no number. Waits for the device.
         """
+        started = time.perf_counter()
         values = self._world.mean(self._window.values)[:, : len(self._spans)]
         losses, norms = values.tolist()
+        # A GPU has until here for the steps that were only queued.
+        self.train_seconds += time.perf_counter() - started
         first_step = self.steps_done - len(self._spans)
         for step, (loss, norm) in enumerate(zip(losses, norms, strict=True), first_step):
             # Loss scaling meets infinite gradients on purpose and leaves such a step out.
@@ -235,7 +213,7 @@ class Pretraining:
             f"loss {record['loss']:.3f}, {record['tokens_per_second']:,.0f} tokens/s"
         )
         if self._world.is_main:
-            self._run.append_log(record)
+            self._run.metrics.append(record)
 
     def _divergence(self, step: int, what: str) -> ClozeError:
         """Return what to say when step `step` (from 0) went wrong."""
@@ -260,7 +238,7 @@ class Pretraining:
             {
                 "train_seconds": self.train_seconds,
                 "resumed_from": self.resumed_from,
-                "best_validation_loss": finite_or_none(self.best_validation_loss),
+                "best_validation_loss": finite_or_none(self._validation.best_loss),
                 "evaluated_at": self._evaluated_at,
                 "evaluations": self._evaluations,
                 "planned_evaluations": self._planned_evaluations,
@@ -276,7 +254,8 @@ class Pretraining:
         checkpoint = None
         if self._world.is_main:
             checkpoint = self._run.load_checkpoint()
-            self._run.rewind_log(checkpoint[1]["step"] if checkpoint else 0)
+            # Even what was recorded before the first step is made again.
+            self._validation.rewind(checkpoint[1]["step"] if checkpoint else -1)
         step = self._world.share(checkpoint[1]["step"] if checkpoint else None)
         if step is None:
             return
@@ -289,7 +268,7 @@ class Pretraining:
         self._spans = [Span(*span) for span in spans]
         self._window.fill(losses, norms)
         self.steps_done, self.train_seconds = step, state["train_seconds"]
-        self.best_validation_loss = or_infinity(state["best_validation_loss"])
+        self._validation.best_loss = or_infinity(state["best_validation_loss"])
         self._evaluated_at, self._evaluations = state["evaluated_at"], state["evaluations"]
         self._planned_evaluations = state["planned_evaluations"]
         self.resumed_from = [*state["resumed_from"], step]

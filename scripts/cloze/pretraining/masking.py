@@ -49,6 +49,11 @@ class Masker:
 
     Of each row's ordinary tokens a fixed share is predicted, so every batch has the same
     shape. Special tokens are neither predicted nor drawn as replacements.
+
+    With `whole_words` all tokens of a word are predicted or none: words are taken in random
+    order, one that would exceed the row's share is left out (as the original BERT's
+    `create_pretraining_data.py` does), so a row may have a few predictions less. What
+    becomes of each token is still drawn by itself.
     """
 
     def __init__(
@@ -60,7 +65,9 @@ class Masker:
         mlm_probability: float,
         max_length: int,
         seed: int,
+        whole_words: bool = False,
     ) -> None:
+        self.whole_words = whole_words
         self._mask_token_id = mask_token_id
         self._is_special = np.zeros(vocab_size, dtype=bool)
         self._is_special[sorted(special_token_ids)] = True
@@ -78,29 +85,65 @@ class Masker:
         other._set_probability(mlm_probability)
         return other
 
-    def num_predictions(self, input_ids: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    def num_predictions(
+        self,
+        input_ids: np.ndarray,
+        valid: np.ndarray,
+        step: int,
+        first_row: int = 0,
+        word_starts: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Return how many tokens of each row `mask` predicts, int64 [B]."""
-        return self._wanted((valid & ~self._is_special[input_ids]).sum(axis=1))
+        eligible = valid & ~self._is_special[input_ids]
+        if not self.whole_words:
+            return self._wanted(eligible)
+        drawn = self._draw(step, first_row, eligible.shape)
+        return self._candidates(drawn, eligible, word_starts).sum(axis=1)
 
     def _wanted(self, eligible: np.ndarray) -> np.ndarray:
-        wanted = np.maximum(1, np.rint(eligible * self._mlm_probability)).astype(np.int64)
-        return np.where(eligible > 0, wanted, 0)
+        """Return the number of predictions that each row's share amounts to, int64 [B]."""
+        counts = eligible.sum(axis=1)
+        wanted = np.maximum(1, np.rint(counts * self._mlm_probability)).astype(np.int64)
+        return np.where(counts > 0, wanted, 0)
+
+    def _draw(self, step: int, first_row: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Return random numbers: one for each column, then one for each prediction."""
+        num_rows, length = shape
+        width = min(self.predictions_per_row, length)
+        return random_rows(self._seed, step, first_row, (num_rows, length + width))
+
+    def _candidates(
+        self, drawn: np.ndarray, eligible: np.ndarray, word_starts: np.ndarray | None
+    ) -> np.ndarray:
+        """Return the tokens that may be predicted, bool [B, L]: all, or those of chosen words."""
+        if not self.whole_words:
+            return eligible
+        assert word_starts is not None
+        return _whole_words(drawn, eligible, word_starts, self._wanted(eligible))
 
     def mask(
-        self, input_ids: np.ndarray, valid: np.ndarray, step: int, first_row: int = 0
+        self,
+        input_ids: np.ndarray,
+        valid: np.ndarray,
+        step: int,
+        first_row: int = 0,
+        word_starts: np.ndarray | None = None,
     ) -> MaskedTokens:
         """Mask rows `first_row`, `first_row + 1`, … of the global batch of a step.
 
-        `input_ids` int [B, L] and `valid` bool [B, L] (False on padding). The masks of a
-        row do not depend on the rows it comes with.
+        `input_ids` int [B, L] and `valid` bool [B, L] (False on padding); `word_starts`
+        bool [B, L], which only `whole_words` needs. The masks of a row do not depend on
+        the rows it comes with.
         """
         input_ids = input_ids.astype(np.int64, copy=False)
         eligible = valid & ~self._is_special[input_ids]
-        num_rows, length = input_ids.shape
+        length = input_ids.shape[1]
         width = min(self.predictions_per_row, length)
-        drawn = random_rows(self._seed, step, first_row, (num_rows, length + width))
-        positions = _random_columns(drawn[:, :length], eligible)[:, :width]
-        weights = np.arange(width)[None, :] < self._wanted(eligible.sum(axis=1))[:, None]
+        drawn = self._draw(step, first_row, input_ids.shape)
+        candidates = self._candidates(drawn, eligible, word_starts)
+        positions = _random_columns(drawn[:, :length], candidates)[:, :width]
+        predictions = np.minimum(self._wanted(eligible), candidates.sum(axis=1))
+        weights = np.arange(width)[None, :] < predictions[:, None]
 
         labels = np.take_along_axis(input_ids, positions, axis=1)
         replacement = self._replacements(drawn[:, length:], labels)
@@ -129,9 +172,35 @@ def _random_columns(drawn: np.ndarray, eligible: np.ndarray) -> np.ndarray:
     columns = np.arange(eligible.shape[1], dtype=np.uint64)
     # The column in the low bits saves an argsort; the last bits of the order are not missed.
     keys = (np.where(eligible, drawn, ~np.uint64(0)) & ~_COLUMNS) | columns
-    if eligible.shape[1] > int(_COLUMNS):
-        raise ValueError(
-            f"rows of {eligible.shape[1]} tokens; at most {int(_COLUMNS)} are possible"
-        )
     keys.sort(axis=1)
     return (keys & _COLUMNS).astype(np.int64)
+
+
+def _whole_words(
+    drawn: np.ndarray, eligible: np.ndarray, word_starts: np.ndarray, wanted: np.ndarray
+) -> np.ndarray:
+    """Return the tokens, bool [B, L], of words in random order that come to at most `wanted`.
+
+    `drawn` uint64 [B, at least L]; `wanted` int64 [B]. A word ends before the next one and
+    before any token that is not eligible.
+    """
+    num_rows, length = eligible.shape
+    follows = np.zeros_like(eligible)
+    follows[:, 1:] = eligible[:, :-1]
+    is_start = eligible & (word_starts | ~follows)
+    word = is_start.cumsum(axis=1) - 1
+    flat = (np.arange(num_rows)[:, None] * length + np.maximum(word, 0))[eligible]
+    sizes = np.bincount(flat, minlength=num_rows * length).reshape(num_rows, length)
+    num_words = is_start.sum(axis=1)
+    order = np.take_along_axis(word, _random_columns(drawn[:, :length], is_start), axis=1)
+    chosen = np.zeros_like(eligible)
+    row, left = np.arange(num_rows), wanted.copy()
+    for nth in range(int(num_words.max(initial=0))):
+        candidate = order[:, nth]
+        size = sizes[row, candidate]
+        fits = (nth < num_words) & (size <= left)
+        chosen[row, candidate] |= fits
+        left -= np.where(fits, size, 0)
+        if not left.any():
+            break
+    return eligible & np.take_along_axis(chosen, np.maximum(word, 0), axis=1)

@@ -1,5 +1,6 @@
 """Masked-language-modelling loss over a whole validation split, beside what it must beat."""
 
+import dataclasses
 import math
 from dataclasses import asdict, dataclass
 
@@ -10,8 +11,13 @@ from torch import Tensor
 
 from cloze.data.shards import Rows
 from cloze.encoder.device import Compute
-from cloze.encoder.heads import MaskedLM
-from cloze.pretraining.batches import RowBatches
+from cloze.encoder.heads import MaskedLM, MaskedLMWithNextSentence
+from cloze.pretraining.batches import MaskedBatch, RowBatches
+from cloze.pretraining.objectives import (
+    PretrainingModel,
+    masked_lm_of,
+    next_sentence_logits,
+)
 
 EVALUATION_BATCH_SIZE = 32
 _MAX_LOGITS = 1 << 24
@@ -19,31 +25,37 @@ _MAX_LOGITS = 1 << 24
 
 @dataclass(frozen=True)
 class MLMScores:
-    """Means over every predicted token of the split; losses in nats a token."""
+    """Means over every predicted token of the split; losses in nats a token.
+
+    The last two are means over its pairs of texts, None without next-sentence prediction.
+    """
 
     validation_loss: float
     validation_accuracy: float
+    validation_next_sentence_loss: float | None = None
+    validation_next_sentence_accuracy: float | None = None
 
     def as_dict(self) -> dict[str, float]:
-        """Return the scores by name."""
-        return asdict(self)
+        """Return the scores that there are by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @torch.no_grad()
-def evaluate_mlm(model: MaskedLM, batches: RowBatches, compute: Compute) -> MLMScores:
+def evaluate_mlm(model: PretrainingModel, batches: RowBatches, compute: Compute) -> MLMScores:
     """Score every row once, with masks that never change.
 
     At most `_MAX_LOGITS` logits exist at a time, however large batch and vocabulary are.
     """
     model.eval()
+    masked_lm = masked_lm_of(model)
     columns = max(1, _MAX_LOGITS // (EVALUATION_BATCH_SIZE * model.config.vocab_size))
-    totals = torch.zeros(3, dtype=torch.float64)
+    totals, pair_totals = torch.zeros(2, 3, dtype=torch.float64)
     for batch in batches.evaluation_batches(EVALUATION_BATCH_SIZE):
         batch = batch.to(compute.torch_device)
         with compute.autocast():
             hidden = model.encoder(batch.packed)
         sums = [
-            _sums(model, hidden, positions, labels, weights, compute)
+            _sums(masked_lm, hidden, positions, labels, weights, compute)
             for positions, labels, weights in zip(
                 batch.positions.split(columns, dim=1),
                 batch.labels.split(columns, dim=1),
@@ -52,9 +64,19 @@ def evaluate_mlm(model: MaskedLM, batches: RowBatches, compute: Compute) -> MLMS
             )
         ]
         totals += torch.stack(sums).sum(0).double().cpu()
+        if isinstance(model, MaskedLMWithNextSentence):
+            pair_totals += _pair_sums(model, hidden, batch, compute).double().cpu()
     model.train()
     loss, correct, predicted = totals.tolist()
-    return MLMScores(loss / predicted, correct / predicted)
+    scores = MLMScores(loss / predicted, correct / predicted)
+    if (pairs := float(pair_totals[2])) == 0.0:
+        return scores
+    pair_loss, pair_correct = (pair_totals[:2] / pairs).tolist()
+    return dataclasses.replace(
+        scores,
+        validation_next_sentence_loss=pair_loss,
+        validation_next_sentence_accuracy=pair_correct,
+    )
 
 
 def _sums(
@@ -66,10 +88,24 @@ def _sums(
     compute: Compute,
 ) -> Tensor:
     """Return loss, right guesses and number of some of a batch's predictions, float32 [3]."""
-    counts = (weights > 0).flatten().float()
     with compute.autocast():
-        logits = model.predict(hidden, positions).flatten(0, 1).float()
-    labels = labels.flatten()
+        logits = model.predict(hidden, positions)
+    return _scored(logits, labels, weights)
+
+
+def _pair_sums(
+    model: MaskedLMWithNextSentence, hidden: Tensor, batch: MaskedBatch, compute: Compute
+) -> Tensor:
+    """Return loss, right guesses and number of a batch's pairs of texts, float32 [3]."""
+    assert batch.pairs is not None
+    with compute.autocast():
+        logits = next_sentence_logits(model, hidden, batch.pairs.first_positions)
+    return _scored(logits, batch.pairs.labels, batch.pairs.weights)
+
+
+def _scored(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    counts = (weights > 0).flatten().float()
+    logits, labels = logits.flatten(0, 1).float(), labels.flatten()
     losses = F.cross_entropy(logits, labels, reduction="none")
     right = logits.argmax(-1) == labels
     return torch.stack([losses @ counts, right.float() @ counts, counts.sum()])
@@ -95,10 +131,21 @@ def unigram_entropy(
     return float(total / predicted)
 
 
+def ordinary_tokens(rows: Rows) -> int:
+    """Return the tokens that stand for the split's text, each stretch of text counted once.
+
+    That leaves out special tokens, and second texts drawn from another document.
+    """
+    pairs = rows.second_lengths > 0
+    drawn = rows.second_lengths[pairs & ~rows.is_next].astype(np.int64) - 1
+    special = 2 * rows.num_samples + int(pairs.sum())
+    return rows.num_tokens - special - int(drawn.sum())
+
+
 def bits_per_byte(loss: float, ordinary_tokens: int, text_bytes: int) -> float:
     """Return a loss in nats a token as bits a byte of text, comparable across tokenizers.
 
-    `ordinary_tokens` counts the split's tokens without the special ones, `text_bytes`
-    the UTF-8 bytes they stand for.
+    `ordinary_tokens` as the function of that name counts them, `text_bytes` the UTF-8
+    bytes they stand for.
     """
     return loss / math.log(2) * ordinary_tokens / text_bytes

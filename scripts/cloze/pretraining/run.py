@@ -2,51 +2,43 @@
 
 import argparse
 import contextlib
-import dataclasses
-import shutil
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from tokenizers import Tokenizer
-
 from cloze.cli import log
 from cloze.codekey import code_key
-from cloze.data.loading import load_rows
 from cloze.data.manifest import MANIFEST, read_manifest
-from cloze.data.shards import Rows
-from cloze.data.tokenizer import SpecialIds, load_tokenizer, special_ids
-from cloze.encoder.flags import encoder_config
-from cloze.encoder.heads import MaskedLM
-from cloze.encoder.model_io import load_encoder_into, save_model
-from cloze.errors import ClozeError
-from cloze.files import atomic_folder, require_file, sha256_file
-from cloze.metrics import write_metrics
-from cloze.pretraining.batches import RowBatches
-from cloze.pretraining.cooccurrence import cooccurrence_embeddings
-from cloze.pretraining.curves import draw_loss_curve
+from cloze.encoder.config import EncoderConfig
+from cloze.encoder.device import Compute
+from cloze.files import require_file, sha256_file
 from cloze.pretraining.decisions import Decisions, decide, decide_micro_batch_size
 from cloze.pretraining.distributed import World, open_world
+from cloze.pretraining.doctor import RunFacts, duplicate_share, predicted_share
+from cloze.pretraining.inputs import Inputs, load_inputs, new_model
 from cloze.pretraining.loop import Pretraining, Routine
-from cloze.pretraining.masked_examples import write_masked_examples
-from cloze.pretraining.masking import Masker
-from cloze.pretraining.mlm_evaluation import bits_per_byte, unigram_entropy
-from cloze.pretraining.recipe import PretrainingRecipe
+from cloze.pretraining.metrics_stream import open_dashboards
+from cloze.pretraining.mlm_evaluation import (
+    EVALUATION_BATCH_SIZE,
+    ordinary_tokens,
+    unigram_entropy,
+)
+from cloze.pretraining.optimization import training_flop
+from cloze.pretraining.prediction_history import PredictionHistory
+from cloze.pretraining.publishing import Instruments, write_results
+from cloze.pretraining.recipe import RULES
 from cloze.pretraining.run_directory import RunDirectory, fingerprint, open_run
 from cloze.pretraining.training_step import TrainingStep
+from cloze.pretraining.utilisation import matmul_peak
+from cloze.pretraining.validation import Validation
 
-# The validation masks are one fixed draw, whatever the run's seed.
-_VALIDATION_SEED = 1 << 32
-# The rate before the recipe is decided, for measuring the machine.
-_TRIAL_PROBABILITY = 0.2
+# About ten seconds of a small CPU.
+_LEAST_MEASURED_FLOP = 1e12
 _EVAL_STEPS = 250
 _NOT_IN_RECIPE = frozenset(
     {"dataset", "tokenizer", "output", "run_dir", "init_from", "log", "device", "precision"}
     | {"compile", "threads", "checkpoint_seconds", "gradient_accumulation_steps"}
-    | {"gradient_checkpointing"}
+    | {"gradient_checkpointing", "wandb"}
 )
 
 
@@ -88,30 +80,81 @@ def _recipe(args: argparse.Namespace, script: Path) -> dict[str, Any]:
 
 
 def _train(args: argparse.Namespace, script: Path, run: RunDirectory, world: World) -> None:
-    data = _load_data(args)
-    model = _new_model(args, data)
-    decisions = decide(args, model, data.train, run, world)
+    inputs = load_inputs(args)
+    model = new_model(args, inputs)
+    decisions = decide(args, model, inputs.train, run, world)
     recipe, compute = decisions.recipe, decisions.compute
-    validation = data.validation.with_mlm_probability(recipe.mlm_probability[-1])
-    floor = unigram_entropy(data.train_rows, validation, data.special.all)
     log.info(
         "%s parameters, %d rows, %s",
-        f"{sum(p.numel() for p in model.parameters()):,}", data.train.num_rows, compute,
+        f"{sum(p.numel() for p in model.parameters()):,}", inputs.train.num_rows, compute,
     )  # fmt: skip
-    if world.is_main and args.init_from is None and not run.checkpoints():
-        # The other processes take the weights over; a resumed run has its own.
-        _initialize_embeddings(args, model, data)
-    model.to(compute.torch_device)
-    model.encoder.gradient_checkpointing = args.gradient_checkpointing
-    step = TrainingStep(model, data.train, recipe, compute, world)
-    step.micro_batch_size = decide_micro_batch_size(args, step, compute, run, world)
-    training = Pretraining(
-        model, step, data.train, validation, recipe, decisions.budget(),
-        Routine(_eval_steps(args), args.checkpoint_seconds), compute, run, world,
-    )  # fmt: skip
-    training.train()
+    # Before the machine is measured: what starting took tells what finishing will take.
+    budget = decisions.budget()
     if world.is_main:
-        _finish(args, script, run, data, training, decisions, floor)
+        open_dashboards(run.metrics, run.path.name, args.wandb, decisions.as_json())
+    try:
+        instruments = _instruments(run, inputs, model.config, decisions)
+        model.to(compute.torch_device)
+        model.encoder.gradient_checkpointing = args.gradient_checkpointing
+        step = TrainingStep(model, inputs.train, recipe, compute, world)
+        step.micro_batch_size = decide_micro_batch_size(args, step, compute, run, world)
+        training = Pretraining(
+            model, step, inputs.train, _validation(args, run, inputs, compute, instruments), recipe,
+            budget, Routine(_eval_steps(args), args.checkpoint_seconds),
+            compute.torch_device, run, world,
+        )  # fmt: skip
+        training.train()
+    finally:
+        run.metrics.close()
+    if world.is_main:
+        write_results(args, script, run, inputs, training, decisions, instruments, world.size)
+
+
+def _instruments(
+    run: RunDirectory, inputs: Inputs, config: EncoderConfig, decisions: Decisions
+) -> Instruments:
+    recipe, compute = decisions.recipe, decisions.compute
+    rate = recipe.mlm_probability[-1]
+    validation = inputs.validation.with_mlm_probability(rate)
+    usual_learning_rate = RULES.learning_rate_times_width[config.layout] / config.hidden_size
+    few = next(iter(validation.evaluation_batches(EVALUATION_BATCH_SIZE)))
+    facts = RunFacts(
+        unigram_entropy=unigram_entropy(inputs.train_rows, validation, inputs.special.all),
+        layout=config.layout,
+        warmup=recipe.warmup,
+        learning_rate=recipe.learning_rate,
+        usual_learning_rate=usual_learning_rate,
+        mlm_probability=rate,
+        predicted_share=predicted_share(few, inputs.special.all),
+        duplicate_share=duplicate_share(inputs.train_rows),
+    )
+    history = PredictionHistory(run.path / "masked_examples.jsonl", validation, compute)
+    return Instruments(validation, history, facts, _matmul_peak(inputs, config, decisions))
+
+
+def _matmul_peak(inputs: Inputs, config: EncoderConfig, decisions: Decisions) -> float | None:
+    """Measure the machine, which takes seconds, unless the run itself takes no longer."""
+    recipe, compute, length = decisions.recipe, decisions.compute, inputs.train_rows.row_length
+    if decisions.max_steps is not None:
+        places = decisions.max_steps * recipe.train_batch_size * length
+        flop = training_flop(config, places, length, recipe.mlm_probability[-1])
+        if flop < _LEAST_MEASURED_FLOP:
+            return None
+    return matmul_peak(compute.device, compute.precision)
+
+
+def _validation(
+    args: argparse.Namespace,
+    run: RunDirectory,
+    inputs: Inputs,
+    compute: Compute,
+    instruments: Instruments,
+) -> Validation:
+    text_bytes = read_manifest(args.dataset).splits["validation"].text_bytes
+    return Validation(
+        instruments.validation, compute, run, instruments.history, instruments.facts,
+        ordinary_tokens(inputs.validation_rows), text_bytes,
+    )  # fmt: skip
 
 
 def _eval_steps(args: argparse.Namespace) -> int | None:
@@ -119,160 +162,3 @@ def _eval_steps(args: argparse.Namespace) -> int | None:
     if args.eval_steps is None and args.budget is None:
         return _EVAL_STEPS
     return args.eval_steps
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Rows, tokenizer and batches of both splits."""
-
-    tokenizer: Tokenizer
-    special: SpecialIds
-    train_rows: Rows
-    validation_rows: Rows
-    train: RowBatches
-    validation: RowBatches
-
-
-def _load_data(args: argparse.Namespace) -> _Data:
-    train_rows = load_rows(args.dataset, "train", args.tokenizer)
-    validation_rows = load_rows(args.dataset, "validation", args.tokenizer)
-    _check_rows(args, train_rows, validation_rows)
-    tokenizer = load_tokenizer(args.tokenizer)
-    special = special_ids(tokenizer)
-
-    def batches(rows: Rows, seed: int) -> RowBatches:
-        masker = Masker(
-            vocab_size=rows.vocab_size,
-            mask_token_id=special.mask,
-            special_token_ids=special.all,
-            mlm_probability=_TRIAL_PROBABILITY,
-            max_length=rows.row_length,
-            seed=seed,
-        )
-        return RowBatches(rows, masker, special.pad)
-
-    return _Data(
-        tokenizer,
-        special,
-        train_rows,
-        validation_rows,
-        batches(train_rows, args.seed),
-        batches(validation_rows, _VALIDATION_SEED),
-    )
-
-
-def _new_model(args: argparse.Namespace, data: _Data) -> MaskedLM:
-    torch.manual_seed(args.seed)
-    model = MaskedLM(
-        encoder_config(args, data.train_rows.vocab_size, data.special.pad, args.dropout)
-    )
-    if args.init_from is not None:
-        _check_same_tokenizer(args)
-        load_encoder_into(model, args.init_from)
-    return model
-
-
-def _initialize_embeddings(args: argparse.Namespace, model: MaskedLM, data: _Data) -> None:
-    if args.embedding_init == "cooccurrence":
-        started = time.perf_counter()
-        embeddings = cooccurrence_embeddings(
-            data.train_rows, data.special.all, model.config.hidden_size, args.seed
-        )
-        model.encoder.token_embedding.weight.data.copy_(embeddings)
-        log.info("embeddings from co-occurrence in %.1f s", time.perf_counter() - started)
-
-
-def _finish(
-    args: argparse.Namespace,
-    script: Path,
-    run: RunDirectory,
-    data: _Data,
-    training: Pretraining,
-    decisions: Decisions,
-    floor: float,
-) -> None:
-    """Write the finished run's folder and forget its checkpoints."""
-    with atomic_folder(run.final) as folder:
-        save_model(folder, training.model, args.tokenizer.parent)
-        write_masked_examples(
-            training.model, training.validation, data.tokenizer, decisions.compute,
-            folder / "masked_examples.html",
-        )  # fmt: skip
-        records = run.read_log()
-        draw_loss_curve(records, floor, folder / "loss_curve.svg")
-        shutil.copyfile(run.log_path, folder / "metrics.jsonl")
-        write_metrics(
-            folder / "metrics.json",
-            metrics={
-                **_scores(records, floor, args.dataset, data.validation_rows),
-                **_effort(training, data.train_rows, decisions.recipe, records),
-                "recipe": decisions.recipe.as_json(),
-                "compute": dataclasses.asdict(decisions.compute),
-                "warnings": decisions.warnings,
-            },
-            args=args,
-            inputs=[args.tokenizer, args.dataset / MANIFEST],
-            script=script,
-            seconds={"wall": round(training.train_seconds, 3)},
-        )
-        training.load_best()
-        save_model(folder / "best", training.model, args.tokenizer.parent)
-    run.discard_checkpoints()
-
-
-def _check_rows(args: argparse.Namespace, train: Rows, validation: Rows) -> None:
-    if train.max_length > args.max_position_embeddings:
-        raise ClozeError(
-            f"max_position_embeddings: {args.max_position_embeddings} is less than the data set's "
-            f"max_length {train.max_length}; raise it, or build the data set with a lower one"
-        )
-    for name, rows in (("training", train), ("validation", validation)):
-        if rows.num_rows == 0:
-            raise ClozeError(
-                f"{args.dataset}: the {name} split has no rows; give the corpus more text or a "
-                "larger validation_fraction"
-            )
-
-
-def _check_same_tokenizer(args: argparse.Namespace) -> None:
-    theirs = require_file(args.init_from / "tokenizer.json")
-    if sha256_file(theirs) != sha256_file(args.tokenizer):
-        raise ClozeError(
-            f"{theirs}: is another tokenizer than {args.tokenizer}, so the weights of "
-            f"{args.init_from} would mean other words; build the data set with that tokenizer"
-        )
-
-
-def _scores(
-    records: list[dict[str, Any]], floor: float, dataset: Path, validation: Rows
-) -> dict[str, Any]:
-    evaluations = [record for record in records if "validation_loss" in record]
-    last = evaluations[-1]
-    best = min(evaluations, key=lambda record: record["validation_loss"])
-    ordinary_tokens = validation.num_tokens - 2 * validation.num_samples
-    text_bytes = read_manifest(dataset).splits["validation"].text_bytes
-    return {
-        "validation_loss": last["validation_loss"],
-        "validation_accuracy": last["validation_accuracy"],
-        "best_validation_loss": best["validation_loss"],
-        "best_step": best["step"],
-        "unigram_entropy": floor,
-        "bits_per_byte": bits_per_byte(last["validation_loss"], ordinary_tokens, text_bytes),
-    }
-
-
-def _effort(
-    training: Pretraining, rows: Rows, recipe: PretrainingRecipe, records: list[dict[str, Any]]
-) -> dict[str, Any]:
-    row_visits = training.steps_done * recipe.train_batch_size
-    losses = [record["loss"] for record in records if "loss" in record]
-    return {
-        "train_loss": losses[-1],
-        "steps": training.steps_done,
-        "tokens": round(row_visits * rows.num_tokens / rows.num_rows),
-        "epochs": round(row_visits / rows.num_rows, 3),
-        "train_seconds": round(training.train_seconds, 3),
-        "tokens_per_second": round(row_visits * rows.row_length / training.train_seconds, 1),
-        "num_parameters": sum(p.numel() for p in training.model.parameters()),
-        "resumed_from": training.resumed_from,
-    }

@@ -24,6 +24,7 @@ from torch import Tensor
 from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.files import atomic_folder, atomic_path, read_json, sha256_file, write_json
+from cloze.pretraining.metrics_stream import MetricsStream
 
 _KEPT_CHECKPOINTS = 2
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
@@ -40,6 +41,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.metrics = MetricsStream(path / "metrics.jsonl")
 
     @property
     def final(self) -> Path:
@@ -50,11 +52,6 @@ class RunDirectory:
     def best(self) -> Path:
         """The weights with the lowest validation loss so far."""
         return self.path / "best.safetensors"
-
-    @property
-    def log_path(self) -> Path:
-        """The stream of measurements, one JSON object a line."""
-        return self.path / "metrics.jsonl"
 
     def read_run(self) -> dict[str, Any]:
         """Return what `write_run` kept, or an empty dictionary for a new run."""
@@ -107,29 +104,6 @@ class RunDirectory:
         """Keep the weights with the lowest validation loss apart from the checkpoints."""
         with atomic_path(self.best) as temporary:
             _write_tensors(tensors, temporary)
-
-    def append_log(self, record: Mapping[str, Any]) -> None:
-        """Add one measurement to the stream."""
-        with open(self.log_path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(dict(record)) + "\n")
-
-    def read_log(self) -> list[dict[str, Any]]:
-        """Return the whole stream."""
-        if not self.log_path.is_file():
-            return []
-        return [json.loads(line) for line in self.log_path.read_text("utf-8").splitlines()]
-
-    def rewind_log(self, step: int) -> None:
-        """Forget measurements after `step`, which a resumed run makes again."""
-        kept = []
-        for line in (
-            self.log_path.read_text("utf-8").splitlines() if self.log_path.is_file() else []
-        ):
-            # A kill in the middle of a write leaves a last line that is no JSON.
-            with contextlib.suppress(ValueError):
-                kept += [line] if json.loads(line)["step"] <= step else []
-        with atomic_path(self.log_path) as temporary:
-            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
     def publish(self, output: Path) -> None:
         """Copy a finished run's files into the folder `output`, metrics.json last."""

@@ -1,51 +1,29 @@
 """One optimizer step: its rows, their gradients, the update."""
 
 import contextlib
-import dataclasses
 import hashlib
 import struct
 import time
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cloze.encoder.device import Compute
-from cloze.encoder.heads import MaskedLM
 from cloze.pretraining.batches import MaskedBatch, RowBatches
 from cloze.pretraining.distributed import World
 from cloze.pretraining.micro_batches import out_of_memory
+from cloze.pretraining.objectives import PretrainingLoss, PretrainingModel, pretraining_loss
 from cloze.pretraining.optimization import Optimizers, adamw, muon
 from cloze.pretraining.recipe import PretrainingRecipe
 
 _TRIAL_TOKENS = {"cpu": 2_048, "mps": 4_096, "cuda": 32_768}
 
 
-def masked_lm_loss(model: nn.Module, batch: MaskedBatch) -> Tensor:
-    """Return the sum of cross-entropy (nats) times weight over the batch's predictions.
-
-    For a whole training batch that is the mean over its predictions.
-    """
-    logits = model(batch.packed, batch.positions)
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), batch.labels.flatten(), reduction="none")
-    return (losses * batch.weights.flatten()).sum()
-
-
-class MaskedLMLoss(nn.Module):
-    """A model together with its loss: what is compiled and what processes share."""
-
-    def __init__(self, model: MaskedLM) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: MaskedBatch) -> Tensor:
-        """Return `masked_lm_loss`."""
-        return masked_lm_loss(self.model, batch)
-
-
-def make_optimizers(model: MaskedLM, recipe: PretrainingRecipe, compute: Compute) -> Optimizers:
+def make_optimizers(
+    model: PretrainingModel, recipe: PretrainingRecipe, compute: Compute
+) -> Optimizers:
     """Return the optimizers of a recipe."""
     hidden: Sequence[torch.optim.Optimizer] = ()
     if recipe.optimizer == "muon":
@@ -78,7 +56,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        model: MaskedLM,
+        model: PretrainingModel,
         train: RowBatches,
         recipe: PretrainingRecipe,
         compute: Compute,
@@ -92,7 +70,7 @@ class TrainingStep:
         self._parameters = list(model.parameters())
         self.optimizers = make_optimizers(model, recipe, compute)
         self.scaler = compute.grad_scaler()
-        loss: nn.Module = MaskedLMLoss(model)
+        loss: nn.Module = PretrainingLoss(model)
         self._parallel: DistributedDataParallel | None = None
         if world.size > 1:
             loss = self._parallel = DistributedDataParallel(loss)
@@ -125,7 +103,7 @@ class TrainingStep:
     def _backward(self, batch: MaskedBatch, step: int) -> Tensor:
         if self._world.size > 1:
             # Processes average their gradients, and the batch's is a sum.
-            batch = dataclasses.replace(batch, weights=batch.weights * self._world.size)
+            batch = batch.weighted(self._world.size, self._world.size)
         parts = batch.num_rows // self.micro_batch_size
         total: Tensor | None = None
         for part in range(parts):
@@ -174,7 +152,9 @@ class TrainingStep:
                 torch.cuda.empty_cache()
 
 
-def measure_tokens_per_second(model: MaskedLM, train: RowBatches, compute: Compute) -> float:
+def measure_tokens_per_second(
+    model: PretrainingModel, train: RowBatches, compute: Compute
+) -> float:
     """Return how many tokens, padding apart, a forward and backward pass handle a second.
 
     Takes three passes, uncompiled, and changes no weight.
@@ -185,7 +165,7 @@ def measure_tokens_per_second(model: MaskedLM, train: RowBatches, compute: Compu
     for _ in range(3):
         started = time.perf_counter()
         with compute.autocast():
-            loss = masked_lm_loss(model, batch)
+            loss = pretraining_loss(model, batch)
         loss.backward()
         loss.item()
         if compute.device == "cuda":

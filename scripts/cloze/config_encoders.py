@@ -1,0 +1,47 @@
+"""Checks of the encoders in a configuration that no key can be checked for by itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cloze.errors import ClozeError
+
+_LENGTHS = ("max_steps", "max_tokens", "budget")
+
+
+def check_lengths(encoders: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `ClozeError` unless every encoder says in exactly one way how long it trains."""
+    for name, encoder in encoders.items():
+        given = [key for key in _LENGTHS if key in encoder]
+        if not given:
+            raise ClozeError(
+                f"config: encoders.{name}: says nowhere how long to train; add one of max_steps, "
+                "max_tokens and budget"
+            )
+        if len(given) > 1:
+            raise ClozeError(
+                f"config: encoders.{name}: has {' and '.join(given)}, but only one of them can "
+                f"end a run; remove one, or set it to null where another file gives it "
+                f"({given[0]}: null)"
+            )
+
+
+def check_objectives(
+    name: str,
+    encoder: Mapping[str, Any],
+    architecture: Mapping[str, Any],
+    dataset_name: str,
+    dataset: Mapping[str, Any],
+) -> None:
+    """Raise `ClozeError` if an encoder is to learn what its layout or data set has not."""
+    if not encoder["next_sentence"]:
+        return
+    if architecture["layout"] != "bert":
+        raise ClozeError(
+            f"config: encoders.{name}.next_sentence: layout {architecture['layout']} has no "
+            "next-sentence head; take an architecture with layout: bert, or leave the key out"
+        )
+    if not dataset.get("next_sentence", False):
+        raise ClozeError(
+            f"config: encoders.{name}.next_sentence: datasets.{dataset_name} has no pairs of "
+            "texts; set next_sentence: true there too (method segment_text), or leave the key out"
+        )
