@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cloze.encoder.config import LAYOUTS
-from cloze.encoder.heads import MaskedLMWithNextSentence, embed_samples
+from cloze.encoder.heads import MaskedLMWithNextSentence, SequenceClassifier, embed_samples
 from cloze.encoder.model import Encoder
 from cloze.errors import ClozeError
 from tests.tiny_model import draw_ids, make_config, packed_rows, perturbed, single_samples
@@ -29,6 +29,23 @@ def test_an_unknown_pooling_is_named():
     encoder = Encoder(make_config())
     with pytest.raises(ClozeError, match="pooling: 'max' is unknown; use one of mean, cls"):
         embed_samples(encoder, single_samples(draw_ids(1, 4)), "max")
+
+
+@pytest.mark.parametrize(("layout", "pooling"), [("bert", "cls"), ("modernbert", "mean")])
+def test_logits_of_packed_samples_are_those_of_each_alone(layout, pooling):
+    model = perturbed(SequenceClassifier(make_config(layout), 3, pooling=pooling)).eval()
+    batch = packed_rows([[7, 5], [9], [3, 3, 4]], row_length=14)
+    packed = model(batch)
+    assert packed.shape == (6, 3)
+    starts = [(0, 0, 7), (0, 7, 5), (1, 0, 9), (2, 0, 3), (2, 3, 3), (2, 6, 4)]
+    for sample, (row, start, length) in enumerate(starts):
+        alone = single_samples(batch.input_ids[row : row + 1, start : start + length])
+        assert (packed[sample] - model(alone)[0]).abs().max() < 1e-5
+
+
+def test_bert_has_no_other_classifier_than_that_of_transformers():
+    with pytest.raises(ClozeError, match="'mean' is for layout modernbert"):
+        SequenceClassifier(make_config(), 2, pooling="mean")
 
 
 def test_next_sentence_reads_the_first_token_of_every_packed_pair():

@@ -76,10 +76,12 @@ def test_masked_lm_with_next_sentence(tmp_path):
     check_gradients(model, loss, peer, theirs.loss)
 
 
-@pytest.mark.parametrize("layout", FAMILIES)
-def test_classification(layout, tmp_path):
+@pytest.mark.parametrize(
+    ("layout", "pooling"), [("bert", "cls"), ("modernbert", "cls"), ("modernbert", "mean")]
+)
+def test_classification(layout, pooling, tmp_path):
     labels = ["bad", "fair", "good"]
-    model = perturbed(SequenceClassifier(make_config(layout), num_labels=3))
+    model = perturbed(SequenceClassifier(make_config(layout), num_labels=3, pooling=pooling))
     peer = peer_of(model, tmp_path, f"{FAMILIES[layout]}ForSequenceClassification", labels)
     assert peer.config.id2label == dict(enumerate(labels))
     ids, targets = draw_ids(4, 9), torch.tensor([0, 2, 1, 1])

@@ -129,8 +129,8 @@ class SequenceClassifier(nn.Module):
     def row_logits(self, batch: PackedBatch, num_samples: int) -> Tensor:
         """Return logits [B, N, num_labels] of the first N samples of each row.
 
-        Its shape follows from the batch's and from N alone, so it compiles; what stands
-        where a row has no sample means nothing. `sample_slots` tells where there is one.
+        Its shape follows from the batch's and from N alone. What stands where a row has no
+        sample means nothing; `sample_slots` tells where there is one.
         """
         pooled_BND = pool_samples(self.encoder(batch), batch, self.pooling, num_samples)
         activation = torch.tanh if self.config.layout == "bert" else F.gelu

@@ -80,12 +80,16 @@ def export_state(model: nn.Module, layout: str) -> dict[str, Tensor]:
     return {name: part.contiguous().clone() for name, part in rename_to_hf(state, layout).items()}
 
 
-def import_state(model: nn.Module, state: dict[str, Tensor], layout: str, origin: Path) -> None:
+def import_state(
+    model: nn.Module, state: Mapping[str, Tensor], layout: str, origin: Path
+) -> set[str]:
     """Fill every parameter of `model` from a checkpoint with `transformers` names.
 
-    Raises `ClozeError` naming `origin` and the parameter that is absent or misshapen.
+    Returns the names that were used. Raises `ClozeError` naming `origin` and the parameter
+    that is absent or misshapen.
     """
     ours: dict[str, Tensor] = {}
+    used: set[str] = set()
     for name, parameter in model.state_dict().items():
         names = _foreign_names(name, layout)
         absent = [foreign for foreign in names if foreign not in state]
@@ -93,6 +97,7 @@ def import_state(model: nn.Module, state: dict[str, Tensor], layout: str, origin
             raise ClozeError(
                 f"{origin}: has no weight {absent[0]!r}; is it a model of this layout?"
             )
+        used.update(names)
         value = torch.cat([state[foreign] for foreign in names])
         if value.shape != parameter.shape:
             raise ClozeError(
@@ -101,3 +106,4 @@ def import_state(model: nn.Module, state: dict[str, Tensor], layout: str, origin
             )
         ours[name] = value
     model.load_state_dict(ours)
+    return used

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Protocol
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from cloze.encoder.checkpoints import load_safetensors
 from cloze.encoder.config import EncoderConfig
 from cloze.encoder.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
 from cloze.encoder.hf_config import (
@@ -20,12 +20,13 @@ from cloze.encoder.model import Encoder
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file, write_json
 
-SavedModel = MaskedLM | MaskedLMWithNextSentence | SequenceClassifier
+SavedModel = MaskedLM | MaskedLMWithNextSentence | SequenceClassifier | Encoder
 
 _ARCHITECTURES = {
     MaskedLM: "ForMaskedLM",
     MaskedLMWithNextSentence: "ForPreTraining",
     SequenceClassifier: "ForSequenceClassification",
+    Encoder: "Model",
 }
 _FAMILIES = {"bert": "Bert", "modernbert": "ModernBert"}
 
@@ -37,13 +38,7 @@ class _HasEncoder(Protocol):
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
     """Read `model.safetensors` of a model folder; raises `ClozeError` if it is broken."""
-    path = require_file(folder / "model.safetensors")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ClozeError(
-            f"{path}: cannot be read as safetensors ({error}); make it again"
-        ) from error
+    return load_safetensors(require_file(folder / "model.safetensors"))
 
 
 def load_masked_lm(folder: Path) -> MaskedLM:
@@ -115,5 +110,6 @@ def save_model(
     write_json(folder / "config.json", hf_config)
     copy_tokenizer(tokenizer_folder, folder)
     with atomic_path(folder / "model.safetensors") as temporary:
-        state = export_state(model, model.config.layout)
+        named = nn.ModuleDict({"encoder": model}) if isinstance(model, Encoder) else model
+        state = export_state(named, model.config.layout)
         save_file(state, temporary, metadata={"format": "pt"})

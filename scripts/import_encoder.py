@@ -1,0 +1,75 @@
+"""Make an encoder from elsewhere the encoder of a run: no pretraining, its own tokenizer.
+
+Reads a folder that `transformers` wrote: `config.json` of a BERT, or of a ModernBERT with
+global attention; `model.safetensors`, in one file or several; `tokenizer.json` or
+`vocab.txt`. Writes a model folder as `pretrain.py` does, with a masked-language head if the
+model has one, and `metrics.json`. Nothing is unpickled unless --unpickle asks for it.
+
+Try: python scripts/import_encoder.py --pretrained bert-base-uncased --output /tmp/imported
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cloze.cli import log, make_parser, run_script
+from cloze.encoder.foreign import import_model, import_tokenizer
+from cloze.encoder.model import Encoder
+from cloze.encoder.model_io import save_model
+from cloze.errors import ClozeError
+from cloze.files import sha256_file
+from cloze.metrics import Stopwatch, write_metrics
+
+_READ = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this script."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--pretrained", type=Path, required=True, help="folder to read")
+    parser.add_argument("--output", type=Path, required=True, help="model folder to write")
+    parser.add_argument(
+        "--unpickle",
+        action="store_true",
+        help="read a pytorch_model.bin too, by PyTorch's loader that admits tensors alone",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, check and write."""
+    stopwatch = Stopwatch()
+    if not args.pretrained.is_dir():
+        raise ClozeError(
+            f"--pretrained {args.pretrained}: no such folder; name one with a config.json"
+        )
+    if args.output.resolve() == args.pretrained.resolve():
+        raise ClozeError(f"--output {args.output}: is --pretrained itself; name another folder")
+    model, unused = import_model(args.pretrained, unpickle=args.unpickle)
+    import_tokenizer(args.pretrained, args.output, model.config.vocab_size)
+    save_model(args.output, model, args.output)
+    if unused:
+        log.info("left out, as no part of the encoder: %s", ", ".join(unused))
+    files = sorted({path for pattern in _READ for path in args.pretrained.glob(pattern)})
+    write_metrics(
+        args.output / "metrics.json",
+        metrics={
+            "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "layout": model.config.layout,
+            "masked_lm_head": not isinstance(model, Encoder),
+            "weights_left_out": unused,
+        },
+        args=args,
+        inputs={path.name: sha256_file(path) for path in files},
+        script=Path(__file__),
+        seconds=stopwatch.read(),
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
