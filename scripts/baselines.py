@@ -1,8 +1,9 @@
 """Measure what a task gives away without an encoder: majority class, TF-IDF + logistic regression.
 
-Reads a task folder. Writes one JSON file in the shape of `metrics.json`, with the accuracy and
+Reads a task folder. Writes one JSON file in the shape of `metrics.json`, with the score and
 the predictions of each baseline on the validation split; C of the logistic regression is chosen
-on a part of the training split that shares no row, and no part of a row, with the rest.
+on a part of the training split that shares no row, no part of a row and no group with the rest.
+Of a task of scores: their mean, and a ridge regression under the same names.
 
 Try: python scripts/baselines.py --task TASK_FOLDER --output /tmp/baselines.json
 """
@@ -15,8 +16,8 @@ from typing import Any
 from cloze.cli import log, make_parser, non_negative_int, run_script
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.tasks.baselines import Baseline, majority_class, tfidf_logistic_regression
-from cloze.tasks.classification import classification_metrics
-from cloze.tasks.task import TaskSplit, load_task
+from cloze.tasks.scores import task_metrics
+from cloze.tasks.task import Task, TaskSplit, load_task
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,13 +38,11 @@ def run(args: argparse.Namespace) -> None:
     train, validation = task.split("train"), task.split("validation")
     baselines = {
         "majority": majority_class(train, validation),
-        "tfidf_logistic_regression": tfidf_logistic_regression(train, validation, args.seed),
+        "tfidf_logistic_regression": tfidf_logistic_regression(task, train, validation, args.seed),
     }
-    scores = {
-        name: _scores(baseline, validation, task.labels) for name, baseline in baselines.items()
-    }
+    scores = {name: _scores(baseline, validation, task) for name, baseline in baselines.items()}
     for name, score in scores.items():
-        log.info("%s: accuracy %.4f", name, score["accuracy"])
+        log.info("%s: %s %.4f", name, task.metric, score["score"])
     write_metrics(
         args.output,
         metrics={"task": task.name, "split": "validation", **scores},
@@ -54,11 +53,11 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def _scores(baseline: Baseline, validation: TaskSplit, labels: list[str]) -> dict[str, Any]:
-    measured = classification_metrics(validation.labels, baseline.predictions, labels)
+def _scores(baseline: Baseline, validation: TaskSplit, task: Task) -> dict[str, Any]:
+    measured = task_metrics(validation.labels, baseline.predictions, task.labels, task.metric)
+    whole = ("per_class", "confusion_matrix", "examples", "correct")
     return {
-        "accuracy": measured["accuracy"],
-        "macro_f1": measured["macro_f1"],
+        **{key: value for key, value in measured.items() if key not in whole},
         **baseline.facts,
         "predictions": baseline.predictions.tolist(),
     }

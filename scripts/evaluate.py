@@ -2,7 +2,8 @@
 
 Reads a model folder that `finetune.py` wrote and a task folder. Writes `predictions.parquet`
 (row, text, label, prediction, probabilities) and `metrics.json` (accuracy, precision, recall
-and F1 by class, confusion matrix, cross-entropy).
+and F1 by class, Matthews correlation, confusion matrix, cross-entropy; of scores Pearson and
+Spearman correlations and errors), with the task's own measure as `score`.
 
 Try: python scripts/evaluate.py --model CLASSIFIER_FOLDER --task TASK_FOLDER --output /tmp/eval
 """
@@ -21,11 +22,12 @@ from cloze.encoder.model_io import load_classifier
 from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.tasks.classification import classification_metrics
 from cloze.tasks.finetuning import check_max_length
-from cloze.tasks.prediction import predict_probabilities, write_predictions
+from cloze.tasks.prediction import predict_logits, predictions_of, softmax, write_predictions
+from cloze.tasks.scores import task_metrics
 from cloze.tasks.sentence_batches import encode_texts
 from cloze.tasks.task import SPLITS, Task, load_task
+from cloze.tasks.truncation import TRUNCATIONS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,7 +38,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=SPLITS, default="validation", help="split to evaluate")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument(
-        "--max-length", type=positive_int, default=128, help="tokens kept of a text, from its start"
+        "--max-length", type=positive_int, default=128, help="tokens kept of a text or a pair"
+    )
+    parser.add_argument(
+        "--truncation", choices=TRUNCATIONS, default="head", help="what a longer text keeps"
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
     parser.add_argument(
@@ -56,19 +61,31 @@ def run(args: argparse.Namespace) -> None:
     check_max_length(args.max_length, model.config.max_position_embeddings)
     split = task.split(args.split)
     tokenizer = load_tokenizer(args.model / "tokenizer.json")
-    encoded = encode_texts(tokenizer, split.texts, args.max_length, model.config.vocab_size)
-    probabilities = predict_probabilities(model.to(compute.torch_device), encoded, compute)
-    predictions = probabilities.argmax(axis=1)
-    chosen = probabilities[np.arange(len(split)), split.labels]
+    encoded = encode_texts(
+        tokenizer,
+        split.texts,
+        args.max_length,
+        model.config.vocab_size,
+        pairs=split.pairs,
+        truncation=args.truncation,
+    )
+    logits = predict_logits(model.to(compute.torch_device), encoded, compute)
+    predictions = predictions_of(logits)
+    probabilities = np.empty((len(split), 0)) if task.is_regression else softmax(logits)
     metrics: dict[str, Any] = {
         "task": task.name,
         "split": args.split,
         "finetuning": _finetuning_facts(args.model),
-        **classification_metrics(split.labels, predictions, names),
-        "cross_entropy": float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean()),
+        **task_metrics(split.labels, predictions, names, task.metric),
         "truncated_texts": encoded.truncated,
     }
-    log.info("%s accuracy %.4f on %d rows", args.split, metrics["accuracy"], len(split))
+    if not task.is_regression:
+        chosen = probabilities[np.arange(len(split)), split.labels]
+        smallest = np.finfo(np.float32).tiny
+        metrics["cross_entropy"] = float(-np.log(np.maximum(chosen, smallest)).mean())
+    if args.split != "train":
+        metrics["overlap_with_train"] = task.facts.get("overlap_with_train", {}).get(args.split)
+    log.info("%s %s %.4f on %d rows", args.split, task.metric, metrics["score"], len(split))
     write_predictions(args.output / "predictions.parquet", split, predictions, probabilities)
     write_metrics(
         args.output / "metrics.json",

@@ -2,11 +2,13 @@
 
 Reads a training file and a validation file (CSV, TSV, JSONL or parquet, also compressed),
 perhaps a test file. Writes `train.parquet`, `validation.parquet` and, with a test file,
-`test.parquet` (columns `text`, `label`), `task.json` and `metrics.json`.
+`test.parquet` (columns `text`, `label`; `text_pair` and `group` where named), `task.json`
+and `metrics.json`, with how much of each split stands in the training split.
 
 With --hold-out-fraction the validation split is a part of the training file that shares no
 row, and no part of a row, with what is left to train on: choose hyper-parameters there and
-keep the published validation file for the report.
+keep the published validation file for the report. With --group-column too it is a part of
+the groups, whole ones: rows of one author, product or tweet stay on one side.
 
 Try: python scripts/prepare_task.py --train resources/sample/reviews-train.tsv
 --validation resources/sample/reviews-validation.tsv --text-column sentence --label-column label
@@ -22,12 +24,14 @@ from cloze.cli import log, make_parser, non_negative_int, probability, progress,
 from cloze.errors import ClozeError
 from cloze.files import sha256_file, write_json
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.tasks.containment import grouped_hold_out
+from cloze.tasks.hold_out import hold_out
 from cloze.tasks.labelled_rows import FORMATS, LabelledRow, RowSource
+from cloze.tasks.scores import METRICS, check_metric, default_metric
 from cloze.tasks.task import (
     TaskSplit,
     describe_split,
     encode_labels,
+    encode_scores,
     label_names,
     overlap_with_train,
     write_split,
@@ -42,7 +46,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--test", type=Path, help="file with labelled test rows")
     parser.add_argument("--format", choices=FORMATS, help="format of the files; unset: by suffix")
     parser.add_argument("--text-column", required=True, help="column with the text")
+    parser.add_argument(
+        "--text-pair-column", help="column with the second text; unset: texts stand alone"
+    )
     parser.add_argument("--label-column", required=True, help="column with the label")
+    parser.add_argument(
+        "--group-column",
+        help="column that says which rows belong together; a hold-out never divides them",
+    )
     parser.add_argument(
         "--no-header",
         dest="header",
@@ -55,6 +66,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="the task's labels in order; numbers in the files index them; "
         "unset: those of the training file",
+    )
+    parser.add_argument(
+        "--regression", action="store_true", help="the label is a score to predict, not a class"
+    )
+    parser.add_argument(
+        "--metric",
+        choices=METRICS,
+        help="what the task is judged by; unset: accuracy, of scores pearson_and_spearman",
     )
     parser.add_argument("--name", help="the task's name; unset: that of the output folder")
     parser.add_argument("--origin", default="", help="where the data comes from, for the report")
@@ -76,13 +95,14 @@ def run(args: argparse.Namespace) -> None:
     sources = _sources(args)
     rows = {split: _read(args, path) for split, path in sources.items()}
     names = _names(args, rows["train"])
-    splits = {split: encode_labels(sources[split], rows[split], names) for split in rows}
-    hold_out = {}
-    if args.hold_out_fraction is not None:
-        hold_out = _hold_out(args, splits)
+    metric = args.metric or default_metric(args.regression)
+    check_metric(metric, names)
+    splits = {split: _encode(args, sources[split], rows[split], names) for split in rows}
+    held_out = {} if args.hold_out_fraction is None else _hold_out(args, splits)
     facts = {
         "name": args.name or args.output.resolve().name,
         "labels": names,
+        "metric": metric,
         "origin": args.origin,
         "splits": {split: describe_split(part, names) for split, part in splits.items()},
         "sources": {
@@ -94,7 +114,7 @@ def run(args: argparse.Namespace) -> None:
             for split, part in splits.items()
             if split != "train"
         },
-        **hold_out,
+        **held_out,
     }
     for split, part in splits.items():
         write_split(args.output / f"{split}.parquet", part)
@@ -125,11 +145,29 @@ def _sources(args: argparse.Namespace) -> dict[str, Path]:
 
 
 def _read(args: argparse.Namespace, path: Path) -> list[LabelledRow]:
-    source = RowSource(args.text_column, args.label_column, args.format, args.header)
+    source = RowSource(
+        args.text_column,
+        args.label_column,
+        args.format,
+        args.header,
+        args.text_pair_column,
+        args.group_column,
+        args.regression,
+    )
     return list(progress(source.read(path), unit=" rows", description=path.name))
 
 
+def _encode(
+    args: argparse.Namespace, path: Path, rows: list[LabelledRow], names: list[str]
+) -> TaskSplit:
+    return encode_scores(path, rows) if args.regression else encode_labels(path, rows, names)
+
+
 def _names(args: argparse.Namespace, train: list[LabelledRow]) -> list[str]:
+    if args.regression:
+        if args.labels and len(args.labels) != 1:
+            raise ClozeError("--labels: a task of scores has one, the score's name, or none")
+        return list(args.labels or ["score"])
     names = list(args.labels) if args.labels else label_names(train)
     if len(set(names)) != len(names):
         raise ClozeError(f"--labels: a label is given twice ({', '.join(names)})")
@@ -144,7 +182,7 @@ def _names(args: argparse.Namespace, train: list[LabelledRow]) -> list[str]:
 def _hold_out(args: argparse.Namespace, splits: dict[str, TaskSplit]) -> dict[str, Any]:
     """Replace the validation split by a part of the training split; returns the counts."""
     everything = splits["train"]
-    parts = grouped_hold_out(everything.texts, args.hold_out_fraction, args.hold_out_seed)
+    parts = hold_out(everything, args.hold_out_fraction, args.hold_out_seed)
     if not parts.held_out.size or not parts.train.size:
         raise ClozeError(
             f"{args.train}: a hold-out of {args.hold_out_fraction} leaves one side empty "

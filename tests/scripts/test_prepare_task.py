@@ -245,3 +245,73 @@ def test_a_csv_with_line_breaks_and_four_labels(tmp_path):
     assert facts["labels"] == ["Irrelevant", "Negative", "Neutral", "Positive"]
     assert facts["splits"]["train"]["rows"] == 74682
     assert facts["splits"]["train"]["empty_texts"] == 858
+
+
+PAIRS = "a,b,score,author\none two,three,0.5,x\nfour,five,4.25,x\nsix,seven,3,y\n"
+PAIR_COLUMNS = ["--text-column", "a", "--text-pair-column", "b", "--label-column", "score"]
+
+
+def test_pairs_with_scores_and_groups_are_written_and_described(tmp_path):
+    train = write(tmp_path / "train.csv", PAIRS)
+    validation = write(tmp_path / "dev.csv", "a,b,score,author\nOne TWO,three,1,x\nsix,eight,2,z\n")
+    more = [*PAIR_COLUMNS, "--group-column", "author", "--regression"]
+    assert prepare(tmp_path, train, validation, *more) == 0
+    task = load_task(tmp_path / "task")
+    assert (task.labels, task.is_regression, task.metric) == (
+        ["score"],
+        True,
+        "pearson_and_spearman",
+    )
+    split = task.split("train")
+    assert split.texts == ["one two", "four", "six"]
+    assert split.pairs == ["three", "five", "seven"]
+    assert split.groups == ["x", "x", "y"]
+    assert split.labels.tolist() == [0.5, 4.25, 3.0]
+    assert task.facts["splits"]["validation"]["scores"] == {"min": 1.0, "max": 2.0, "mean": 1.5}
+    assert task.facts["overlap_with_train"]["validation"] == {
+        "equal": 1, "inside": 1, "same_group": 1,
+    }  # fmt: skip
+    assert list(task.iterate_texts("train")) == ["one two", "three", "four", "five", "six", "seven"]
+
+
+def test_a_hold_out_by_groups_leaves_no_group_on_both_sides(tmp_path):
+    lines = [f"text {number},{number % 2},author {number // 5}" for number in range(100)]
+    train = write(tmp_path / "train.csv", "sentence,label,author\n" + "\n".join(lines) + "\n")
+    more = ["--group-column", "author", "--hold-out-fraction", "0.2"]
+    assert prepare(tmp_path, train, None, *more) == 0
+    task = load_task(tmp_path / "task")
+    assert task.facts["splits"]["validation"]["rows"] == 20
+    assert task.facts["overlap_with_train"]["validation"]["same_group"] == 0
+
+
+def test_a_label_of_no_row_keeps_its_place(tmp_path, files):
+    labels = ["--labels", "bad", "good", "neutral"]
+    assert prepare(tmp_path, *files, *labels) == 0
+    assert load_task(tmp_path / "task").facts["splits"]["train"]["rows_by_label"] == {
+        "bad": 2, "good": 1, "neutral": 0,
+    }  # fmt: skip
+
+
+def test_a_label_that_is_no_score_is_named(tmp_path, capsys):
+    train = write(tmp_path / "train.csv", PAIRS.replace("4.25", "high"))
+    message = failure(capsys, tmp_path, train, train, *PAIR_COLUMNS, "--regression")
+    assert "train.csv: line 3: label 'high' is not a number, which --regression asks for" in message
+
+
+def test_a_metric_of_other_tasks_is_refused(tmp_path, capsys, files):
+    message = failure(capsys, tmp_path, *files, "--metric", "spearman")
+    assert "--metric spearman: does not measure classes" in message
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("CLOZE_DATA" not in os.environ, reason="CLOZE_DATA names no folder of corpora")
+def test_the_published_twitter_split_is_known_to_measure_memory(tmp_path):
+    data = Path(os.environ["CLOZE_DATA"]) / "twitter_entity"
+    train, validation = data / "twitter_training.csv.xz", data / "twitter_validation.csv"
+    columns = ["--text-column", "3", "--label-column", "2", "--group-column", "0", "--no-header"]
+    assert prepare(tmp_path, train, validation, *columns) == 0
+    overlap = load_task(tmp_path / "task").facts["overlap_with_train"]["validation"]
+    assert overlap["same_group"] == 1000
+    assert overlap["equal"] >= 517
+    assert prepare(tmp_path, train, None, *columns, "--hold-out-fraction", "0.1") == 0
+    assert load_task(tmp_path / "task").facts["overlap_with_train"]["validation"]["same_group"] == 0

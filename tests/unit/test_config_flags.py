@@ -89,4 +89,7 @@ def test_without_pretraining_the_task_is_tuned_by_what_differs() -> None:
     assert flag(pretrained, "--learning-rate") == "3e-05"
     assert flag(scratch, "--learning-rate") == "0.0005"
     assert flag(scratch, "--max-length") == "64"
-    assert found.evaluation_flags("mood", from_scratch=True) == ["--max-length", "64"]
+    assert found.evaluation_flags("mood", from_scratch=True) == [
+        *("--max-length", "64"),
+        *("--truncation", "head"),
+    ]

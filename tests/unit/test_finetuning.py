@@ -8,8 +8,9 @@ from cloze.encoder.device import resolve_compute
 from cloze.encoder.hf_config import config_from_folder
 from cloze.encoder.model_io import load_weights
 from cloze.errors import ClozeError
-from cloze.tasks.finetuning import Recipe, build_classifier, check_max_length, train_classifier
-from cloze.tasks.prediction import predict_probabilities
+from cloze.tasks.finetuning import build_classifier, check_max_length, train_classifier
+from cloze.tasks.prediction import predict_logits
+from cloze.tasks.recipe import Recipe
 from cloze.tasks.sentence_batches import encode_texts
 from tests.tiny_task import make_split, write_encoder
 
@@ -60,7 +61,7 @@ def test_the_seed_draws_the_head_and_leaves_the_encoder(folder):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_training_learns_the_task(folder, precision):
     model, result, encoded, split, compute = train(folder, precision=precision, num_train_epochs=16)
-    predictions = predict_probabilities(model, encoded, compute).argmax(axis=1)
+    predictions = predict_logits(model, encoded, compute).argmax(axis=1)
     assert (predictions == split.labels).mean() > 0.95
     assert result.mean_loss < 0.5 * math.log(2)
     assert result.steps == 16 * 8

@@ -7,7 +7,13 @@ from cloze.encoder.config import EncoderConfig
 from cloze.encoder.heads import SequenceClassifier
 from cloze.encoder.packed_batch import PackedBatch
 from cloze.errors import ClozeError
-from cloze.tasks.sentence_batches import ROW_TOKENS, encode_texts, pack_texts, packed_batches
+from cloze.tasks.sentence_batches import (
+    ROW_TOKENS,
+    encode_texts,
+    pack_texts,
+    packed_batches,
+    slot_values,
+)
 from tests.tiny import write_tokenizer
 from tests.tiny_task import make_split
 
@@ -69,3 +75,24 @@ def test_packed_texts_get_the_logits_they_get_alone(tokenizer, layout):
             ids = torch.from_numpy(encoded.input_ids[first:last]).long()[None]
             alone = model(PackedBatch(ids, torch.arange(ids.shape[1])[None], torch.ones_like(ids)))
             torch.testing.assert_close(packed[row], alone[0], atol=1e-5, rtol=0)
+
+
+def test_pairs_are_joined_by_a_separator_and_typed(tokenizer):
+    encoded = encode_texts(
+        tokenizer, ["w1 w2", "w3"], 16, 64, pairs=["w4", "w5 w6 w7"], truncation="head"
+    )
+    pieces = [p.tolist() for p in np.split(encoded.input_ids, encoded.offsets[1:-1])]
+    assert pieces == [[2, 6, 7, 3, 9, 3], [2, 8, 3, 10, 11, 12, 3]]
+    batch, order = pack_texts(encoded, np.array([0, 1]))
+    types = batch.token_type_ids[0, :13].tolist()
+    expected = {0: [0, 0, 0, 0, 1, 1], 1: [0, 0, 0, 1, 1, 1, 1]}
+    assert types == [kind for text in order for kind in expected[text]]
+
+
+def test_values_stand_at_the_places_of_their_texts(tokenizer):
+    encoded = encode_texts(tokenizer, make_split(60, 5).texts, 32, 64)
+    batch, order = pack_texts(encoded, np.arange(60))
+    slots = slot_values(batch, order, np.arange(100, 160), num_samples=20, empty=-1)
+    assert slots.shape == (len(batch.input_ids), 20)
+    assert slots[slots >= 0].tolist() == (order + 100).tolist()
+    assert ((slots >= 0).sum(axis=1) == batch.sample_ids.amax(dim=1).numpy()).all()

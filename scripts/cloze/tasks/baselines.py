@@ -1,17 +1,19 @@
-"""What a task gives away without an encoder: the majority class, and counted words."""
+"""What a task gives away without an encoder: its commonest answer, and counted words."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from cloze.cli import progress
 from cloze.errors import ClozeError
-from cloze.tasks.containment import grouped_hold_out
-from cloze.tasks.task import TaskSplit
+from cloze.tasks.hold_out import hold_out
+from cloze.tasks.scores import task_metrics
+from cloze.tasks.task import Task, TaskSplit
 
 REGULARISATIONS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 HOLD_OUT_FRACTION = 0.2
@@ -23,26 +25,36 @@ _MAX_ITERATIONS = 1000
 
 @dataclass(frozen=True)
 class Baseline:
-    """Predictions, int64 [num_validation], and the facts a report tells about them."""
+    """Predictions [num_validation], int64 or float64 as the labels, and facts for a report."""
 
     predictions: np.ndarray
     facts: dict[str, Any]
 
 
 def majority_class(train: TaskSplit, validation: TaskSplit) -> Baseline:
-    """Predict the most frequent label of the training split, the first of several, for all."""
+    """Predict for all the most frequent label of the training split, the first of several.
+
+    Of scores, their mean.
+    """
+    if train.labels.dtype.kind == "f":
+        mean = float(train.labels.mean())
+        return Baseline(np.full(len(validation), mean), {"label": mean})
     label = int(np.bincount(train.labels).argmax())
     return Baseline(np.full(len(validation), label), {"label": label})
 
 
-def tfidf_logistic_regression(train: TaskSplit, validation: TaskSplit, seed: int) -> Baseline:
+def tfidf_logistic_regression(
+    task: Task, train: TaskSplit, validation: TaskSplit, seed: int
+) -> Baseline:
     """Fit TF-IDF features (words and word pairs, sublinear) and a logistic regression.
 
-    The inverse regularisation C is chosen on a hold-out of the training split that shares
-    no part of a row with the rest (`grouped_hold_out`); the model is then fitted again on
-    all of the training split. Raises `ClozeError` if a label's rows do not allow that.
+    Scores get a ridge regression instead. The features of a pair are those of either text,
+    their absolute differences and their products. The inverse regularisation C is the one
+    with the best score on a hold-out of the training split that shares nothing with the
+    rest (`hold_out`); the model is then fitted again on all of the training split. Raises
+    `ClozeError` if a label's rows do not allow that.
     """
-    parts = grouped_hold_out(train.texts, HOLD_OUT_FRACTION, seed)
+    parts = hold_out(train, HOLD_OUT_FRACTION, seed)
     fitting, held_out = train.take(parts.train), train.take(parts.held_out)
     if not len(held_out) or len(np.unique(fitting.labels)) < 2:
         raise ClozeError(
@@ -51,34 +63,53 @@ def tfidf_logistic_regression(train: TaskSplit, validation: TaskSplit, seed: int
         )
     scores = {}
     with progress(total=len(REGULARISATIONS) + 1, unit=" fits", description="TF-IDF") as bar:
+        features = _Features(fitting)
+        rows, held_out_rows = features.of(fitting), features.of(held_out)
         for regularisation in REGULARISATIONS:
-            model = _fit(fitting, regularisation)
-            scores[regularisation] = float(
-                (model.predict(held_out.texts) == held_out.labels).mean()
-            )
+            predictions = _fit(rows, fitting.labels, regularisation).predict(held_out_rows)
+            measured = task_metrics(held_out.labels, predictions, task.labels, task.metric)
+            scores[regularisation] = measured["score"]
             bar.update()
         # Of equal scores the strongest regularisation, the first, is taken.
         best = max(scores, key=lambda regularisation: scores[regularisation])
-        model = _fit(train, best)
+        features = _Features(train)
+        model = _fit(features.of(train), train.labels, best)
         bar.update()
     facts = {
         "C": best,
         "ngram_range": list(_NGRAM_RANGE),
-        "num_features": len(model["tfidf"].vocabulary_),
+        "num_features": features.number,
         "hold_out": {
             "rows_fitted": len(fitting),
             "rows_held_out": len(held_out),
             "rows_removed": int(parts.removed.size),
-            "accuracy_by_C": {str(key): value for key, value in scores.items()},
+            f"{task.metric}_by_C": {str(key): value for key, value in scores.items()},
         },
     }
-    return Baseline(model.predict(validation.texts), facts)
+    return Baseline(model.predict(features.of(validation)), facts)
 
 
-def _fit(train: TaskSplit, regularisation: float) -> Pipeline:
-    features = TfidfVectorizer(
-        token_pattern=_TOKEN_PATTERN, ngram_range=_NGRAM_RANGE, sublinear_tf=True
-    )
-    classifier = LogisticRegression(C=regularisation, max_iter=_MAX_ITERATIONS)
-    model = Pipeline([("tfidf", features), ("regression", classifier)])
-    return model.fit(train.texts, train.labels)
+class _Features:
+    """TF-IDF features of rows, with the words and weights of one split."""
+
+    def __init__(self, train: TaskSplit) -> None:
+        self._vectorizer = TfidfVectorizer(
+            token_pattern=_TOKEN_PATTERN, ngram_range=_NGRAM_RANGE, sublinear_tf=True
+        )
+        self._vectorizer.fit([*train.texts, *(train.pairs or ())])
+        self.number = len(self._vectorizer.vocabulary_) * (1 if train.pairs is None else 4)
+
+    def of(self, split: TaskSplit) -> csr_matrix:
+        """Return the features, float64 [num_rows, number]."""
+        first = self._vectorizer.transform(split.texts)
+        if split.pairs is None:
+            return first
+        second = self._vectorizer.transform(split.pairs)
+        parts = [first, second, abs(first - second), first.multiply(second)]
+        return scipy.sparse.hstack(parts, format="csr")
+
+
+def _fit(rows: csr_matrix, labels: np.ndarray, regularisation: float) -> LogisticRegression | Ridge:
+    if labels.dtype.kind == "f":
+        return Ridge(alpha=1 / regularisation).fit(rows, labels)
+    return LogisticRegression(C=regularisation, max_iter=_MAX_ITERATIONS).fit(rows, labels)

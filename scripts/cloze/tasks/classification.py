@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    confusion_matrix,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+)
 
 
 def classification_metrics(
@@ -13,8 +17,9 @@ def classification_metrics(
     """Return what scikit-learn measures on integer arrays [num_examples].
 
     Keys: `examples`, `correct`, `accuracy`, `per_class` (name to precision, recall, f1,
-    support), `macro_f1`, `weighted_f1` and `confusion_matrix` (rows are true labels,
-    columns predictions). A label that is never predicted has precision 0.
+    support), `macro_f1`, `weighted_f1`, `matthews` (correlation coefficient), of two classes
+    also `f1` (that of the second), and `confusion_matrix` (rows are true labels, columns
+    predictions). A label that is never predicted has precision 0.
     """
     indices = list(range(len(names)))
     precision, recall, f1, support = precision_recall_fscore_support(
@@ -27,6 +32,8 @@ def classification_metrics(
         "accuracy": correct / len(labels),
         "macro_f1": float(f1.mean()),
         "weighted_f1": float(np.average(f1, weights=support)),
+        "matthews": float(matthews_corrcoef(labels, predictions)),
+        **({"f1": float(f1[1])} if len(names) == 2 else {}),
         "per_class": {
             name: {
                 "precision": float(precision[index]),

@@ -14,16 +14,22 @@ FORMATS = ("csv", "tsv", "jsonl", "parquet")
 
 
 class LabelledRow(NamedTuple):
-    """One row of a source file; `place` says where, as a person would look it up."""
+    """One row of a source file; `place` says where, as a person would look it up.
+
+    `label` is a class's name or number, or a score as it is written. `pair` is the second
+    text and `group` what the row belongs to, where the source names columns for them.
+    """
 
     place: str
     text: str
     label: str
+    pair: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
 class RowSource:
-    """How to read one labelled file: its format and the two columns that count.
+    """How to read one labelled file: its format and the columns that count.
 
     `format` None means: by the file's suffix. Without a header (CSV and TSV only),
     columns are numbers counted from 0.
@@ -33,6 +39,9 @@ class RowSource:
     label_column: str
     format: str | None = None
     header: bool = True
+    text_pair_column: str | None = None
+    group_column: str | None = None
+    regression: bool = False
 
     def read(self, path: Path) -> Iterator[LabelledRow]:
         """Yield every row of `path`, a file or a compressed file or archive of one file.
@@ -50,23 +59,40 @@ class RowSource:
             kind = self.format or _format_of(path, name)
             if not self.header and kind not in ("csv", "tsv"):
                 raise ClozeError(f"{path}: {kind} always names its columns; drop --no-header")
-            columns = [self.text_column, self.label_column]
-            for place, (text, label) in read_values(stream, str(path), kind, columns, self.header):
-                yield LabelledRow(
-                    place,
-                    self._text(text, f"{path}: {place}"),
-                    self._label(label, f"{path}: {place}"),
-                )
+            named = (self.text_column, self.label_column, self.text_pair_column, self.group_column)
+            columns = [column for column in named if column is not None]
+            for place, values in read_values(stream, str(path), kind, columns, self.header):
+                yield self._row(dict(zip(columns, values, strict=True)), path, place)
 
-    def _text(self, text: Any, where: str) -> str:
+    def _row(self, values: dict[str, Any], path: Path, place: str) -> LabelledRow:
+        where = f"{path}: {place}"
+        pair, group = self.text_pair_column, self.group_column
+        return LabelledRow(
+            place,
+            self._text(self.text_column, values, where),
+            self._label(values[self.label_column], where),
+            None if pair is None else self._text(pair, values, where),
+            None if group is None else self._group(values[group], where),
+        )
+
+    def _text(self, column: str, values: dict[str, Any], where: str) -> str:
+        text = values[column]
         if not isinstance(text, str):
-            raise ClozeError(f"{where}: column {self.text_column!r} holds {_shown(text)}, no text")
+            raise ClozeError(f"{where}: column {column!r} holds {_shown(text)}, no text")
         return text
+
+    def _group(self, group: Any, where: str) -> str:
+        if not isinstance(group, str | int) or not str(group).strip():
+            raise ClozeError(
+                f"{where}: column {self.group_column!r} holds {_shown(group)}, which names no "
+                "group; a text or a whole number does"
+            )
+        return str(group).strip()
 
     def _label(self, label: Any, where: str) -> str:
         if isinstance(label, bool):
             return str(label).lower()
-        if isinstance(label, int):
+        if isinstance(label, int) or (self.regression and isinstance(label, float)):
             return str(label)
         if label is None or (isinstance(label, str) and not label.strip()):
             raise ClozeError(f"{where}: the label is missing; add it or leave the row out")

@@ -1,7 +1,9 @@
 """Task folders: a labelled data set in one shape, with what is known about its origin.
 
 A folder holds `train.parquet`, `validation.parquet` and, where the source has labels for
-it, `test.parquet` (columns `text` string, `label` int32) and `task.json`.
+it, `test.parquet`, and `task.json`. Columns: `text` string; `label`, int32 or, where the
+task is to predict a score, float64; `text_pair` string in a task of pairs; `group` string
+where rows that belong together must stay in one split.
 """
 
 from collections import Counter
@@ -18,25 +20,44 @@ from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file
 from cloze.tasks.containment import ContainmentIndex, words_of
 from cloze.tasks.labelled_rows import LabelledRow
+from cloze.tasks.scores import default_metric
 
 SPLITS = ("train", "validation", "test")
 _TEXTS_AT_ONCE = 1024
-_SCHEMA = pa.schema([("text", pa.string()), ("label", pa.int32())])
+_OPTIONAL = ("text_pair", "group")
 
 
 @dataclass(frozen=True)
 class TaskSplit:
-    """Texts and their labels, int64 [num_rows], in the order of the source."""
+    """Texts and their labels, int64 [num_rows], in the order of the source.
+
+    Labels of a task of scores are float64. `pairs`: each row's second text, if the task has
+    one; `groups`: what each row belongs to, if the source says so.
+    """
 
     texts: list[str]
     labels: np.ndarray
+    pairs: list[str] | None = None
+    groups: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
+    @property
+    def whole_texts(self) -> list[str]:
+        """Each row as one text, a pair on two lines."""
+        if self.pairs is None:
+            return self.texts
+        return [f"{first}\n{second}" for first, second in zip(self.texts, self.pairs, strict=True)]
+
     def take(self, rows: np.ndarray) -> "TaskSplit":
         """Return the rows with these numbers."""
-        return TaskSplit([self.texts[row] for row in rows], self.labels[rows])
+        return TaskSplit(
+            [self.texts[row] for row in rows],
+            self.labels[rows],
+            None if self.pairs is None else [self.pairs[row] for row in rows],
+            None if self.groups is None else [self.groups[row] for row in rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -47,6 +68,16 @@ class Task:
     name: str
     labels: list[str]
     facts: dict[str, Any]
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the task is to predict a score: it has one label, as in Hugging Face."""
+        return len(self.labels) == 1
+
+    @property
+    def metric(self) -> str:
+        """The measure that the task is judged by, one of `METRICS`."""
+        return str(self.facts.get("metric") or default_metric(self.is_regression))
 
     def split_path(self, split: str) -> Path:
         """Return the parquet file of a split; raises `ClozeError` if there is none."""
@@ -59,24 +90,36 @@ class Task:
     def split(self, split: str) -> TaskSplit:
         """Read one split; raises `ClozeError` if it is missing, empty or not of this task."""
         path = self.split_path(split)
+        kind = pa.float64() if self.is_regression else pa.int32()
         try:
-            table = pq.read_table(path, schema=_SCHEMA)
+            names = pq.read_schema(path).names
+            optional = [(name, pa.string()) for name in _OPTIONAL if name in names]
+            schema = pa.schema([("text", pa.string()), ("label", kind), *optional])
+            table = pq.read_table(path, schema=schema)
         except pa.ArrowException as error:
             raise ClozeError(f"{path}: not a task's split ({error}); prepare it again") from error
-        labels = table["label"].to_numpy().astype(np.int64)
+        labels = table["label"].to_numpy().astype(np.float64 if self.is_regression else np.int64)
         if not labels.size:
             raise ClozeError(f"{path}: has no rows")
-        if labels.min() < 0 or labels.max() >= len(self.labels):
+        if not self.is_regression and (labels.min() < 0 or labels.max() >= len(self.labels)):
             raise ClozeError(f"{path}: holds labels that task.json does not name; prepare it again")
-        return TaskSplit(table["text"].to_pylist(), labels)
+        pairs, groups = (table[name].to_pylist() if name in names else None for name in _OPTIONAL)
+        return TaskSplit(table["text"].to_pylist(), labels, pairs, groups)
 
     def iterate_texts(self, split: str) -> Iterator[str]:
-        """Yield the texts of one split, with a few in memory; raises as `split` does."""
+        """Yield the texts of one split, each of a pair by itself, with a few in memory.
+
+        Raises as `split` does.
+        """
         path = self.split_path(split)
         try:
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(_TEXTS_AT_ONCE, columns=["text"]):
-                    yield from batch.column("text").to_pylist()
+                names = file.schema_arrow.names
+                columns = ["text", *(["text_pair"] if "text_pair" in names else [])]
+                for batch in file.iter_batches(_TEXTS_AT_ONCE, columns=columns):
+                    rows = (column.to_pylist() for column in batch.columns)
+                    for texts in zip(*rows, strict=True):
+                        yield from texts
         except (pa.ArrowException, KeyError) as error:
             raise ClozeError(f"{path}: not a task's split ({error}); prepare it again") from error
 
@@ -93,9 +136,14 @@ def load_task(folder: Path) -> Task:
 
 def write_split(path: Path, split: TaskSplit) -> None:
     """Write one split as parquet, atomically; the same rows give the same bytes."""
-    table = pa.table({"text": split.texts, "label": split.labels}, schema=_SCHEMA)
+    is_score = split.labels.dtype.kind == "f"
+    columns = {"text": pa.array(split.texts, pa.string())}
+    columns["label"] = pa.array(split.labels, pa.float64() if is_score else pa.int32())
+    for name, values in zip(_OPTIONAL, (split.pairs, split.groups), strict=True):
+        if values is not None:
+            columns[name] = pa.array(values, pa.string())
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
 
 
 def label_names(rows: Iterable[LabelledRow]) -> list[str]:
@@ -127,29 +175,82 @@ def encode_labels(path: Path, rows: Sequence[LabelledRow], names: Sequence[str])
                 f"({', '.join(names)}); mend the row or declare the label with --labels"
             )
         labels[position] = index_of[row.label]
-    return TaskSplit([row.text for row in rows], labels)
+    return _split(rows, labels)
+
+
+def encode_scores(path: Path, rows: Sequence[LabelledRow]) -> TaskSplit:
+    """Return the rows with labels as numbers.
+
+    Raises `ClozeError` naming file, row and label if one is none, or if there are no rows.
+    """
+    if not rows:
+        raise ClozeError(f"{path}: has no rows")
+    scores = np.empty(len(rows), dtype=np.float64)
+    for position, row in enumerate(rows):
+        try:
+            scores[position] = float(row.label)
+        except ValueError:
+            scores[position] = np.nan
+        if not np.isfinite(scores[position]):
+            raise ClozeError(
+                f"{path}: {row.place}: label {row.label!r} is not a number, which --regression "
+                "asks for; mend the row or leave --regression out"
+            )
+    return _split(rows, scores)
+
+
+def _split(rows: Sequence[LabelledRow], labels: np.ndarray) -> TaskSplit:
+    return TaskSplit(
+        [row.text for row in rows],
+        labels,
+        _column([row.pair for row in rows]),
+        _column([row.group for row in rows]),
+    )
+
+
+def _column(values: list[str | None]) -> list[str] | None:
+    given = [value for value in values if value is not None]
+    return given if len(given) == len(values) else None
 
 
 def describe_split(split: TaskSplit, names: Sequence[str]) -> dict[str, Any]:
-    """Return row counts of a split for `task.json`: in all, by label, without any word."""
-    counts = Counter(split.labels.tolist())
-    return {
-        "rows": len(split),
-        "rows_by_label": {name: counts[index] for index, name in enumerate(names)},
-        "empty_texts": sum(not text.strip() for text in split.texts),
-    }
+    """Return what `task.json` says of a split: rows, by label too, and those without any word.
+
+    Of a task of scores: their range and mean instead of the rows by label.
+    """
+    facts: dict[str, Any] = {"rows": len(split)}
+    if split.labels.dtype.kind == "f":
+        low, high, mean = split.labels.min(), split.labels.max(), split.labels.mean()
+        facts["scores"] = {"min": float(low), "max": float(high), "mean": float(mean)}
+    else:
+        counts = Counter(split.labels.tolist())
+        facts["rows_by_label"] = {name: counts[index] for index, name in enumerate(names)}
+    return {**facts, "empty_texts": sum(not text.strip() for text in split.whole_texts)}
 
 
 def overlap_with_train(train: TaskSplit, other: TaskSplit) -> dict[str, int]:
     """Count the rows of `other` that stand in the training split.
 
-    `equal`: word for word, case folded, as a whole row; `inside`: anywhere in a row.
+    `equal`: word for word, case folded, as a whole row; `inside`: anywhere in a row, of
+    pairs each text by itself anywhere in one; `same_group`, where rows have groups: those
+    whose group has rows in the training split.
     """
-    train_rows = {tuple(words_of(text)) for text in train.texts}
-    return {
-        "equal": sum(tuple(words_of(text)) in train_rows for text in other.texts),
-        "inside": int(ContainmentIndex(other.texts).find(train.texts).sum()),
+    train_rows = {tuple(words_of(text)) for text in train.whole_texts}
+    counts = {
+        "equal": sum(tuple(words_of(text)) in train_rows for text in other.whole_texts),
+        "inside": int(_stand_inside(train, other).sum()),
     }
+    if train.groups is not None and other.groups is not None:
+        groups = set(train.groups)
+        counts["same_group"] = sum(group in groups for group in other.groups)
+    return counts
+
+
+def _stand_inside(train: TaskSplit, other: TaskSplit) -> np.ndarray:
+    """bool [num_rows of other]: do its texts stand inside texts of the training split?"""
+    train_texts = [*train.texts, *(train.pairs or ())]
+    found = ContainmentIndex(other.texts).find(train_texts)
+    return found if other.pairs is None else found & ContainmentIndex(other.pairs).find(train_texts)
 
 
 def _is_whole_number(text: str) -> bool:

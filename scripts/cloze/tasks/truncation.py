@@ -1,0 +1,30 @@
+"""What a text keeps that is longer than the encoder may read."""
+
+TRUNCATIONS = ("head", "tail", "head+tail")
+# Sun et al. 2019, §5.3.1: of 510 tokens the first 128 and the last 382.
+_HEAD_SHARE = 128 / 510
+
+
+def truncate(ids: list[int], room: int, truncation: str) -> list[int]:
+    """Return at most `room` tokens of a text.
+
+    truncation: `head` keeps its start, `tail` its end, `head+tail` a quarter from its
+    start and the rest from its end (Sun et al. 2019, §5.3.1).
+    """
+    if len(ids) <= room:
+        return ids
+    head = {"head": room, "tail": 0, "head+tail": round(room * _HEAD_SHARE)}[truncation]
+    return ids[:head] + ids[len(ids) - (room - head) :]
+
+
+def truncate_pair(
+    first: list[int], second: list[int], room: int, truncation: str
+) -> tuple[list[int], list[int]]:
+    """Return two texts that have at most `room` tokens together.
+
+    The longer one is cut until both are equally long, then both (`longest_first` in Hugging
+    Face); an odd token is the first one's. Each is cut as `truncate` says.
+    """
+    second_room = max(room // 2, room - len(first))
+    second = truncate(second, second_room, truncation)
+    return truncate(first, room - len(second), truncation), second
