@@ -1,0 +1,246 @@
+"""A model folder as `transformers` takes it from the hub, and the proof that it is the same."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, processors
+from torch import Tensor
+
+from cloze.data.tokenizer import (
+    is_wordpiece,
+    load_tokenizer,
+    special_ids,
+    special_tokens,
+    tokens_by_id,
+    vocab_size,
+    write_tokenizer_config,
+)
+from cloze.encoder.config import EncoderConfig
+from cloze.encoder.hf_config import config_from_folder
+from cloze.encoder.model_io import load_classifier, load_encoder, load_masked_lm
+from cloze.encoder.packed_batch import PackedBatch
+from cloze.errors import ClozeError
+from cloze.files import atomic_path, read_json, write_json, write_text
+from cloze.tasks.sentence_batches import encode_texts, pack_texts
+from cloze.use.predictors import tasks_of
+
+_AUTO_CLASSES = {
+    "fill-mask": "AutoModelForMaskedLM",
+    "classify": "AutoModelForSequenceClassification",
+    "embed": "AutoModel",
+}
+# Relative to the largest output, at least 1: a handful of roundings of float32.
+_TOLERANCE = 1e-5
+_TEXTS = 12
+
+
+class Outputs(NamedTuple):
+    """What a model makes of some texts, tensors without padding.
+
+    `input_ids`: each text's tokens; `values`: of each text the logits [num_labels] of a
+    classifier, the logits [L, V] of a masked-language model or hidden states [L, D].
+    """
+
+    input_ids: list[list[int]]
+    values: list[Tensor]
+
+
+class Parity(NamedTuple):
+    """How far two models' outputs are apart over all tokens of all texts."""
+
+    max_abs_difference: float
+    largest_output: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the difference is one of rounding."""
+        return self.max_abs_difference <= _TOLERANCE * max(1.0, self.largest_output)
+
+
+def write_folder(model: Path, output: Path) -> None:
+    """Write weights, configuration and every tokenizer file that `transformers` looks for.
+
+    Weights and configuration are copied to the bit, and `tokenizer.json` unless it frames
+    texts in another way than the model knows. Raises `ClozeError` for an encoder with
+    relative positions, which `transformers` 5 has no class for.
+    """
+    config = config_from_folder(model)
+    if config.has_relative_positions:
+        raise ClozeError(
+            f"{model}: position_embedding_type relative_key cannot be exported, because "
+            "transformers 5 has no such model; pretrain with absolute positions"
+        )
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        with atomic_path(output / name) as temporary:
+            shutil.copyfile(model / name, temporary)
+    tokenizer = load_tokenizer(model / "tokenizer.json")
+    if not _frames_as_we_do(tokenizer):
+        _frame(tokenizer)
+        tokenizer.encode_special_tokens = False
+        with atomic_path(output / "tokenizer.json") as temporary:
+            tokenizer.save(str(temporary))
+    _write_tokenizer_settings(output, tokenizer, config)
+    if is_wordpiece(tokenizer):
+        write_text(output / "vocab.txt", "\n".join(tokens_by_id(tokenizer)) + "\n")
+
+
+def _frames_as_we_do(tokenizer: Tokenizer) -> bool:
+    """Whether a pair becomes `[CLS] A [SEP] B [SEP]`, B and its [SEP] of token type 1.
+
+    Models are trained and used with that framing, whatever `tokenizer.json` says.
+    """
+    special, word = special_ids(tokenizer), tokenizer.encode("a", add_special_tokens=False).ids
+    single, pair = tokenizer.encode("a"), tokenizer.encode("a", "a")
+    first = [special.cls, *word, special.sep]
+    types = [0] * len(first) + [1] * (len(word) + 1)
+    return (
+        single.ids == first and pair.ids == [*first, *word, special.sep] and pair.type_ids == types
+    )
+
+
+def _frame(tokenizer: Tokenizer) -> None:
+    names = special_tokens(tokenizer)
+    cls, sep = names["cls"], names["sep"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        pair=f"{cls} $A {sep} $B:1 {sep}:1",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in (cls, sep)],
+    )
+
+
+def _write_tokenizer_settings(output: Path, tokenizer: Tokenizer, config: EncoderConfig) -> None:
+    path = output / "tokenizer_config.json"
+    write_tokenizer_config(path, tokenizer)
+    # Without its token types a pair would read as one text.
+    types = ["token_type_ids"] if config.layout == "bert" else []
+    settings = {
+        **read_json(path),
+        "model_input_names": ["input_ids", *types, "attention_mask"],
+        "model_max_length": config.max_position_embeddings,
+    }
+    write_json(path, settings)
+    names = {f"{role}_token": name for role, name in special_tokens(tokenizer).items()}
+    write_json(output / "special_tokens_map.json", names)
+
+
+def parity_texts(folder: Path) -> list[tuple[str, str]]:
+    """Draw pairs of texts from the whole vocabulary, the same for the same tokenizer.
+
+    Both texts of the last pair are too long, so every position is read and both sides
+    must cut alike. The first one is longer: of equal ones, `transformers` gives an odd
+    token to the second.
+    """
+    config = config_from_folder(folder)
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    ordinary = sorted(set(range(vocab_size(tokenizer))) - special_ids(tokenizer).all)
+    generator = np.random.default_rng(0)
+    return [
+        (
+            _draw(tokenizer, ordinary, length + 1, generator),
+            _draw(tokenizer, ordinary, length, generator),
+        )
+        for length in (*range(1, _TEXTS), config.max_position_embeddings)
+    ]
+
+
+def _draw(
+    tokenizer: Tokenizer, ids: Sequence[int], length: int, generator: np.random.Generator
+) -> str:
+    return str(tokenizer.decode([int(token) for token in generator.choice(ids, length)]))
+
+
+@torch.inference_mode()
+def our_outputs(folder: Path, texts: Sequence[tuple[str, str]]) -> Outputs:
+    """Return what Cloze computes for pairs of texts with a model folder."""
+    config = config_from_folder(folder)
+    encoded = encode_texts(
+        load_tokenizer(folder / "tokenizer.json"),
+        [first for first, _ in texts],
+        config.max_position_embeddings,
+        config.vocab_size,
+        pairs=[second for _, second in texts],
+    )
+    compute = _forward(folder)
+    outputs = Outputs([], [])
+    for number, length in enumerate(encoded.lengths.tolist()):
+        batch, _ = pack_texts(encoded, np.array([number]))
+        outputs.input_ids.append(batch.input_ids[0, :length].tolist())
+        outputs.values.append(compute(batch, length))
+    return outputs
+
+
+def _forward(folder: Path) -> Callable[[PackedBatch, int], Tensor]:
+    """Return a function that computes the outputs of a batch of one text of some length."""
+    task = tasks_of(folder)[0]
+    if task == "classify":
+        classifier = load_classifier(folder)[0].eval()
+        return lambda batch, length: classifier(batch)[0]
+    if task == "fill-mask":
+        masked_lm = load_masked_lm(folder).eval()
+        return lambda batch, length: masked_lm(batch, torch.arange(length)[None])[0]
+    encoder = load_encoder(folder).eval()
+    return lambda batch, length: encoder(batch)[0, :length]
+
+
+class Peer:
+    """A folder as the automatic classes of `transformers` load it, with no code of ours."""
+
+    def __init__(self, folder: Path, transformers: ModuleType) -> None:
+        task = tasks_of(folder)[0]
+        self.output_name = "last_hidden_state" if task == "embed" else "logits"
+        auto_class = getattr(transformers, _AUTO_CLASSES[task])
+        self.model = auto_class.from_pretrained(folder, local_files_only=True).eval().float()
+        self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+    def tokenise(self, texts: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
+        """Return the model's inputs for pairs of texts, padded, int64 [N, L]."""
+        first, second = ([text[part] for text in texts] for part in (0, 1))
+        return dict(
+            self._tokenizer(first, second, padding=True, truncation=True, return_tensors="pt")
+        )
+
+    @torch.inference_mode()
+    def outputs(self, inputs: Mapping[str, Tensor]) -> Outputs:
+        """Return what the model computes."""
+        found = self.model(**inputs)
+        return unpadded(inputs, found[self.output_name])
+
+
+def unpadded(inputs: Mapping[str, Tensor], values: Tensor) -> Outputs:
+    """Take a padded batch of outputs, [N, L, …] or [N, num_labels], apart."""
+    kept = inputs["attention_mask"].bool()
+    per_token = values.dim() == 3
+    return Outputs(
+        [ids[mask].tolist() for ids, mask in zip(inputs["input_ids"], kept, strict=True)],
+        [value[mask] if per_token else value for value, mask in zip(values, kept, strict=True)],
+    )
+
+
+def measure_parity(ours: Outputs, theirs: Outputs, what: str) -> Parity:
+    """Compare two models' outputs for the same texts.
+
+    Raises `ClozeError` if they did not read the same tokens or the outputs differ by more
+    than rounding; `what` names the other model.
+    """
+    if ours.input_ids != theirs.input_ids:
+        raise ClozeError(
+            f"{what} reads a text as other tokens than Cloze does; is its tokenizer.json one that "
+            "looks at the text around a special token?"
+        )
+    pairs = list(zip(ours.values, theirs.values, strict=True))
+    parity = Parity(
+        max(float((one - other).abs().max()) for one, other in pairs),
+        max(float(other.abs().max()) for _, other in pairs),
+    )
+    if not parity.holds:
+        raise ClozeError(
+            f"{what} computes other numbers than Cloze: the largest difference is "
+            f"{parity.max_abs_difference:.3g}, outputs reach {parity.largest_output:.3g}; "
+            "the folder is not published, since it would not be the same model"
+        )
+    return parity

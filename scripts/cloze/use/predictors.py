@@ -1,0 +1,257 @@
+"""A model folder put to use: masks filled, texts classified, texts embedded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from cloze.data.tokenizer import load_tokenizer, special_ids, special_tokens
+from cloze.encoder.config import EncoderConfig
+from cloze.encoder.device import Compute
+from cloze.encoder.heads import MaskedLM, SequenceClassifier, embed_samples
+from cloze.encoder.model import Encoder
+from cloze.encoder.model_io import load_classifier, load_encoder, load_masked_lm
+from cloze.encoder.packed_batch import PackedBatch
+from cloze.errors import ClozeError
+from cloze.files import read_json
+from cloze.tasks.finetuning import check_max_length
+from cloze.tasks.sentence_batches import EncodedTexts, encode_texts
+from cloze.use.batches import batches_by_length
+from cloze.use.texts import Text
+
+TASKS = ("fill-mask", "classify", "embed")
+_TASK_OF_HEAD = {
+    "ForMaskedLM": "fill-mask",
+    "ForPreTraining": "fill-mask",
+    "ForSequenceClassification": "classify",
+}
+Result = TypeVar("Result")
+
+
+class Candidate(NamedTuple):
+    """A token for a mask and its probability."""
+
+    token: str
+    score: float
+
+
+class TextLimits(NamedTuple):
+    """What a classifier was fine-tuned to read: tokens of a text, what a longer one keeps."""
+
+    max_length: int | None = None
+    truncation: str = "head"
+
+
+class Classification(NamedTuple):
+    """What a classifier says of a text.
+
+    `label` with its probability `score`, and the `probabilities` of all labels; of a
+    regression the predicted `score` alone.
+    """
+
+    label: str | None
+    score: float
+    probabilities: dict[str, float] | None
+
+
+def tasks_of(folder: Path) -> list[str]:
+    """Return which of `TASKS` a model folder can do, the one its head is for first."""
+    architectures = read_json(folder / "config.json").get("architectures") or [""]
+    heads = (task for head, task in _TASK_OF_HEAD.items() if architectures[0].endswith(head))
+    return [*heads, "embed"]
+
+
+def finetuning_limits(folder: Path) -> TextLimits:
+    """Return the limits that `metrics.json` of a fine-tuned model names.
+
+    A model from elsewhere has no such file; it reads as many tokens as it has positions.
+    """
+    path = folder / "metrics.json"
+    recipe = read_json(path)["metrics"].get("recipe", {}) if path.is_file() else {}
+    return TextLimits(**{key: recipe[key] for key in TextLimits._fields if key in recipe})
+
+
+class Predictor(Generic[Result]):
+    """What the three uses of a model share: texts in, results out, in their order."""
+
+    task: ClassVar[str]
+
+    def __init__(
+        self,
+        folder: Path,
+        compute: Compute,
+        max_length: int | None = None,
+        truncation: str = "head",
+    ) -> None:
+        """Load a model folder.
+
+        `max_length`: tokens kept of a text or a pair, None for as many as the encoder has
+        positions; truncation: as for `truncate`. Raises `ClozeError` if the folder's model
+        is made for something else or has fewer positions.
+        """
+        if self.task not in tasks_of(folder):
+            raise ClozeError(
+                f"{folder}: cannot {self.task}; by its config.json it can "
+                f"{' and '.join(tasks_of(folder))}"
+            )
+        self._compute, self._truncation = compute, truncation
+        self.tokenizer: Tokenizer = load_tokenizer(folder / "tokenizer.json")
+        self._special = special_ids(self.tokenizer)
+        model, self._config = self._load(folder)
+        self._model = model.to(compute.torch_device).eval()
+        self.max_length = max_length or self._config.max_position_embeddings
+        check_max_length(self.max_length, self._config.max_position_embeddings)
+        self.truncated = 0
+        """Texts that lost tokens so far."""
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[Text]) -> list[Result]:
+        """Return a result for each text; all are single, or all are pairs."""
+        encoded = encode_texts(
+            self.tokenizer,
+            [text.first for text in texts],
+            self.max_length,
+            self._config.vocab_size,
+            pairs=None if texts[0].second is None else [str(text.second) for text in texts],
+            truncation=self._truncation,
+        )
+        self.truncated += encoded.truncated
+        self._check(texts, encoded)
+        results: dict[int, Result] = {}
+        for batch, numbers in batches_by_length(encoded):
+            with self._compute.autocast():
+                found = self._run(batch.to(self._compute.torch_device))
+            results.update(zip(numbers.tolist(), found, strict=True))
+        return [results[number] for number in range(len(texts))]
+
+    def _load(self, folder: Path) -> tuple[nn.Module, EncoderConfig]:
+        raise NotImplementedError
+
+    def _run(self, batch: PackedBatch) -> Sequence[Result]:
+        """Return a result for each sample, in the order of the rows."""
+        raise NotImplementedError
+
+    def _check(self, texts: Sequence[Text], encoded: EncodedTexts) -> None:
+        """Raise `ClozeError` if a text is none for this use."""
+
+
+class MaskFiller(Predictor[list[list[Candidate]]]):
+    """Gives the likeliest tokens for each `[MASK]` of a text, the likeliest first.
+
+    Unlike in training, a special token spelled in the text is that token here.
+    """
+
+    task = "fill-mask"
+    _model: MaskedLM
+
+    def __init__(
+        self, folder: Path, compute: Compute, max_length: int | None = None, top_k: int = 5
+    ) -> None:
+        super().__init__(folder, compute, max_length)
+        self.tokenizer.encode_special_tokens = False
+        self.mask_token = special_tokens(self.tokenizer)["mask"]
+        self._top_k = min(top_k, self._config.vocab_size)
+
+    def _load(self, folder: Path) -> tuple[nn.Module, EncoderConfig]:
+        model = load_masked_lm(folder)
+        return model, model.config
+
+    def _check(self, texts: Sequence[Text], encoded: EncodedTexts) -> None:
+        masks_before = np.concatenate([[0], np.cumsum(encoded.input_ids == self._special.mask)])
+        without = np.flatnonzero(np.diff(masks_before[encoded.offsets]) == 0)
+        if not len(without):
+            return
+        text = texts[int(without[0])]
+        if any(self.mask_token in part for part in text.parts):
+            raise ClozeError(
+                f"{text.where}: its {self.mask_token} lies behind the first "
+                f"{self.max_length} tokens; shorten the text"
+            )
+        raise ClozeError(
+            f"{text.where}: has no {self.mask_token}; "
+            f"write {self.mask_token} where a word is to be filled in"
+        )
+
+    def _run(self, batch: PackedBatch) -> Sequence[list[list[Candidate]]]:
+        is_mask = batch.input_ids == self._special.mask
+        widest = int(is_mask.sum(dim=1).max())
+        # Rows with fewer masks than others repeat whatever comes first in the order.
+        positions = is_mask.int().argsort(dim=1, descending=True, stable=True)[:, :widest]
+        kept = is_mask.gather(1, positions)
+        logits = self._model(batch, positions)[kept].float()
+        scores, ids = logits.softmax(dim=-1).topk(self._top_k, dim=-1)
+        # Number the samples of the batch through, then each mask by its sample.
+        sample = (batch.first_tokens().flatten().cumsum(0) - 1).view_as(is_mask)
+        results: list[list[list[Candidate]]] = [[] for _ in range(int(sample[-1, -1]) + 1)]
+        owners = sample.gather(1, positions)[kept].tolist()
+        for owner, mask_ids, mask_scores in zip(owners, ids.tolist(), scores.tolist(), strict=True):
+            named = zip(map(self._spell, mask_ids), mask_scores, strict=True)
+            results[owner].append([Candidate(token, score) for token, score in named])
+        return results
+
+    def _spell(self, token_id: int) -> str:
+        """Return a token as text, or under its name where it spells none by itself."""
+        decoded = self.tokenizer.decode([token_id], skip_special_tokens=False).strip()
+        is_whole = decoded and "\ufffd" not in decoded
+        return decoded if is_whole else str(self.tokenizer.id_to_token(token_id))
+
+
+class Classifier(Predictor[Classification]):
+    """Gives each text, or pair, a label or a score."""
+
+    task = "classify"
+    _model: SequenceClassifier
+
+    def _load(self, folder: Path) -> tuple[nn.Module, EncoderConfig]:
+        model, self.labels = load_classifier(folder)
+        return model, model.config
+
+    def _run(self, batch: PackedBatch) -> Sequence[Classification]:
+        logits = self._model(batch).float()
+        if len(self.labels) == 1:
+            return [Classification(None, score, None) for score in logits[:, 0].tolist()]
+        results = []
+        for row in logits.softmax(dim=-1).tolist():
+            best = int(np.argmax(row))
+            probabilities = dict(zip(self.labels, row, strict=True))
+            results.append(Classification(self.labels[best], row[best], probabilities))
+        return results
+
+
+class Embedder(Predictor[np.ndarray]):
+    """Gives each text a vector, float32 [D]; pooling as in `heads.embed_samples`."""
+
+    task = "embed"
+    _model: Encoder
+
+    def __init__(
+        self, folder: Path, compute: Compute, max_length: int | None = None, pooling: str = "mean"
+    ) -> None:
+        super().__init__(folder, compute, max_length)
+        self._pooling = pooling
+        self.size = self._model.config.hidden_size
+
+    def _load(self, folder: Path) -> tuple[nn.Module, EncoderConfig]:
+        encoder = load_encoder(folder)
+        return encoder, encoder.config
+
+    def _run(self, batch: PackedBatch) -> Sequence[np.ndarray]:
+        return list(embed_samples(self._model, batch, self._pooling).cpu().numpy())
+
+
+def as_record(text: Text, result: Any) -> dict[str, Any]:
+    """Return a text and what was predicted for it as JSON holds it."""
+    record: dict[str, Any] = {"text": text.first}
+    if text.second is not None:
+        record["second_text"] = text.second
+    if isinstance(result, Classification):
+        known = {key: value for key, value in result._asdict().items() if value is not None}
+        return {**record, **known}
+    if isinstance(result, np.ndarray):
+        return {**record, "embedding": result.tolist()}
+    masks = [[candidate._asdict() for candidate in candidates] for candidates in result]
+    return {**record, "masks": masks}

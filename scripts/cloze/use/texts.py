@@ -1,0 +1,130 @@
+"""The texts that a model is asked about: from arguments, files or standard input, one by one."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cloze.corpus.tables import read_columns
+from cloze.corpus.utf8 import read_lines
+from cloze.errors import ClozeError
+from cloze.fetch.archives import open_members
+from cloze.files import require_file
+
+FORMATS = ("text", "csv", "tsv", "jsonl", "parquet")
+_SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".parquet": "parquet"}
+_COUNTED_BYTES = 1 << 20
+
+
+class Text(NamedTuple):
+    """A text, or a pair of two, and where it was read: "reviews.csv: line 7"."""
+
+    first: str
+    second: str | None
+    where: str
+
+    @property
+    def parts(self) -> list[str]:
+        """The one or two texts."""
+        return [self.first] if self.second is None else [self.first, self.second]
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Where texts come from; iterated, it reads them as they are asked for, again each time.
+
+    `texts` are used as they are. Where there are none, `files` are read (`-`: standard
+    input). A file of `format` `text` holds a text a line, an empty one for a blank line,
+    so that line n and result n belong together; of any other format, a text or a pair a
+    row, in `columns`. `format` None follows the file's suffix. Packed files (`.gz`, `.xz`,
+    `.zst`) are read in place.
+    """
+
+    texts: Sequence[str]
+    files: Sequence[Path]
+    columns: Sequence[str]
+    format: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        texts: Sequence[str],
+        files: Sequence[Path],
+        columns: Sequence[str],
+        format: str | None,
+    ) -> Self:
+        """Return the source that a command line names: texts, else files, else standard input.
+
+        Raises `ClozeError` for texts beside files and for more than two columns.
+        """
+        if texts and files:
+            raise ClozeError("--input: texts were given as arguments too; give one of the two")
+        if len(columns) > 2:
+            raise ClozeError(f"--column: {len(columns)} names; a text has one, a pair two")
+        return cls(texts, files if texts or files else [Path("-")], columns, format)
+
+    def __iter__(self) -> Iterator[Text]:
+        """Yield the texts in order; raises `ClozeError` for what cannot be read as text."""
+        for number, text in enumerate(self.texts, start=1):
+            yield Text(_whole(text, f"text {number}"), None, f"text {number}")
+        for file in self.files:
+            if str(file) == "-":
+                yield from self._read(sys.stdin.buffer, "standard input", self.format or "text")
+                continue
+            for name, stream in open_members(file):
+                yield from self._read(stream, str(file), self.format or _format_of(name))
+
+    def count(self) -> int | None:
+        """Return about how many texts there are, None if only reading them would tell."""
+        if self.texts:
+            return len(self.texts)
+        total = 0
+        for file in self.files:
+            held = None if str(file) == "-" else _count(file, self.format or _format_of(file.name))
+            if held is None:
+                return None
+            total += held
+        return total
+
+    def _read(self, stream: BinaryIO, where: str, format: str) -> Iterator[Text]:
+        if format == "text":
+            for number, line in enumerate(read_lines(stream, where), start=1):
+                yield Text(line.removesuffix("\n"), None, f"{where}: line {number}")
+            return
+        for place, values in read_columns(stream, where, format, self.columns):
+            yield Text(values[0], values[1] if len(values) == 2 else None, f"{where}: {place}")
+
+
+def _format_of(name: str) -> str:
+    return _SUFFIXES.get(PurePosixPath(name).suffix.lower(), "text")
+
+
+def _count(file: Path, format: str) -> int | None:
+    """Rows of a parquet file, lines of any other; None for a packed one."""
+    require_file(file)
+    if format == "parquet":
+        try:
+            return int(pq.read_metadata(file).num_rows)
+        except pa.ArrowException as error:
+            raise ClozeError(
+                f"{file}: not a whole parquet file ({error}); fetch the file again"
+            ) from error
+    if file.suffix not in (".txt", *_SUFFIXES):
+        return None
+    with open(file, "rb") as stream:
+        blocks: Iterable[bytes] = iter(partial(stream.read, _COUNTED_BYTES), b"")
+        return sum(block.count(b"\n") for block in blocks)
+
+
+def _whole(text: str, where: str) -> str:
+    """Return an argument of the command line; what is no UTF-8 there comes as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ClozeError(f"{where}: is not valid UTF-8; check the terminal's encoding") from error
+    return text

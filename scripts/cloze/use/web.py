@@ -1,0 +1,260 @@
+"""The page and the JSON API of a model: what they accept, what they answer.
+
+Nothing is loaded from elsewhere and nothing is sent anywhere: no script, no font, no counter.
+"""
+
+import html
+import json
+import string
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, NoReturn
+from urllib.parse import parse_qs
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from cloze.errors import ClozeError
+from cloze.files import resource
+from cloze.use.model_service import ModelService
+from cloze.use.predictors import Candidate, Classification, as_record
+from cloze.use.texts import Text
+
+MAX_BODY_BYTES = 256 << 10
+MAX_CHARACTERS = 20_000
+MAX_TEXTS = 64
+# A larger body is not even read to its end: the connection is closed instead.
+_MAX_DISCARDED_BYTES = 16 << 20
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_ALLOWED_CONTROLS = "\t\n\r"
+_HINTS = {
+    "fill-mask": "Write {mask} where a word is to be filled in.",
+    "classify": "A second text is read as the other half of a pair.",
+    "embed": "With a second text you also see how alike the two are.",
+}
+
+
+def make_app(service: ModelService) -> Starlette:
+    """Return the application: `/` is the page, `/api` and `/api/{use}` the API."""
+    app = Starlette(
+        routes=[
+            Route("/", _show_page, methods=["GET"]),
+            Route("/", _answer_form, methods=["POST"]),
+            Route("/api", _describe, methods=["GET"]),
+            Route("/api/{use}", _answer_json, methods=["POST"]),
+        ],
+        # Another name for this machine may be a page elsewhere that was led here by its DNS.
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
+        exception_handlers={HTTPException: _explain},
+    )
+    app.state.service = service
+    return app
+
+
+async def _show_page(request: Request) -> Response:
+    service: ModelService = request.app.state.service
+    return _page(service, service.uses[0], "", "", "", 200)
+
+
+async def _answer_form(request: Request) -> Response:
+    service: ModelService = request.app.state.service
+    use, first, second = service.uses[0], "", ""
+    try:
+        fields = _form_fields(await _read_body(request))
+        first, second = fields.get("text", ""), fields.get("second_text", "").strip()
+        use = fields.get("use", use)
+        texts = [_checked(first, second or None, service, use)]
+        if use == "embed" and second:
+            texts = [Text(text, None, "text") for text in (first, second)]
+        shown = _results(texts, await run_in_threadpool(service.predict, use, texts))
+        return _page(service, use, first, second, shown, 200)
+    except HTTPException as error:
+        status, message = error.status_code, error.detail
+    except ClozeError as error:
+        status, message = 422, str(error)
+    use = use if use in service.uses else service.uses[0]
+    shown = f'<p class="error" role="alert">{html.escape(message)}</p>'
+    return _page(service, use, first[:MAX_CHARACTERS], second[:MAX_CHARACTERS], shown, status)
+
+
+async def _describe(request: Request) -> Response:
+    service: ModelService = request.app.state.service
+    return JSONResponse(service.facts(), headers=_HEADERS)
+
+
+async def _answer_json(request: Request) -> Response:
+    service: ModelService = request.app.state.service
+    use = request.path_params["use"]
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        _refuse(415, "send JSON with the header Content-Type: application/json")
+    texts = [
+        _checked(first, second, service, use)
+        for first, second in _json_texts(await _read_body(request))
+    ]
+    if len({text.second is None for text in texts}) > 1:
+        _refuse(422, "texts: some are pairs and some are not; send them in two requests")
+    try:
+        results = await run_in_threadpool(service.predict, use, texts)
+    except ClozeError as error:
+        _refuse(422, str(error))
+    records = [as_record(text, result) for text, result in zip(texts, results, strict=True)]
+    return JSONResponse({"results": records}, headers=_HEADERS)
+
+
+async def _explain(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=_HEADERS)
+
+
+def _refuse(status: int, message: str) -> NoReturn:
+    raise HTTPException(status, message)
+
+
+async def _read_body(request: Request) -> bytes:
+    """Return the body; one that is too long is read to its end, so that the answer arrives."""
+    body, size = bytearray(), 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= MAX_BODY_BYTES:
+            body += chunk
+        if size > _MAX_DISCARDED_BYTES:
+            break
+    if size > MAX_BODY_BYTES:
+        _refuse(
+            413,
+            f"the input is longer than {MAX_BODY_BYTES >> 10} KiB; send less at a time, or use "
+            "scripts/predict.py, which reads files of any size",
+        )
+    return bytes(body)
+
+
+def _form_fields(body: bytes) -> dict[str, str]:
+    try:
+        parsed = parse_qs(
+            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=8
+        )
+    except ValueError:
+        _refuse(400, "the form is not UTF-8; send it from the page, or use the JSON API")
+    return {name: values[-1] for name, values in parsed.items()}
+
+
+def _json_texts(body: bytes) -> list[tuple[Any, Any]]:
+    """Return the texts of a request: `{"texts": ["…", ["…", "…"]]}`."""
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError):
+        _refuse(400, 'the body is not JSON; send {"texts": ["…"]}')
+    texts = given.get("texts") if isinstance(given, dict) else None
+    if not isinstance(texts, list) or not texts:
+        _refuse(422, 'texts: missing; send {"texts": ["…"]}, or [["…", "…"]] for pairs')
+    if len(texts) > MAX_TEXTS:
+        _refuse(422, f"texts: {len(texts)} of them; send up to {MAX_TEXTS} at a time")
+    pairs = [text if isinstance(text, list) else [text, None] for text in texts]
+    if not all(len(pair) == 2 for pair in pairs):
+        _refuse(422, "texts: a list stands for a pair and holds two texts")
+    return [(first, second) for first, second in pairs]
+
+
+def _checked(first: Any, second: Any, service: ModelService, use: str) -> Text:
+    """Return a text that can be read; raises `HTTPException` that says what is wrong with it."""
+    if use not in service.uses:
+        _refuse(404, f"{use!r} is not what this model does; it can {' and '.join(service.uses)}")
+    for text in (first,) if second is None else (first, second):
+        if not isinstance(text, str):
+            _refuse(422, f"a text is {type(text).__name__}, not text; send a string")
+        if not text.strip():
+            _refuse(422, "the text is empty; write one")
+        if len(text) > MAX_CHARACTERS:
+            _refuse(
+                422, f"the text has {len(text):,} characters; send up to {MAX_CHARACTERS:,} at once"
+            )
+        for position, character in enumerate(text, start=1):
+            if unicodedata.category(character) in ("Cc", "Cs") and (
+                character not in _ALLOWED_CONTROLS
+            ):
+                _refuse(
+                    422,
+                    f"character {position} of the text is U+{ord(character):04X}, a control "
+                    "character; remove it",
+                )
+    return Text(first, second, "the text")
+
+
+def _page(
+    service: ModelService, use: str, first: str, second: str, shown: str, status: int
+) -> Response:
+    template = string.Template(resource("use/page.html").read_text(encoding="utf-8"))
+    choices = "".join(
+        f'<label><input type="radio" name="use" value="{name}"'
+        f"{' checked' if name == use else ''}> {name}</label>"
+        for name in service.uses
+    )
+    hints = " ".join(_HINTS[name].format(mask=service.mask_token) for name in service.uses)
+    return HTMLResponse(
+        template.substitute(
+            name=html.escape(service.name),
+            choices=choices,
+            hint=html.escape(hints),
+            first=html.escape(first),
+            second=html.escape(second),
+            max_characters=MAX_CHARACTERS,
+            results=shown,
+        ),
+        status_code=status,
+        headers=_HEADERS,
+    )
+
+
+def _results(texts: Sequence[Text], results: Sequence[Any]) -> str:
+    first = results[0]
+    if isinstance(first, Classification):
+        return _classification(first)
+    if isinstance(first, np.ndarray):
+        return _embedding(results)
+    return "".join(
+        _bars(f"Mask {number}" if len(first) > 1 else "Mask", _scores(candidates))
+        for number, candidates in enumerate(first, start=1)
+    )
+
+
+def _scores(candidates: Sequence[Candidate]) -> list[tuple[str, float]]:
+    return [(candidate.token, candidate.score) for candidate in candidates]
+
+
+def _classification(result: Classification) -> str:
+    if result.probabilities is None:
+        return f"<h2>Score</h2><p class=score>{result.score:.4f}</p>"
+    ordered = sorted(result.probabilities.items(), key=lambda entry: -entry[1])
+    return _bars(str(result.label), ordered)
+
+
+def _embedding(vectors: Sequence[np.ndarray]) -> str:
+    shown = " ".join(f"{value:.3f}" for value in vectors[0][:8])
+    parts = [f"<h2>{len(vectors[0])} numbers</h2><p class=numbers>{shown} …</p>"]
+    if len(vectors) == 2:
+        norms = np.linalg.norm(vectors[0]) * np.linalg.norm(vectors[1])
+        cosine = float(vectors[0] @ vectors[1] / norms)
+        parts.append(f"<h2>Cosine similarity</h2><p class=score>{cosine:.4f}</p>")
+    return "".join(parts)
+
+
+def _bars(heading: str, scores: Sequence[tuple[str, float]]) -> str:
+    rows = "".join(
+        f"<tr><th scope=row>{html.escape(name)}</th>"
+        f'<td><meter max=1 value="{score:.6f}"></meter></td><td>{score:.1%}</td></tr>'
+        for name, score in scores
+    )
+    return f"<h2>{html.escape(heading)}</h2><table>{rows}</table>"

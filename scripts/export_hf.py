@@ -1,0 +1,129 @@
+"""Export a model to Hugging Face: a folder that `transformers` loads with no code of ours.
+
+Reads a model folder with any head. Writes a new folder: weights and configuration to the bit,
+every tokenizer file, `parity.json` (the largest difference between our outputs and those of
+the folder as `transformers` loads it, for texts drawn from the whole vocabulary) and a model
+card, `README.md`, from the run's own metrics. With --onnx also `model.onnx`, whose outputs are
+compared too. If a difference is more than rounding, there is no folder.
+
+Try: python scripts/export_hf.py --model MODEL_FOLDER --output /tmp/exported
+"""
+
+import argparse
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cloze.cli import add_threads, capped_threads, log, make_parser, run_script
+from cloze.encoder.hf_config import config_from_folder
+from cloze.errors import ClozeError
+from cloze.files import atomic_folder, read_json, sha256_file, write_json, write_text
+from cloze.use.hf_export import (
+    Outputs,
+    Peer,
+    measure_parity,
+    our_outputs,
+    parity_texts,
+    write_folder,
+)
+from cloze.use.model_card import model_card
+from cloze.use.onnx_export import export_onnx, onnx_outputs, require_onnx
+from cloze.use.optional import require_module
+from cloze.use.predictors import tasks_of
+
+# The graph must not know the shape of the texts that it was traced with.
+_TRACED_TEXTS = 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this script."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--output", type=Path, required=True, help="folder to make")
+    parser.add_argument("--name", help="title of the model card; unset: the output folder's name")
+    parser.add_argument(
+        "--evaluation",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FOLDER",
+        help="what evaluate.py wrote, for the model card",
+    )
+    parser.add_argument("--onnx", action="store_true", help="write model.onnx too")
+    add_threads(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the folder, load it back, compare, and publish it if it is the same model."""
+    if args.output.exists():
+        raise ClozeError(f"--output {args.output}: exists already; remove it or name another")
+    transformers = require_module("transformers", "export", "export", "transformers")
+    transformers.utils.logging.disable_progress_bar()
+    # It reports the pooler that an encoder without a head does not have.
+    transformers.utils.logging.set_verbosity_error()
+    if args.onnx:
+        require_onnx()
+    evaluations = [read_json(folder / "metrics.json") for folder in args.evaluation]
+    torch.set_num_threads(capped_threads(args))
+    with atomic_folder(args.output) as folder:
+        write_folder(args.model, folder)
+        certificate = _certify(args.model, folder, transformers, with_onnx=args.onnx)
+        write_json(folder / "parity.json", certificate)
+        record = args.model / "metrics.json"
+        card = model_card(
+            args.name or args.output.name,
+            config_from_folder(folder),
+            tasks_of(folder)[0],
+            certificate,
+            read_json(record) if record.is_file() else None,
+            evaluations,
+        )
+        write_text(folder / "README.md", card)
+
+
+def _certify(model: Path, folder: Path, transformers: Any, *, with_onnx: bool) -> dict[str, Any]:
+    """Compare what was read with what was written; return what `parity.json` holds."""
+    texts = parity_texts(model)
+    peer = Peer(folder, transformers)
+    inputs = peer.tokenise(texts)
+    ours = our_outputs(model, texts)
+    compared = _compared(ours, peer.outputs(inputs), "transformers")
+    compared["class"] = type(peer.model).__name__
+    versions = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    if with_onnx:
+        path = folder / "model.onnx"
+        export_onnx(peer, {key: value[:_TRACED_TEXTS] for key, value in inputs.items()}, path)
+        compared["onnx"] = _compared(ours, onnx_outputs(path, inputs), "onnxruntime")
+        for name in ("onnx", "onnxruntime"):
+            versions[name] = require_module(name, "--onnx", "onnx", name).__version__
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return {
+        "output": peer.output_name,
+        **compared,
+        "versions": versions,
+        "texts": texts,
+        "sha256": {path.name: sha256_file(path) for path in files},
+    }
+
+
+def _compared(ours: Outputs, theirs: Outputs, what: str) -> dict[str, Any]:
+    parity = measure_parity(ours, theirs, what)
+    log.info("%s: largest difference %.2g", what, parity.max_abs_difference)
+    return dict(parity._asdict())
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return run_script(build_parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
