@@ -33,7 +33,7 @@ def write_evaluation(folder: Path, seed: int, wrong: list[int], train_accuracy: 
     write_predictions(folder / "predictions.parquet", split, predictions, probabilities)
     finetuning = {
         "seed": seed, "train_accuracy": train_accuracy, "train_seconds": 5.0,
-        "truncated_texts": 3, "recipe": {"learning_rate": 1e-4, "seed": seed},
+        "truncated_texts": 3, "recipe": {"learning_rate": 1e-4, "truncation": "head", "seed": seed},
     }  # fmt: skip
     scores = classification_metrics(split.labels, predictions, LABELS)
     facts = {"task": "tiny-task", "split": "validation", "finetuning": finetuning}

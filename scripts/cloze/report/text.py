@@ -122,8 +122,12 @@ def _paragraph(text: str) -> list[str]:
 
 
 def _settings(recipe: Mapping[str, Any]) -> str:
-    shown = (f"{key.replace('_', ' ')} {value:g}" for key, value in recipe.items() if key != "seed")
+    shown = (f"{key.replace('_', ' ')} {_short(recipe[key])}" for key in recipe if key != "seed")
     return ", ".join(shown) or "settings not recorded"
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _recipe(report: Mapping[str, Any]) -> Iterator[str]:
