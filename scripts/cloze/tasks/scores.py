@@ -25,6 +25,11 @@ _OF_SCORES = ("pearson", "spearman")
 _OF_TWO_CLASSES = ("f1", "accuracy_and_f1")
 
 
+def metric_parts(metric: str) -> tuple[str, ...]:
+    """Return the measures that a metric is the mean of."""
+    return _PARTS[metric]
+
+
 def default_metric(is_regression: bool) -> str:
     """Return the metric of a task that names none."""
     return "pearson_and_spearman" if is_regression else "accuracy"
@@ -58,4 +63,4 @@ def task_metrics(
 
 def headline(measured: Mapping[str, Any], metric: str) -> float:
     """Return the value of `metric`, a mean of one or two of what was measured."""
-    return float(np.mean([measured[part] for part in _PARTS[metric]]))
+    return float(np.mean([measured[part] for part in metric_parts(metric)]))

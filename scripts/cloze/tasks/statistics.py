@@ -51,7 +51,7 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much more often one system is right than another, on the same examples."""
+    """How much better one system scores than another on the same examples."""
 
     difference: float
     ci95: tuple[float, float]
@@ -76,5 +76,10 @@ def paired_bootstrap(
         per_example.size, counts / per_example.size, size=resamples
     )
     means = draws @ values / per_example.size
-    low, high = np.quantile(means, [1 - _UPPER_TAIL, _UPPER_TAIL])
-    return PairedDifference(float(per_example.mean()), (float(low), float(high)), resamples)
+    return PairedDifference(float(per_example.mean()), interval(means), resamples)
+
+
+def interval(resampled: np.ndarray) -> tuple[float, float]:
+    """Return the percentiles between which 95 % of resampled values lie (Efron 1979)."""
+    low, high = np.quantile(resampled, [1 - _UPPER_TAIL, _UPPER_TAIL])
+    return float(low), float(high)

@@ -1,0 +1,141 @@
+"""A task's score on rows drawn again, for every metric, many draws at a time.
+
+A draw is how often each row comes up. Counting classes and ranking scores by these weights
+gives what the metric's own function gives on the drawn rows.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from cloze.tasks.scores import metric_parts
+from cloze.tasks.statistics import PairedDifference, interval, paired_bootstrap
+
+RESAMPLES = 2_000
+# Draws times rows held at once.
+_WEIGHTS_AT_ONCE = 2**22
+
+
+def paired_difference(
+    metric: str,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    baseline_predictions: np.ndarray,
+    num_labels: int,
+    *,
+    seed: int = 0,
+) -> PairedDifference:
+    """Return how much higher the first predictions score, with a bootstrap interval over rows.
+
+    labels: [N], int64 classes below `num_labels`, or float64 scores where that is 1;
+    predictions, baseline_predictions: [S, N], any number of seeds each, whose scores are
+    averaged. Rows are drawn again with replacement, the same for both (Efron 1979).
+    Accuracy takes 10,000 draws by `paired_bootstrap`, any other metric 2,000.
+    """
+    if metric == "accuracy":
+        return paired_bootstrap(predictions == labels, baseline_predictions == labels, seed=seed)
+    sides = (predictions, baseline_predictions)
+    whole = np.ones((1, len(labels)))
+    ours, theirs = (scores_of_draws(metric, labels, side, num_labels, whole) for side in sides)
+    differences = [
+        scores_of_draws(metric, labels, predictions, num_labels, draws)
+        - scores_of_draws(metric, labels, baseline_predictions, num_labels, draws)
+        for draws in _draws(len(labels), seed)
+    ]
+    bounds = interval(np.concatenate(differences))
+    return PairedDifference(float(ours[0] - theirs[0]), bounds, RESAMPLES)
+
+
+def _draws(num_rows: int, seed: int) -> Iterator[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    at_once = max(1, _WEIGHTS_AT_ONCE // num_rows)
+    shares = np.full(num_rows, 1 / num_rows)
+    for start in range(0, RESAMPLES, at_once):
+        size = min(at_once, RESAMPLES - start)
+        yield generator.multinomial(num_rows, shares, size=size).astype(np.float64)
+
+
+def scores_of_draws(
+    metric: str, labels: np.ndarray, predictions: np.ndarray, num_labels: int, draws: np.ndarray
+) -> np.ndarray:
+    """Return the score of each draw, float64 [R], averaged over the seeds.
+
+    draws: float64 [R, N], how often a row comes up; others as for `paired_difference`.
+    """
+    parts = metric_parts(metric)
+    if num_labels == 1:
+        found = [_correlation(part, labels, row, draws) for row in predictions for part in parts]
+    else:
+        found = [
+            _CLASS_SCORES[part](counts)
+            for row in predictions
+            for counts in [_counts(labels, row, num_labels, draws)]
+            for part in parts
+        ]
+    return np.mean(found, axis=0)
+
+
+def _counts(
+    labels: np.ndarray, predictions: np.ndarray, num_labels: int, draws: np.ndarray
+) -> np.ndarray:
+    """Return a confusion matrix for each draw, float64 [R, true, predicted]."""
+    cells = np.zeros((len(labels), num_labels * num_labels))
+    cells[np.arange(len(labels)), labels * num_labels + predictions] = 1
+    return (draws @ cells).reshape(-1, num_labels, num_labels)
+
+
+def _accuracy(counts: np.ndarray) -> np.ndarray:
+    return np.trace(counts, axis1=1, axis2=2) / counts.sum((1, 2))
+
+
+def _f1_by_class(counts: np.ndarray) -> np.ndarray:
+    right = np.diagonal(counts, axis1=1, axis2=2)
+    return 2 * right / np.maximum(counts.sum(1) + counts.sum(2), 1)
+
+
+def _matthews(counts: np.ndarray) -> np.ndarray:
+    """The correlation coefficient of several classes (Gorodkin 2004); 0 where undefined."""
+    total, right = counts.sum((1, 2)), np.trace(counts, axis1=1, axis2=2)
+    true, predicted = counts.sum(2), counts.sum(1)
+    covariance = right * total - (true * predicted).sum(1)
+    variances = (total**2 - (true**2).sum(1)) * (total**2 - (predicted**2).sum(1))
+    return np.divide(
+        covariance, np.sqrt(variances), out=np.zeros_like(covariance), where=variances > 0
+    )
+
+
+_CLASS_SCORES = {
+    "accuracy": _accuracy,
+    "f1": lambda counts: _f1_by_class(counts)[:, 1],
+    "macro_f1": lambda counts: _f1_by_class(counts).mean(1),
+    "matthews": _matthews,
+}
+
+
+def _correlation(
+    part: str, labels: np.ndarray, predictions: np.ndarray, draws: np.ndarray
+) -> np.ndarray:
+    if part == "pearson":
+        return _pearson(labels[None], predictions[None], draws)
+    return _pearson(_ranks(labels, draws), _ranks(predictions, draws), draws)
+
+
+def _pearson(first: np.ndarray, second: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Correlate [1 or R, N] by weight; 0 where a draw holds one value only."""
+    total = draws.sum(1, keepdims=True)
+    first = first - (draws * first).sum(1, keepdims=True) / total
+    second = second - (draws * second).sum(1, keepdims=True) / total
+    covariance = (draws * first * second).sum(1)
+    variances = (draws * first**2).sum(1) * (draws * second**2).sum(1)
+    return np.divide(
+        covariance, np.sqrt(variances), out=np.zeros_like(covariance), where=variances > 0
+    )
+
+
+def _ranks(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Return the mean rank of each row's value in each draw, [R, N]; ties share theirs."""
+    _, level, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    order = np.argsort(level, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    weights = np.add.reduceat(draws[:, order], starts, axis=1)
+    return (np.cumsum(weights, axis=1) - weights / 2)[:, level]
