@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import pretrain
+from cloze.encoder.model_io import load_masked_lm
 from cloze.files import read_json
+from cloze.pretraining.cooccurrence import STANDARD_DEVIATION
 from tests.tiny_pretraining import arguments, start, wait_for_checkpoint, write_inputs
 
 
@@ -112,3 +114,15 @@ def test_a_killed_run_goes_on_with_the_time_that_was_left(inputs, tmp_path):
     progress = [p for r in records(tmp_path / "model") for p in r.get("step_progress", [])]
     assert progress == sorted(progress)
     assert len(progress) == found["steps"]
+
+
+def test_embeddings_start_from_the_corpus_unless_told_otherwise(inputs, tmp_path):
+    counted, drawn = tmp_path / "counted", tmp_path / "drawn"
+    one_step = ["--max-steps=1", "--learning-rate=1e-9"]
+    assert pretrain.main(arguments(inputs, counted, *one_step)) == 0
+    assert pretrain.main(arguments(inputs, drawn, *one_step, "--embedding-init=random")) == 0
+    deviations = [
+        float(load_masked_lm(folder).encoder.token_embedding.weight.detach().std())
+        for folder in (counted, drawn)
+    ]
+    assert deviations == pytest.approx([STANDARD_DEVIATION, 0.02], rel=0.1)

@@ -1,6 +1,7 @@
 """What a pretraining job reads: rows of both splits, their tokenizer, an earlier encoder."""
 
 import argparse
+import time
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +17,9 @@ from cloze.encoder.model_io import load_encoder_into
 from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
 from cloze.pretraining.batches import RowBatches, has_pairs
+from cloze.pretraining.cooccurrence import cooccurrence_embeddings
 from cloze.pretraining.masking import Masker
-from cloze.pretraining.objectives import PretrainingModel
+from cloze.pretraining.objectives import PretrainingModel, masked_lm_of
 
 # The validation masks are one fixed draw, whatever the run's seed.
 _VALIDATION_SEED = 1 << 32
@@ -84,6 +86,17 @@ def new_model(args: argparse.Namespace, inputs: Inputs) -> PretrainingModel:
         _check_same_tokenizer(args)
         load_encoder_into(model, args.init_from)
     return model
+
+
+def count_embeddings(model: PretrainingModel, inputs: Inputs, seed: int) -> None:
+    """Start the token embeddings from which tokens stand near which in the training rows."""
+    started = time.perf_counter()
+    encoder = masked_lm_of(model).encoder
+    embeddings = cooccurrence_embeddings(
+        inputs.train_rows, inputs.special.all, encoder.config.hidden_size, seed
+    )
+    encoder.token_embedding.weight.data.copy_(embeddings)
+    log.info("embeddings from co-occurrence in %.1f s", time.perf_counter() - started)
 
 
 def _check_rows(args: argparse.Namespace, train: Rows, validation: Rows) -> None:
