@@ -1,9 +1,10 @@
 """Write the report of a task: what was built, how well it does, and what that is worth.
 
-Reads a task folder, the evaluation folders of the encoder (one a seed) and of the same encoder
-without pretraining, the baselines' JSON, and where they are known the model folder, data set
-and documents of the pretraining and the contamination found there. Writes the report as text
-and as JSON, and perhaps the confusion matrix as SVG.
+Reads a task folder, the evaluation folders of the encoder (one a seed) and the baselines' JSON;
+where there are any, the evaluations of the same encoder without pretraining, of a public encoder
+and of checkpoints, the model folder, data set and documents of the pretraining and the
+contamination found there. Writes the report as text and as JSON, and where asked for as one HTML
+page and its main figure as SVG: the confusion matrix or, of scores, predictions by true score.
 
 Try: python scripts/report.py --name sst2 --task TASK_FOLDER --evaluations EVALUATION_FOLDER
 --baselines TASK_FOLDER/baselines.json --output-text /tmp/report.txt --output-json /tmp/report.json
@@ -13,12 +14,16 @@ import argparse
 import sys
 from pathlib import Path
 
+from cloze.report.page import read_pretraining, render_page
+
 from cloze.cli import key_value, make_parser, run_script
+from cloze.errors import ClozeError
 from cloze.files import write_json, write_text
-from cloze.report.build import Sources, build_report
-from cloze.report.figures import draw_confusion_matrix
+from cloze.report.build import build_report
+from cloze.report.figures import draw_main_figure
+from cloze.report.sources import Sources
 from cloze.report.text import render_report
-from cloze.tasks.evaluations import read_evaluations
+from cloze.tasks.evaluations import Evaluations, read_evaluations
 from cloze.tasks.task import load_task
 
 
@@ -36,8 +41,24 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         help="evaluation folders of the same encoder without pretraining",
     )
+    parser.add_argument(
+        "--ceiling",
+        nargs="+",
+        metavar=("NAME", "FOLDER"),
+        help="a public encoder's name and its evaluation folders, one a seed",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("PERCENT", "FOLDER"),
+        help="evaluation folders of the encoder after this share of its pretraining; repeatable",
+    )
     parser.add_argument("--baselines", type=Path, required=True, help="what baselines.py wrote")
-    parser.add_argument("--pretraining", type=Path, help="model folder that was fine-tuned")
+    parser.add_argument(
+        "--pretraining", type=Path, help="model folder that was fine-tuned: pretrained or imported"
+    )
     parser.add_argument("--dataset", type=Path, help="data set folder of the pretraining")
     parser.add_argument(
         "--corpus-documents", type=Path, help="documents folder of the pretraining's corpus"
@@ -55,7 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output-text", type=Path, required=True, help="text file to write")
     parser.add_argument("--output-json", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--confusion-matrix", type=Path, help="SVG file to write")
+    parser.add_argument("--output-html", type=Path, help="page to write")
+    parser.add_argument("--output-figure", type=Path, help="SVG file to write")
     return parser
 
 
@@ -66,6 +88,8 @@ def run(args: argparse.Namespace) -> None:
         evaluations=read_evaluations(args.evaluations),
         baselines=args.baselines,
         scratch=read_evaluations(args.scratch_evaluations) if args.scratch_evaluations else None,
+        ceiling=_named(args.ceiling) if args.ceiling else None,
+        checkpoints=dict(_share(given) for given in args.checkpoint),
         pretraining=args.pretraining,
         dataset=args.dataset,
         documents=args.corpus_documents,
@@ -75,10 +99,27 @@ def run(args: argparse.Namespace) -> None:
     report = build_report(args.name, sources)
     write_json(args.output_json, report)
     write_text(args.output_text, render_report(report))
-    if args.confusion_matrix is not None:
-        draw_confusion_matrix(
-            report["confusion_matrix"], report["task"]["labels"], args.confusion_matrix
+    if args.output_html is not None:
+        write_text(args.output_html, render_page(report, read_pretraining(args.pretraining)))
+    if args.output_figure is not None:
+        draw_main_figure(report, args.output_figure)
+
+
+def _named(given: list[str]) -> tuple[str, Evaluations]:
+    name, *folders = given
+    if not folders:
+        raise ClozeError(f"--ceiling {name}: names no evaluation folder; add one for each seed")
+    return name, read_evaluations([Path(folder) for folder in folders])
+
+
+def _share(given: list[str]) -> tuple[int, Evaluations]:
+    percent, *folders = given
+    if not percent.isdecimal() or not 0 < int(percent) < 100 or not folders:
+        raise ClozeError(
+            f"--checkpoint {' '.join(given)}: give a percentage below 100, then its evaluation "
+            "folders, such as 25 FOLDER FOLDER"
         )
+    return int(percent), read_evaluations([Path(folder) for folder in folders])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -38,7 +38,7 @@ class Wanted:
         for run in config.runs:
             self._add_run(config, run)
         for name in config.reports:
-            suffixes = ("_report.txt", "_report.json", "_confusion_matrix.svg")
+            suffixes = ("_report.txt", "_report.json", "_report.html", "_figure.svg")
             self.files |= {f"results/{name}{suffix}" for suffix in suffixes}
 
     def _add_run(self, config: Config, run: Run) -> None:

@@ -19,7 +19,7 @@ WANTED = [
     "results/config.yaml",
     "results/sst2_report.txt",
     "results/sst2_report.json",
-    "results/sst2_confusion_matrix.svg",
+    "results/sst2_figure.svg",
     "results/imported/theirs/notes.txt",
     "results/tasks/sample-reviews/train.parquet",
     "results/sample/documents/test.parquet",

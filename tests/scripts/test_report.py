@@ -8,8 +8,8 @@ import baselines
 import find_contamination
 import report
 from cloze.files import read_json, write_json
-from cloze.tasks.classification import classification_metrics
 from cloze.tasks.prediction import write_predictions
+from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import load_task, write_split
 from tests.texts import write_documents as write_texts
 from tests.tiny import write_dataset, write_tokenizer
@@ -32,10 +32,11 @@ def write_evaluation(folder: Path, seed: int, wrong: list[int], train_accuracy: 
     probabilities[np.arange(40), predictions] = 0.75 + np.arange(40) / 400
     write_predictions(folder / "predictions.parquet", split, predictions, probabilities)
     finetuning = {
-        "seed": seed, "train_accuracy": train_accuracy, "train_seconds": 5.0,
+        "seed": seed, "train_accuracy": train_accuracy, "train_score": train_accuracy,
+        "train_seconds": 5.0,
         "truncated_texts": 3, "recipe": {"learning_rate": 1e-4, "truncation": "head", "seed": seed},
     }  # fmt: skip
-    scores = classification_metrics(split.labels, predictions, LABELS)
+    scores = task_metrics(split.labels, predictions, LABELS, "accuracy")
     facts = {"task": "tiny-task", "split": "validation", "finetuning": finetuning}
     write_json(folder / "metrics.json", {"metrics": facts | scores})
     return folder
@@ -84,7 +85,8 @@ def folders(tmp_path):
         "--corpus-documents": [documents],
         "--contamination": [leaf],
         "--recipe": ["corpus=sample", "encoder=small"],
-        "--confusion-matrix": [tmp_path / "confusion.svg"],
+        "--output-html": [tmp_path / "r.html"],
+        "--output-figure": [tmp_path / "figure.svg"],
     }
 
 
@@ -173,10 +175,10 @@ def test_the_text_tells_all_of_it(tmp_path, folders):
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path, folders):
-    outputs = [tmp_path / name for name in ("r.txt", "r.json", "confusion.svg")]
+    outputs = [tmp_path / name for name in ("figure.svg", "r.txt", "r.json", "r.html")]
     assert write_report(tmp_path, folders) == 0
     before = [path.read_bytes() for path in outputs]
-    assert before[2].startswith(b"<?xml")
+    assert before[0].startswith(b"<?xml")
     assert write_report(tmp_path, folders) == 0
     assert [path.read_bytes() for path in outputs] == before
 

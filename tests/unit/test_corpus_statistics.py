@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cloze.data.shards import Rows
-from cloze.report.corpus_figures import FIGURES, draw_figures, for_a_file, for_a_page
+from cloze.report.corpus_figures import FIGURES, draw_figures
 from cloze.report.corpus_statistics import (
     Distribution,
     RowStatistics,
@@ -12,6 +12,7 @@ from cloze.report.corpus_statistics import (
     describe_vocabulary,
     own_text_lengths,
 )
+from cloze.report.themed_svg import for_a_file, for_a_page
 
 CLS, SEP = 2, 3
 

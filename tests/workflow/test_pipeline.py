@@ -131,7 +131,7 @@ def test_every_job_left_a_log_and_a_benchmark(finished: Pipeline) -> None:
 def test_the_figures_make_a_report_without_a_network(pipeline: Pipeline) -> None:
     pipeline.run("--report", "report.html")
     page = (pipeline.folder / "report.html").read_text("utf-8")
-    for name in ("loss_curve.svg", "masked_examples.html", "sst2_confusion_matrix.svg"):
+    for name in ("loss_curve.svg", "masked_examples.html", "sst2_figure.svg"):
         assert name in page
 
 

@@ -1,7 +1,8 @@
 # From evaluations to what a person reads.
 #
 # Reads the evaluations of every seed, with and without pretraining, the baselines and the
-# metrics of every stage before them; writes results/{report}_report.txt, .json and .svg.
+# metrics of every stage before them; writes
+# results/{report}_report.txt, .json and .html, and the page's main figure.
 
 
 rule report:
@@ -15,11 +16,17 @@ rule report:
             labels={"report": "{report}", "content": "text"},
         ),
         json="results/{report}_report.json",
-        confusion_matrix=report(
-            "results/{report}_confusion_matrix.svg",
-            caption="../report/confusion_matrix.rst",
+        html=report(
+            "results/{report}_report.html",
+            caption="../report/page.rst",
             category="Reports",
-            labels={"report": "{report}", "content": "confusion matrix"},
+            labels={"report": "{report}", "content": "page"},
+        ),
+        figure=report(
+            "results/{report}_figure.svg",
+            caption="../report/figure.rst",
+            category="Reports",
+            labels={"report": "{report}", "content": "figure"},
         ),
     log:
         "logs/{report}_report.log",
@@ -37,4 +44,4 @@ rule report:
     shell:
         "python scripts/report.py {params.args:q} {params.sources:q}"
         " --output-text {output.text} --output-json {output.json}"
-        " --confusion-matrix {output.confusion_matrix} --log {log}"
+        " --output-html {output.html} --output-figure {output.figure} --log {log}"

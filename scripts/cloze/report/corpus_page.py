@@ -1,15 +1,14 @@
 """The page that shows a corpus: one HTML file with its figures, for a phone and a desktop."""
 
-import html
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cloze.files import resource
-from cloze.report.corpus_figures import FIGURES, for_a_page
+from cloze.report.corpus_figures import FIGURES
+from cloze.report.html_parts import escape, fill, join, table, tile
+from cloze.report.themed_svg import for_a_page
 
-_FILLER = re.compile(r"\{\{(\w+)\}\}")
 _CAPTIONS = {
     "document_lengths": "The lower axis is logarithmic.",
     "sample_lengths": "A sample is at most as long as the data set's max_length.",
@@ -22,11 +21,11 @@ def render_page(facts: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     """Return the page for what `describe_corpus` and `draw_figures` returned."""
     vocabulary = facts["vocabulary"]
     parts = {
-        "title": _escape(" · ".join(facts["recipe"].values()) or "A corpus"),
-        "tiles": _join(_tile(*tile) for tile in _tiles(facts)),
+        "title": escape(" · ".join(facts["recipe"].values()) or "A corpus"),
+        "tiles": join(tile(*shown) for shown in _tiles(facts)),
         "splits": _splits(facts["splits"]),
         "lengths": _lengths(facts),
-        "figures": _join(_figure(name, figures[name]) for name in FIGURES),
+        "figures": join(_figure(name, figures[name]) for name in FIGURES),
         "used": f"{vocabulary['used']:,}",
         "size": f"{vocabulary['size']:,}",
         "never_used": f"{vocabulary['never_used']:,}",
@@ -34,11 +33,9 @@ def render_page(facts: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         "least_frequent": _chips(vocabulary["least_frequent"]),
         "unused": _chips(vocabulary["never_used_examples"]),
         "dropped": _dropped(facts["dropped"]),
-        "examples": _join(_example(example) for example in facts["examples"]),
+        "examples": join(_example(example) for example in facts["examples"]),
     }
-    page = resource("report/corpus_page.html").read_text(encoding="utf-8")
-    # In one pass: what is filled in may hold braces of its own.
-    return _FILLER.sub(lambda match: parts[match[1]], page)
+    return fill(resource("report/corpus_page.html"), parts)
 
 
 def _tiles(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -54,17 +51,13 @@ def _tiles(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "duplicates", f"{facts['duplicates']:,}", "documents dropped"
 
 
-def _tile(name: str, value: str, about: str) -> str:
-    return f"<div><dt>{name}</dt><dd>{value}<small>{about}</small></dd></div>"
-
-
 def _splits(splits: Mapping[str, Mapping[str, int]]) -> str:
     counts = dict.fromkeys(count for split in splits.values() for count in split)
     rows = [
         [name, *(f"{split[name]:,}" if name in split else "–" for split in splits.values())]
         for name in counts
     ]
-    return _table(["", *splits], rows)
+    return table(["", *splits], rows)
 
 
 def _lengths(facts: Mapping[str, Any]) -> str:
@@ -72,15 +65,15 @@ def _lengths(facts: Mapping[str, Any]) -> str:
     summaries = {name: summary for name, summary in summaries.items() if summary}
     measures = list(dict.fromkeys(measure for s in summaries.values() for measure in s))
     rows = [[name, *(_number(s[name]) for s in summaries.values())] for name in measures]
-    table = _table(["", *summaries], rows)
+    page = table(["", *summaries], rows)
     if cut := facts["cut_sentences"]:
-        table += f"<p>Samples that go on with a sentence too long for one: {cut:,}.</p>"
+        page += f"<p>Samples that go on with a sentence too long for one: {cut:,}.</p>"
     if pairs := facts["pairs"]["count"]:
-        table += (
+        page += (
             f"<p>Pairs for next-sentence prediction: {pairs:,}, of which "
             f"{facts['pairs']['is_next']:,} are true; a false one borrows its second text.</p>"
         )
-    return table
+    return page
 
 
 def _figure(name: str, svg: str) -> str:
@@ -93,8 +86,8 @@ def _figure(name: str, svg: str) -> str:
 
 def _bars(tokens: Sequence[Mapping[str, Any]]) -> str:
     highest = max((token["count"] for token in tokens), default=1)
-    return _join(
-        f'<li><code>{_escape(token["token"])}</code><span class="bar"><i style="width:'
+    return join(
+        f'<li><code>{escape(token["token"])}</code><span class="bar"><i style="width:'
         f'{100 * token["count"] / highest:.1f}%"></i></span><b>{token["count"]:,}</b></li>'
         for token in tokens
     )
@@ -102,7 +95,7 @@ def _bars(tokens: Sequence[Mapping[str, Any]]) -> str:
 
 def _chips(tokens: Sequence[Mapping[str, Any]]) -> str:
     return " ".join(
-        f"<span><code>{_escape(token['token'])}</code> <small>{token['count']:,}</small></span>"
+        f"<span><code>{escape(token['token'])}</code> <small>{token['count']:,}</small></span>"
         for token in tokens
     )
 
@@ -111,16 +104,16 @@ def _dropped(dropped: Mapping[str, int]) -> str:
     if not any(dropped.values()):
         return "<p>No document was dropped.</p>"
     rows = [[reason.replace("_", " "), f"{count:,}"] for reason, count in dropped.items()]
-    table = _table(["reason", "documents"], rows)
-    return f"{table}<p>dropped.tsv.gz beside the documents names each of them.</p>"
+    counts = table(["reason", "documents"], rows)
+    return f"{counts}<p>dropped.tsv.gz beside the documents names each of them.</p>"
 
 
 def _example(example: Mapping[str, Any]) -> str:
     title = example["title"] or example["source"] or f"document {example['document_id']}"
     more = " …" if example["characters"] > len(example["text"]) else ""
-    samples = _join(_sample(sample) for sample in example["samples"])
+    samples = join(_sample(sample) for sample in example["samples"])
     facts = [
-        f"document {example['document_id']} of {_escape(example['source'])}",
+        f"document {example['document_id']} of {escape(example['source'])}",
         f"characters {example['characters']:,}",
         f"tokens {example['tokens']:,}",
         f"samples {example['num_samples']:,}",
@@ -128,8 +121,8 @@ def _example(example: Mapping[str, Any]) -> str:
     if len(example["samples"]) < example["num_samples"]:
         facts.append(f"shown: the first {len(example['samples'])}")
     return (
-        f'<article><h3>{_escape(title)}</h3><p class="about">{"; ".join(facts)}</p>'
-        f"<blockquote>{_escape(example['text'])}{more}</blockquote>{samples}</article>"
+        f'<article><h3>{escape(title)}</h3><p class="about">{"; ".join(facts)}</p>'
+        f"<blockquote>{escape(example['text'])}{more}</blockquote>{samples}</article>"
     )
 
 
@@ -150,20 +143,11 @@ def _words(tokens: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, An
 
 def _word(tokens: Sequence[Mapping[str, Any]]) -> str:
     pieces = "".join(
-        f'<span title="id {token["id"]}">{_escape(str(token["token"]))}</span>' for token in tokens
+        f'<span title="id {token["id"]}">{escape(str(token["token"]))}</span>' for token in tokens
     )
     kind = "frame" if tokens[0]["is_special"] else "word"
     sentence = " first" if tokens[0]["starts_sentence"] and kind == "word" else ""
     return f'<span class="{kind}{sentence}">{pieces}</span>'
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{_escape(cell)}</th>" for cell in header)
-    body = "".join(
-        f"<tr><th>{_escape(row[0])}</th>{''.join(f'<td>{_escape(c)}</td>' for c in row[1:])}</tr>"
-        for row in rows
-    )
-    return f'<div class="table"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _number(value: float) -> str:
@@ -176,11 +160,3 @@ def _total(splits: Iterable[Mapping[str, int]], column: str) -> str:
 
 def _percent(share: float, digits: int) -> str:
     return f"{100 * share:.{digits}f} %"
-
-
-def _join(parts: Iterable[str]) -> str:
-    return "\n".join(parts)
-
-
-def _escape(text: str) -> str:
-    return html.escape(text, quote=True)

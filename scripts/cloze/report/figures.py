@@ -1,7 +1,8 @@
 """Figures of the report, as SVG: the same bytes for the same numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,6 +11,27 @@ from cloze.pretraining.curves import save_svg
 
 _INK, _PAPER = "#222222", "#ffffff"
 _INCHES_PER_LABEL = 0.9
+
+
+def draw_main_figure(report: Mapping[str, Any], path: Path) -> None:
+    """Draw a report's confusion matrix or, of a task of scores, predictions by true score."""
+    if report["task"]["is_regression"]:
+        draw_scatter(report["scatter"], path)
+    else:
+        draw_confusion_matrix(report["confusion_matrix"], report["task"]["labels"], path)
+
+
+def draw_scatter(points: Sequence[Sequence[float]], path: Path) -> None:
+    """Draw [true score, predicted score] pairs, with the line on which both are the same."""
+    true, predicted = np.asarray(points, dtype=float).T
+    figure = Figure(figsize=(4.5, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axline((true.min(), true.min()), slope=1, color="#aaaaaa", linewidth=1)
+    axes.scatter(true, predicted, s=9, color="#2a6fb0", alpha=0.5, linewidths=0)
+    axes.set_xlabel("true score")
+    axes.set_ylabel("predicted score, mean over seeds")
+    axes.spines[["top", "right"]].set_visible(False)
+    save_svg(figure, path)
 
 
 def draw_confusion_matrix(

@@ -1,32 +1,62 @@
 """The report as a person reads it, written from nothing but the report's JSON."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-_WIDTH = 88
+from cloze.report.text_layout import (
+    METRIC_NAMES,
+    WIDTH,
+    pairs,
+    paragraph,
+    percent,
+    points,
+    settings,
+    table,
+    unit,
+    with_deviation,
+)
+from cloze.report.text_recipe import data_pairs, recipe_pairs
+
 _LABEL_WIDTH = 14
 _MISTAKE_LINES = 4
-_CONTAMINATED_EXAMPLES = 3
-_BASELINE_NAMES = {
+BASELINE_NAMES = {
+    "ceiling": "ceiling: {name}",
     "no_pretraining": "the same encoder, no pretraining",
     "tfidf_logistic_regression": "TF-IDF + logistic regression",
     "majority": "majority class",
+}
+_OF_SCORES = {
+    "tfidf_logistic_regression": "TF-IDF + ridge regression",
+    "majority": "mean of the training scores",
 }
 
 
 def render_report(report: Mapping[str, Any]) -> str:
     """Return the text of a report that `cloze.report.build.build_report` made."""
-    sections = [
-        ("RESULT", _result(report)),
+    sections: list[tuple[str, Iterable[str]]] = [
+        ("RESULT", pairs(result_pairs(report))),
         ("BASELINES", _baselines(report)),
-        ("RECIPE", _recipe(report)),
-        ("DATA", _data(report)),
+        ("RECIPE", pairs(recipe_pairs(report))),
+        ("DATA", pairs(data_pairs(report))),
         ("SEEDS", _seeds(report)),
-        ("BY CLASS, mean over seeds", _classes(report)),
-        ("CONFUSION MATRIX, mean over seeds (rows: true, columns: predicted)", _confusion(report)),
-        ("MOST CONFIDENT MISTAKES, probabilities averaged over seeds", _mistakes(report)),
-        ("HOW TO READ THE INTERVALS", _notes(report)),
+    ]
+    if report["checkpoints"]:
+        sections.append(("AS PRETRAINING WENT ON", _checkpoints(report)))
+    if report["task"]["is_regression"]:
+        mistakes = "FURTHEST OFF, predictions averaged over seeds"
+    else:
+        sections += [
+            ("BY CLASS, mean over seeds", _classes(report)),
+            (
+                "CONFUSION MATRIX, mean over seeds (rows: true, columns: predicted)",
+                _confusion(report),
+            ),
+        ]
+        mistakes = "MOST CONFIDENT MISTAKES, probabilities averaged over seeds"
+    sections += [
+        (mistakes, _mistakes(report)),
+        ("HOW TO READ THE INTERVALS", paragraph(interval_notes(report))),
     ]
     title = f"{report['name']}: {report['task']['name']}"
     lines = [title, "=" * len(title)]
@@ -35,223 +65,124 @@ def render_report(report: Mapping[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def percent(share: float | None) -> str:
-    """Return a share of 1 as percent with two decimals, or a dash."""
-    return "-" if share is None else f"{100 * share:.2f}"
-
-
-def _points(difference: Mapping[str, Any]) -> str:
-    low, high = (100 * bound for bound in difference["ci95"])
-    return f"{100 * difference['difference']:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def _pairs(pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield `name  value` lines with the values in one column, wrapped."""
-    width = max(len(name) for name, _ in pairs) + 2
-    for name, value in pairs:
-        hanging = " " * (width + 2)
-        first = f"  {name:<{width}}"
-        yield from textwrap.wrap(
-            value or "-", _WIDTH, initial_indent=first, subsequent_indent=hanging
-        )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield aligned lines: the first column to the left, all others to the right."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    for row in [header, *rows]:
-        cells = [f"{row[0]:<{widths[0]}}"]
-        cells += [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        yield "  " + "  ".join(cells)
-
-
-def _accuracy(accuracy: Mapping[str, Any]) -> str:
-    text = f"{percent(accuracy['mean'])} %"
-    return text if accuracy["std"] is None else f"{text} ± {percent(accuracy['std'])}"
-
-
-def _result(report: Mapping[str, Any]) -> Iterator[str]:
-    accuracy, task = report["accuracy"], report["task"]
-    seeds = len(accuracy["per_seed"])
-    low, high = accuracy["wilson_ci95"]
-    pairs = [
+def result_pairs(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the task, the score with its intervals, and what pretraining brought."""
+    score, task = report["score"], report["task"]
+    seeds, metric = len(score["per_seed"]), score["metric"]
+    shown = METRIC_NAMES[metric]
+    found = [
         ("task", f"{task['name']} ({task['origin'] or 'origin not declared'})"),
-        ("accuracy", f"{_accuracy(accuracy)} on {report['examples']:,} {report['split']} rows"),
+        (
+            "accuracy" if metric == "accuracy" else "score",
+            f"{with_deviation(score)}{'' if metric == 'accuracy' else f' ({shown}, times 100)'} "
+            f"on {report['examples']:,} {report['split']} rows",
+        ),
     ]
-    if accuracy["ci95"] is None:
-        pairs.append(("over seeds", "one seed only: no deviation and no interval"))
+    if score["ci95"] is None:
+        found.append(("over seeds", "one seed only: no deviation and no interval"))
     else:
-        bounds = " to ".join(percent(bound) for bound in accuracy["ci95"])
-        pairs.append(("over seeds", f"mean of {seeds}; 95 % interval of the mean {bounds} %"))
-    pairs.append(("over rows", f"95 % interval {percent(low)} to {percent(high)} %"))
+        bounds = " to ".join(percent(bound) for bound in score["ci95"])
+        found.append(
+            ("over seeds", f"mean of {seeds}; 95 % interval of the mean {bounds}{unit(metric)}")
+        )
+    if metric == "accuracy":
+        low, high = report["accuracy"]["wilson_ci95"]
+        found.append(("over rows", f"95 % interval {percent(low)} to {percent(high)} %"))
+    else:
+        measured = (
+            f"{name.replace('_', ' ')} {value:.4f}" for name, value in report["measures"].items()
+        )
+        found.append(("measured", ", ".join(measured)))
     if report["paired_difference"]:
-        pairs.append(("pretraining", f"{_points(report['paired_difference'])} points"))
-    yield from _pairs(pairs)
+        found.append(("pretraining", f"{points(report['paired_difference'])} points"))
+    return found
+
+
+def baseline_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return name, score and how much better the encoder is, of it and of each baseline."""
+    metric = report["score"]["metric"]
+    name = "this encoder" if report["pretraining"] is None else "this encoder, pretrained"
+    rows = [(name, with_deviation(report["score"]), "")]
+    names = BASELINE_NAMES | (_OF_SCORES if report["task"]["is_regression"] else {})
+    for key, name in names.items():
+        if key in report["baselines"]:
+            baseline = report["baselines"][key]
+            score = baseline["score"]
+            is_number = isinstance(score, float)
+            shown = f"{percent(score)}{unit(metric)}" if is_number else with_deviation(score)
+            difference = points(baseline["paired_difference"])
+            rows.append((name.format(name=baseline.get("name", "")), shown, difference))
+    return rows
 
 
 def _baselines(report: Mapping[str, Any]) -> Iterator[str]:
-    rows = [("this encoder, pretrained", _accuracy(report["accuracy"]), "")]
-    if report["pretraining"] is None:
-        rows = [("this encoder", _accuracy(report["accuracy"]), "")]
-    for key, name in _BASELINE_NAMES.items():
-        if key in report["baselines"]:
-            baseline = report["baselines"][key]
-            accuracy = baseline["accuracy"]
-            shown = f"{percent(accuracy)} %" if isinstance(accuracy, float) else _accuracy(accuracy)
-            rows.append((name, shown, _points(baseline["paired_difference"])))
-    yield from _table(("", "accuracy", "this encoder is better by (points)"), rows)
+    metric = report["score"]["metric"]
+    column = "accuracy" if metric == "accuracy" else "score"
+    yield from table(("", column, "this encoder is better by (points)"), baseline_rows(report))
+    yield ""
+    for note in baseline_notes(report):
+        yield from paragraph(note)
+
+
+def baseline_notes(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how the baselines were made, a paragraph each."""
     tfidf = report["baselines"]["tfidf_logistic_regression"]
     hold_out = tfidf["hold_out"]
-    yield ""
-    yield from _paragraph(
-        f"The logistic regression (C {tfidf['C']:g}, {tfidf['num_features']:,} words and word "
+    kind = "ridge" if report["task"]["is_regression"] else "logistic"
+    yield (
+        f"The {kind} regression (C {tfidf['C']:g}, {tfidf['num_features']:,} words and word "
         f"pairs) was tuned on {hold_out['rows_held_out']:,} rows of the training split; "
         f"{hold_out['rows_removed']:,} rows that stand inside one of them were left out for that."
     )
-    if "no_pretraining" in report["baselines"]:
-        scratch = report["baselines"]["no_pretraining"]["finetuning"]
-        fitted = ", ".join(percent(value) for value in scratch["train_accuracy"].values())
-        yield from _paragraph(
-            f"The encoder without pretraining fits its training split to {fitted} % "
-            f"({_settings(scratch['recipe'])})."
-        )
-
-
-def _paragraph(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="  ")
-
-
-def _settings(recipe: Mapping[str, Any]) -> str:
-    shown = (f"{key.replace('_', ' ')} {_short(recipe[key])}" for key in recipe if key != "seed")
-    return ", ".join(shown) or "settings not recorded"
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
-
-
-def _recipe(report: Mapping[str, Any]) -> Iterator[str]:
-    pairs = [(key, str(value)) for key, value in report["recipe"].items()]
-    dataset, pretraining = report["dataset"], report["pretraining"]
-    if dataset:
-        tokens = ", ".join(f"{part['tokens']:,} {name}" for name, part in dataset["splits"].items())
-        pairs.append(
-            (
-                "rows",
-                f"{dataset['method'].replace('_', ' ')}, up to {dataset['max_length']} tokens, "
-                f"vocabulary {dataset['vocab_size']:,}; tokens: {tokens}",
+    for key, subject in (
+        ("no_pretraining", "The encoder without pretraining"),
+        ("ceiling", "The ceiling"),
+    ):
+        if key in report["baselines"]:
+            training = report["baselines"][key]["finetuning"]
+            fitted = ", ".join(percent(value) for value in training["train_score"].values())
+            yield (
+                f"{subject} fits its training split to {fitted}{unit(report['score']['metric'])} "
+                f"({settings(training['recipe'])})."
             )
-        )
-    if pretraining:
-        pairs += _pretraining(pretraining)
-    finetuning = report["finetuning"]
-    pairs.append(("fine-tuning", _settings(finetuning["recipe"])))
-    yield from _pairs(pairs)
-
-
-def _pretraining(pretraining: Mapping[str, Any]) -> list[tuple[str, str]]:
-    shape = pretraining["architecture"]
-    architecture = (
-        f"{shape['model_type']}, {shape['num_hidden_layers']} layers, hidden size "
-        f"{shape['hidden_size']}, {shape['num_attention_heads']} heads, feed-forward "
-        f"{shape['intermediate_size']}"
-    )
-    if "num_parameters" in pretraining:
-        architecture += f"; {pretraining['num_parameters']:,} parameters"
-    pairs = [("architecture", architecture)]
-    if "steps" in pretraining:
-        pairs.append(
-            (
-                "pretraining",
-                f"{pretraining['steps']:,} steps, {pretraining['tokens']:,} tokens, "
-                f"{pretraining['train_seconds']:,.0f} s, "
-                f"{pretraining['tokens_per_second']:,.0f} tokens/s",
-            )
-        )
-    if "validation_loss" in pretraining:
-        pairs.append(
-            (
-                "masked words",
-                f"validation loss {pretraining['validation_loss']:.3f} nats where word frequencies "
-                f"alone give {pretraining['unigram_entropy']:.3f}; "
-                f"{percent(pretraining['validation_accuracy'])} % guessed right; "
-                f"{pretraining['bits_per_byte']:.3f} bits a byte",
-            )
-        )
-    return pairs
-
-
-def _data(report: Mapping[str, Any]) -> Iterator[str]:
-    task, pairs = report["task"], []
-    if report["corpus"]:
-        for split, counts in report["corpus"].get("splits", {}).items():
-            shown = ", ".join(f"{value:,} {name}" for name, value in counts.items())
-            pairs.append((f"corpus, {split}", shown))
-    for split, part in task["splits"].items():
-        by_label = ", ".join(f"{count:,} {label}" for label, count in part["rows_by_label"].items())
-        pairs.append((f"task, {split}", f"{part['rows']:,} rows ({by_label})"))
-    if task["hold_out"]:
-        held = task["hold_out"]
-        pairs.append(
-            (
-                "hold-out",
-                "the validation rows are a part of the training file, not the published "
-                f"validation file; {held['rows_removed_inside_held_out']:,} rows inside them were "
-                "removed from the training split",
-            )
-        )
-    pairs += _overlap(report)
-    if truncated := report["finetuning"]["truncated_texts"]:
-        pairs.append(("cut", f"{truncated:,} training texts were longer than max length"))
-    yield from _pairs(pairs)
-
-
-def _overlap(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    split, overlap = report["split"], report["overlap"]
-    if (training := overlap["with_training_split"]) is not None:
-        yield (
-            "overlap",
-            f"{training['equal']:,} of {report['examples']:,} {split} rows equal a training row, "
-            f"{training['inside']:,} stand inside one",
-        )
-    if (corpus := overlap["with_pretraining_text"]) is not None:
-        yield from _contamination(corpus)
-
-
-def _contamination(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield (
-        "contamination",
-        f"{found['contaminated']:,} of {found['rows']:,} rows ({percent(found['share'])} %) are in "
-        f"the pretraining text: {found['long_exact']:,} of 8 words or more stand there whole, "
-        f"{found['ngram']:,} share 13 words in a row with it; however short, {found['exact']:,} "
-        "stand there",
-    )
-    for example in found["examples"][:_CONTAMINATED_EXAMPLES]:
-        shown = textwrap.shorten(example["text"], _WIDTH, placeholder=" …")
-        yield "", f"row {example['row']} in document {example['document_id']}: {shown}"
 
 
 def _seeds(report: Mapping[str, Any]) -> Iterator[str]:
-    fitted = report["finetuning"]["train_accuracy"]
+    yield from table(*seed_table(report))
+
+
+def seed_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return header and rows: each seed's scores and the seconds of its fine-tuning."""
+    fitted = report["finetuning"]["train_score"]
     seconds = report["finetuning"]["train_seconds"]
+    sign = unit(report["score"]["metric"])
     rows: list[tuple[str, ...]] = [
         (
             seed,
-            f"{percent(accuracy)} %",
-            f"{percent(fitted[seed])} %",
+            f"{percent(score)}{sign}",
+            f"{percent(fitted[seed])}{sign}",
             "-" if seconds[seed] is None else f"{seconds[seed]:.0f} s",
         )
-        for seed, accuracy in report["accuracy"]["per_seed"].items()
+        for seed, score in report["score"]["per_seed"].items()
     ]
-    scratch = report["baselines"].get("no_pretraining", {}).get("accuracy", {}).get("per_seed", {})
+    scratch = report["baselines"].get("no_pretraining", {}).get("score", {}).get("per_seed", {})
     header: tuple[str, ...] = ("seed", report["split"], "training split", "fine-tuning took")
     if scratch:
         header = (*header, "no pretraining")
-        rows = [(*row, f"{percent(scratch.get(row[0]))} %") for row in rows]
-    yield from _table(header, rows)
+        rows = [(*row, f"{percent(scratch.get(row[0]))}{sign}") for row in rows]
+    return header, rows
 
 
-def _classes(report: Mapping[str, Any]) -> Iterator[str]:
+def _checkpoints(report: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        (f"{checkpoint['percent']} %", with_deviation(checkpoint["score"]))
+        for checkpoint in report["checkpoints"]
+    ]
+    yield from table(("share of the budget", "score"), rows)
+
+
+def class_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return header and rows: precision, recall, F1 and support of each class, and averages."""
     scores = report["classification_report"]
     rows: list[tuple[str, ...]] = [
         (
@@ -266,7 +197,11 @@ def _classes(report: Mapping[str, Any]) -> Iterator[str]:
     total = f"{report['examples']:,}"
     rows.append(("macro average", "", "", percent(scores["macro_f1"]), total))
     rows.append(("weighted average", "", "", percent(scores["weighted_f1"]), total))
-    yield from _table(("", "precision", "recall", "F1", "support"), rows)
+    return ("", "precision", "recall", "F1", "support"), rows
+
+
+def _classes(report: Mapping[str, Any]) -> Iterator[str]:
+    yield from table(*class_table(report))
 
 
 def _confusion(report: Mapping[str, Any]) -> Iterator[str]:
@@ -275,33 +210,50 @@ def _confusion(report: Mapping[str, Any]) -> Iterator[str]:
         (label, *(f"{count:,.1f}".removesuffix(".0") for count in counts))
         for label, counts in zip(labels, report["confusion_matrix"], strict=True)
     ]
-    yield from _table(("", *labels), rows)
+    yield from table(("", *labels), rows)
+
+
+def mistake_heading(mistake: Mapping[str, Any], seeds: int) -> str:
+    """Return what was said of a row, and what it is."""
+    if "probability" not in mistake:
+        return f"{mistake['label']:g}, predicted {mistake['prediction']:.2f}"
+    return (
+        f"{mistake['label']}, taken for {mistake['prediction']} with "
+        f"{percent(mistake['probability'])} % ({mistake['seeds_wrong']} of {seeds} seeds wrong)"
+    )
 
 
 def _mistakes(report: Mapping[str, Any]) -> Iterator[str]:
-    seeds = len(report["accuracy"]["per_seed"])
+    seeds = len(report["score"]["per_seed"])
     if not report["mistakes"]:
         yield "  none"
     for mistake in report["mistakes"]:
-        yield (
-            f"  {mistake['label']}, taken for {mistake['prediction']} with "
-            f"{percent(mistake['probability'])} % ({mistake['seeds_wrong']} of {seeds} seeds wrong)"
-        )
-        yield from textwrap.wrap(
-            mistake["text"],
-            _WIDTH,
-            initial_indent="      ",
-            subsequent_indent="      ",
-            max_lines=_MISTAKE_LINES,
-            placeholder=" …",
-        )
+        yield f"  {mistake_heading(mistake, seeds)}"
+        for text in (mistake["text"], mistake.get("text_pair")):
+            if text is not None:
+                yield from textwrap.wrap(
+                    text,
+                    WIDTH,
+                    initial_indent="      ",
+                    subsequent_indent="      ",
+                    max_lines=_MISTAKE_LINES,
+                    placeholder=" …",
+                )
 
 
-def _notes(report: Mapping[str, Any]) -> list[str]:
+def interval_notes(report: Mapping[str, Any]) -> str:
+    """Return what the intervals know of and what not."""
     resamples = report["baselines"]["majority"]["paired_difference"]["resamples"]
-    return _paragraph(
+    is_accuracy = report["score"]["metric"] == "accuracy"
+    rows = (
+        "Over rows: Wilson's score interval; it knows of the rows, not of the seeds. "
+        if is_accuracy
+        else ""
+    )
+    averaged = "each row counting with its mean over seeds" if is_accuracy else "scores averaged"
+    return (
         "Over seeds: Student's t interval of the mean; it knows of the seeds, not of the choice "
-        "of rows. Over rows: Wilson's score interval; it knows of the rows, not of the seeds. "
-        f"Differences: paired bootstrap over rows ({resamples:,} resamples), each row counting "
-        "with its mean over seeds. An interval that holds 0 shows no difference."
+        f"of rows. {rows}Differences: paired bootstrap over rows ({resamples:,} resamples), "
+        f"{averaged}{'' if is_accuracy else ' over seeds'}. An interval that holds 0 shows no "
+        "difference."
     )

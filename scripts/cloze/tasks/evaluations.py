@@ -18,6 +18,7 @@ class SeedEvaluation:
     """One evaluation folder; `seed` is the seed's number as text, or the folder's name."""
 
     seed: str
+    folder: Path
     metrics: dict[str, Any]
     predictions: Predictions
 
@@ -35,8 +36,13 @@ class Evaluations:
 
     @property
     def labels(self) -> np.ndarray:
-        """True labels, int64 [num_examples]."""
+        """True labels, int64 [num_examples]; of scores float64."""
         return self.seeds[0].predictions.labels
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """Predicted labels, [num_seeds, num_examples], of the type of `labels`."""
+        return np.stack([seed.predictions.predictions for seed in self.seeds])
 
     @property
     def correct(self) -> np.ndarray:
@@ -79,7 +85,7 @@ def read_evaluations(folders: Sequence[Path]) -> Evaluations:
         predictions = read_predictions(folder)
         if seeds:
             _require_same_rows(folder, seeds[0].predictions, predictions)
-        seeds.append(SeedEvaluation(name, metrics, predictions))
+        seeds.append(SeedEvaluation(name, folder, metrics, predictions))
     return Evaluations(seeds)
 
 
@@ -89,7 +95,8 @@ def require_comparable(ours: Evaluations, theirs: Evaluations, folder: Path) -> 
 
 
 def _require_same_rows(folder: Path, expected: Predictions, found: Predictions) -> None:
-    if expected.texts != found.texts or not np.array_equal(expected.labels, found.labels):
+    same_texts = expected.texts == found.texts and expected.pairs == found.pairs
+    if not same_texts or not np.array_equal(expected.labels, found.labels):
         raise ClozeError(
             f"{folder}: was evaluated on other rows than the other folders; "
             "run evaluate.py again on the same task and split"

@@ -1,0 +1,74 @@
+"""Lines, tables and numbers of a report for a terminal."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+WIDTH = 88
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "matthews": "Matthews correlation",
+    "accuracy_and_f1": "mean of accuracy and F1",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "pearson_and_spearman": "mean of Pearson and Spearman correlation",
+}
+
+
+def percent(share: float | None) -> str:
+    """Return a share of 1 as percent with two decimals, or a dash."""
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def unit(metric: str) -> str:
+    """Return what stands behind a score: only an accuracy is a percentage of something."""
+    return " %" if metric == "accuracy" else ""
+
+
+def with_deviation(score: Mapping[str, Any]) -> str:
+    """Return `92.43 % ± 4.36`: a score over seeds, times 100."""
+    text = f"{percent(score['mean'])}{unit(score['metric'])}"
+    return text if score["std"] is None else f"{text} ± {percent(score['std'])}"
+
+
+def points(difference: Mapping[str, Any]) -> str:
+    """Return a difference with its interval, times 100."""
+    low, high = (100 * bound for bound in difference["ci95"])
+    return f"{100 * difference['difference']:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def pairs(found: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield `name  value` lines with the values in one column, wrapped."""
+    width = max(len(name) for name, _ in found) + 2
+    for name, value in found:
+        hanging = " " * (width + 2)
+        first = f"  {name:<{width}}"
+        yield from textwrap.wrap(
+            value or "-", WIDTH, initial_indent=first, subsequent_indent=hanging
+        )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield aligned lines: the first column to the left, all others to the right."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, *rows]:
+        cells = [f"{row[0]:<{widths[0]}}"]
+        cells += [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
+        yield "  " + "  ".join(cells)
+
+
+def paragraph(text: str) -> list[str]:
+    """Return a text as indented lines."""
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def settings(recipe: Mapping[str, Any]) -> str:
+    """Return the settings of a training on one line, its seed apart."""
+    shown = (f"{key.replace('_', ' ')} {_short(recipe[key])}" for key in recipe if key != "seed")
+    return ", ".join(shown) or "settings not recorded"
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
