@@ -1,7 +1,8 @@
 """Fetch one input file, resume where an earlier try stopped, and check its hash.
 
 Reads a source: an https:, http: or file: address, a plain path, or
-hf://datasets/OWNER/NAME@REVISION/PATH (HF_ENDPOINT and HF_TOKEN are honoured).
+hf://datasets/OWNER/NAME@REVISION/PATH, without datasets/ for a model (HF_ENDPOINT
+and HF_TOKEN are honoured).
 Writes the file as it is, or nothing; an interrupted download is kept beside it
 as .NAME.partial for the next try.
 

@@ -37,6 +37,14 @@ def test_default_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_addresses_of_a_model(server: FakeHub) -> None:
+    model = parse_hub(f"hf://owner/name@{COMMIT}/config.json")
+    assert hub.download_url(model) == f"{server.url}/owner/name/resolve/{COMMIT}/config.json"
+    with pytest.raises(ClozeError):
+        hub.file_info(model)
+    assert server.requests[0].path == f"/api/models/owner/name/paths-info/{COMMIT}"
+
+
 def test_large_file_has_a_sha256(server: FakeHub) -> None:
     info = hub.file_info(source("sub/large file.parquet"))
     sha256 = hashlib.sha256(LARGE).hexdigest()

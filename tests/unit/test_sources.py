@@ -67,6 +67,13 @@ def test_hub_source() -> None:
     assert not source.at("main").is_pinned
 
 
+def test_a_model_of_the_hub() -> None:
+    source = parse_source(f"hf://google-bert/bert-base-uncased@{COMMIT}/config.json")
+    assert (source.kind, source.file_name) == ("model", "config.json")
+    assert str(source) == f"hf://google-bert/bert-base-uncased@{COMMIT}/config.json"
+    assert source.mirror_path == f"google-bert/bert-base-uncased/{COMMIT}/config.json"
+
+
 @pytest.mark.parametrize("revision", ["refs/convert/parquet", "refs%2Fconvert%2Fparquet"])
 def test_hub_revision_with_slashes(revision: str) -> None:
     source = parse_hub(f"hf://datasets/a/b@{revision}/default/0.parquet")
@@ -83,7 +90,7 @@ def test_hub_folder_may_be_the_root() -> None:
     [
         ("hf://datasets/a/b/x.txt", r"revision is missing.*--list hf://datasets/a/b@main/"),
         ("hf://datasets/squad@main/x.txt", "not of the form hf://datasets/OWNER/NAME@REVISION"),
-        ("hf://a/b@main/x.txt", "not of the form hf://datasets/OWNER/NAME@REVISION/PATH"),
+        ("hf://spaces/a/b@main/x.txt", "not of the form hf://datasets/OWNER/NAME@REVISION/PATH"),
         ("hf://datasets/a/b@main", "names no file"),
         ("hf://datasets/a/b@main/../c", r"holds '\.\.'"),
         ("https://host/", "names no file"),

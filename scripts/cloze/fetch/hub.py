@@ -1,4 +1,4 @@
-"""What the Hugging Face hub says about the files of a dataset: addresses, sizes, hashes.
+"""What the Hugging Face hub says about files of datasets and models: addresses, sizes, hashes.
 
 The HTTP interface is the one that the `huggingface_hub` library speaks. `HF_ENDPOINT`
 names another server that speaks it; `HF_TOKEN` is sent to that server only.
@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +24,7 @@ log = logging.getLogger("cloze")
 
 @dataclass(frozen=True)
 class HubFile:
-    """One file of a dataset.
+    """One file of a repository.
 
     `size` is in bytes. Of a file in large file storage the hub publishes `sha256`, of
     any other only the hash of its git blob, `git_sha1`; the other one is `None`.
@@ -50,7 +50,7 @@ def authorization(url: str) -> BearerToken | None:
 def download_url(source: HubSource) -> str:
     """Return the address of the file's bytes."""
     revision, path = quote(source.revision, safe=""), quote(source.path)
-    return f"{endpoint()}/datasets/{source.repository}/resolve/{revision}/{path}"
+    return f"{endpoint()}/{source.repository}/resolve/{revision}/{path}"
 
 
 def pin(source: HubSource) -> HubSource:
@@ -64,7 +64,7 @@ def pin(source: HubSource) -> HubSource:
 def file_info(source: HubSource) -> HubFile:
     """Return the size and hash that the hub publishes for one file.
 
-    Raises `ClozeError` if the dataset, the revision or the file does not exist, or is
+    Raises `ClozeError` if the repository, the revision or the file does not exist, or is
     not open to the user.
     """
     form = {"paths": [source.path], "expand": "false"}
@@ -73,8 +73,8 @@ def file_info(source: HubSource) -> HubFile:
         if entry.get("path") == source.path and entry.get("type") == "file":
             return _hub_file(entry, source)
     raise ClozeError(
-        f"{source}: the dataset has no such file at this revision; list what it has: "
-        f"python scripts/download.py --list hf://datasets/{source.repository}@{source.revision}/"
+        f"{source}: the {source.kind} has no such file at this revision; list what it has: "
+        f"python scripts/download.py --list hf://{source.repository}@{source.revision}/"
     )
 
 
@@ -108,22 +108,24 @@ def refusals_explained(source: HubSource) -> Iterator[None]:
 
 
 def _reason(error: HttpError, source: HubSource) -> str:
-    page = f"{endpoint()}/datasets/{source.repository}"
+    page = f"{endpoint()}/{source.repository}"
     if error.code == "RevisionNotFound":
         return f"there is no revision {source.revision!r}; {page}/commits/main lists the commits"
     if error.code == "EntryNotFound":
-        return f"the dataset has no such path at this revision; {page} shows what it has"
+        return f"the {source.kind} has no such path at this revision; {page} shows what it has"
     if error.code == "GatedRepo":
-        return f"the dataset has terms to accept: do so at {page}, then set HF_TOKEN to your token"
+        return f"the {source.kind} has terms to accept: do so at {page}, then set HF_TOKEN to yours"
     if error.status in (401, 403) or error.code == "RepoNotFound" or error.is_missing:
         token = "HF_TOKEN gives no access" if authorization(page) else "HF_TOKEN is unset"
-        return f"no such dataset, or it is private ({token}); check the name at {page}"
+        return f"no such {source.kind}, or it is private ({token}); check the name at {page}"
     return str(error)
 
 
 def _api(source: HubSource, question: str) -> str:
     revision = quote(source.revision, safe="")
-    return f"{endpoint()}/api/datasets/{source.repository}/{question}/{revision}"
+    # Here a model too has a folder.
+    repository = source.repository if source.folder else f"models/{source.repository}"
+    return f"{endpoint()}/api/{repository}/{question}/{revision}"
 
 
 def _ask(method: str, url: str, source: HubSource, **options: Any) -> tuple[Any, str | None]:
@@ -145,7 +147,7 @@ def _ask(method: str, url: str, source: HubSource, **options: Any) -> tuple[Any,
 
 
 def _hub_file(entry: dict[str, Any], source: HubSource) -> HubFile:
-    file = HubSource(source.owner, source.name, source.revision, _field(entry, "path", str, source))
+    file = replace(source, path=_field(entry, "path", str, source))
     size = _field(entry, "size", int, source)
     lfs = entry.get("lfs")
     if lfs is None:

@@ -18,7 +18,7 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_FORM = "hf://datasets/OWNER/NAME@REVISION/PATH"
 _HUB = re.compile(
-    r"hf://datasets/(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)"
+    r"hf://(?P<folder>datasets/|(?!datasets/|models/|spaces/))(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)"
     r"(?:@(?P<revision>refs/(?:convert|pr)/[^/]+|[^/]+))?(?:/(?P<path>.*))?"
 )
 
@@ -64,23 +64,32 @@ class WebSource:
 
 @dataclass(frozen=True)
 class HubSource:
-    """A file (or, with an empty `path`, the root) of a dataset on the Hugging Face hub."""
+    """A file (or, with an empty `path`, the root) of a repository on the Hugging Face hub.
+
+    `folder` is `datasets/` for a dataset and empty for a model, as in the hub's addresses.
+    """
 
     owner: str
     name: str
     revision: str
     path: str
+    folder: str = "datasets/"
     is_local: ClassVar[bool] = False
 
     @property
     def file_name(self) -> str:
-        """The last part of the path in the dataset."""
+        """The last part of the path in the repository."""
         return self.path.rpartition("/")[2]
 
     @property
     def repository(self) -> str:
-        """`OWNER/NAME`."""
-        return f"{self.owner}/{self.name}"
+        """`datasets/OWNER/NAME`, of a model `OWNER/NAME`."""
+        return f"{self.folder}{self.owner}/{self.name}"
+
+    @property
+    def kind(self) -> str:
+        """What messages call the repository."""
+        return "dataset" if self.folder else "model"
 
     @property
     def is_pinned(self) -> bool:
@@ -89,15 +98,15 @@ class HubSource:
 
     @property
     def mirror_path(self) -> str:
-        """`datasets/OWNER/NAME/REVISION/PATH` below a mirror."""
-        return f"datasets/{self.repository}/{self.revision}/{self.path}"
+        """`datasets/OWNER/NAME/REVISION/PATH` below a mirror; of a model without `datasets/`."""
+        return f"{self.repository}/{self.revision}/{self.path}"
 
     def at(self, revision: str) -> "HubSource":
         """Return the same file at another revision."""
         return replace(self, revision=revision)
 
     def __str__(self) -> str:
-        return f"hf://datasets/{self.repository}@{self.revision}/{self.path}"
+        return f"hf://{self.repository}@{self.revision}/{self.path}"
 
 
 Source = LocalSource | WebSource | HubSource
@@ -128,20 +137,24 @@ def parse_source(text: str) -> Source:
 def parse_hub(text: str) -> HubSource:
     """Take `hf://datasets/OWNER/NAME@REVISION/PATH` apart; PATH may be empty or a folder.
 
+    Without `datasets/` it is a model.
     A revision that holds a slash is written `refs/convert/…`, `refs/pr/…` or with `%2F`.
     Raises `ClozeError` if the form is another or the revision is missing.
     """
     match = _HUB.fullmatch(text)
     if match is None:
-        raise ClozeError(f"source {text!r}: not of the form {_HUB_FORM}; correct it")
-    owner, name, revision, path = match.group("owner", "name", "revision", "path")
+        raise ClozeError(
+            f"source {text!r}: not of the form {_HUB_FORM}, without datasets/ for a model; "
+            "correct it"
+        )
+    folder, owner, name, revision, path = match.group("folder", "owner", "name", "revision", "path")
     if revision is None:
         raise ClozeError(
             f"source {text!r}: the revision is missing, and without one the files may change "
             f"from one run to the next; write {_HUB_FORM}. To find the newest: "
-            f"python scripts/download.py --list hf://datasets/{owner}/{name}@main/"
+            f"python scripts/download.py --list hf://{folder}{owner}/{name}@main/"
         )
-    source = HubSource(owner, name, unquote(revision), (path or "").strip("/"))
+    source = HubSource(owner, name, unquote(revision), (path or "").strip("/"), folder)
     _refuse_dots(source.mirror_path, text)
     return source
 
