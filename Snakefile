@@ -22,7 +22,7 @@ rule all:
     default_target: True
     input:
         expand("results/{report}_report.txt", report=CONFIG.reports),
-        sorted({f"{run.dataset_folder}/corpus.html" for run in CONFIG.runs}),
+        sorted({f"{run.dataset_folder}/corpus.html" for run in CONFIG.runs if not run.is_imported}),
 
 
 include: "workflow/rules/documents.smk"
@@ -31,6 +31,8 @@ include: "workflow/rules/dataset.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
+include: "workflow/rules/import.smk"
+include: "workflow/rules/checkpoints.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -21,6 +21,7 @@ from cloze.cli import (
     make_parser,
     non_negative_float,
     non_negative_int,
+    percentage,
     positive_float,
     positive_int,
     probability,
@@ -128,6 +129,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="steps between validations; default: 250, or a tenth of a budget in time",
     )
     recipe.add_argument("--seed", type=non_negative_int, default=0, help="weights, order, masks")
+    recipe.add_argument(
+        "--keep-at",
+        type=percentage,
+        nargs="+",
+        default=[],
+        metavar="PERCENT",
+        help="keep the weights after these shares of the run, before the learning rate has fallen",
+    )
 
     machine = parser.add_argument_group("machine (no part of the recipe)")
     machine.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
@@ -148,6 +157,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--gradient-checkpointing",
         action="store_true",
         help="keep only the inputs of layers and compute the rest again: slower, less memory",
+    )
+    machine.add_argument(
+        "--publish-at",
+        type=percentage,
+        metavar="PERCENT",
+        help="of a finished run, write to --output the model as --keep-at kept it",
     )
     machine.add_argument(
         "--wandb", metavar="PROJECT", help="also send measurements to this W&B project"

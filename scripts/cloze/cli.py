@@ -40,6 +40,11 @@ def non_negative_int(text: str) -> int:
     return _bounded(int, text, lambda value: value >= 0, "a whole number of 0 or more")
 
 
+def percentage(text: str) -> int:
+    """argparse type: a whole number from 1 to 99."""
+    return _bounded(int, text, lambda value: 0 < value < 100, "a whole number from 1 to 99")
+
+
 def positive_float(text: str) -> float:
     """argparse type: a finite number above 0."""
     return _bounded(float, text, lambda v: 0 < v < float("inf"), "a number above 0")

@@ -5,16 +5,16 @@ imported, because every dry run passes here.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cloze.config_corpora import check_mixtures, require_one_kind
-from cloze.config_encoders import check_lengths, check_objectives
+from cloze.config_encoders import check_lengths, check_objectives, require_own_or_imported
 from cloze.config_files import TASK_SPLITS, InputFiles
 from cloze.config_parts import CorpusPart, corpus_parts
+from cloze.config_runs import Report, Run
 from cloze.config_schema import Schema, SchemaReader, require_known
 from cloze.errors import ClozeError
 from cloze.files import require_file
@@ -35,47 +35,9 @@ NO_FLAGS = {
     "tokenizers": {"vocab"},
     "datasets": {"method"},
     "architectures": set[str](),
-    "encoders": {"architecture"},
+    "encoders": {"architecture", "pretrained", "files"},
     "tasks": {*TASK_SPLITS, "finetuning", "finetuning_from_scratch"},
 }
-
-
-@dataclass(frozen=True)
-class Run:
-    """One name picked from each table; `reports` maps a report's file name to a task."""
-
-    corpus: str
-    tokenizer: str
-    dataset: str
-    encoder: str
-    architecture: str
-    seeds: tuple[int, ...]
-    reports: Mapping[str, str]
-
-    @property
-    def documents_folder(self) -> str:
-        """Where the corpus's documents lie."""
-        return f"results/{self.corpus}/documents"
-
-    @property
-    def tokenizer_folder(self) -> str:
-        """Where the tokenizer lies."""
-        return f"results/{self.corpus}/{self.tokenizer}"
-
-    @property
-    def dataset_folder(self) -> str:
-        """Where the shards lie."""
-        return f"{self.tokenizer_folder}/{self.dataset}"
-
-    @property
-    def encoder_folder(self) -> str:
-        """Where the pretrained encoder lies, with a folder for each task below it."""
-        return f"{self.dataset_folder}/{self.encoder}"
-
-    @property
-    def scratch_folder(self) -> str:
-        """Where the encoder without pretraining lies; many recipes share it."""
-        return f"{self.tokenizer_folder}/scratch/{self.architecture}"
 
 
 class Config:
@@ -87,11 +49,12 @@ class Config:
         `raw` is what the YAML files and `--config` say together.
         """
         require_one_kind(raw.get("corpora"))
+        require_own_or_imported(raw.get("encoders"))
         self._reader = SchemaReader(yaml.safe_load(schema_path.read_text(encoding="utf-8")))
         self.values: dict[str, Any] = self._reader.complete(_with_inherited(raw))
-        for name, encoder in self.values["encoders"].items():
+        for name, encoder in self.own_encoders().items():
             self._require(encoder["architecture"], "architectures", f"encoders.{name}.architecture")
-        check_lengths(self.values["encoders"])
+        check_lengths(self.own_encoders())
         check_mixtures(self.values["corpora"])
         for name in self.names("corpora"):
             for task in self.decontaminated_tasks(name):
@@ -105,9 +68,18 @@ class Config:
         return self.values.get("mirror")
 
     @property
-    def reports(self) -> dict[str, tuple[Run, str]]:
-        """Report name to the run and the task that it reports."""
-        return {name: (run, task) for run in self.runs for name, task in run.reports.items()}
+    def reports(self) -> dict[str, tuple[Run, Report]]:
+        """Report name to the run and to what it tells of it."""
+        return {name: (run, report) for run in self.runs for name, report in run.reports.items()}
+
+    def own_encoders(self) -> dict[str, dict[str, Any]]:
+        """Return the encoders that are pretrained here."""
+        encoders = self.values["encoders"].items()
+        return {name: encoder for name, encoder in encoders if "architecture" in encoder}
+
+    def kept_at(self, encoder: str) -> list[int]:
+        """Return the percentages of its pretraining at which an encoder's weights are kept."""
+        return sorted(self.values["encoders"][encoder].get("keep_at", ()))
 
     def names(self, table: str) -> list[str]:
         """Return the names in a table, `corpora` for example."""
@@ -207,15 +179,24 @@ class Config:
         for key, table in _PICKS.items():
             self._require(picks[key], table, f"{where}{key}")
         for report, section in picks["reports"].items():
-            self._require(section["task"], "tasks", f"{where}reports.{report}.task")
+            path = f"{where}reports.{report}"
+            self._require(section["task"], "tasks", f"{path}.task")
+            if "ceiling" in section:
+                imported = self.values["encoders"].keys() - self.own_encoders().keys()
+                require_known(
+                    section["ceiling"], imported, "encoders with pretrained", f"{path}.ceiling"
+                )
         encoder, dataset = (self.section(_PICKS[key], picks[key]) for key in ("encoder", "dataset"))
-        architecture = self.section("architectures", encoder["architecture"])
-        check_objectives(picks["encoder"], encoder, architecture, picks["dataset"], dataset)
+        if "architecture" in encoder:
+            architecture = self.section("architectures", encoder["architecture"])
+            check_objectives(picks["encoder"], encoder, architecture, picks["dataset"], dataset)
         return Run(
             **{key: picks[key] for key in _PICKS},
-            architecture=encoder["architecture"],
+            architecture=encoder.get("architecture"),
             seeds=tuple(picks["seeds"]),
-            reports={f"{name}{suffix}": s["task"] for name, s in picks["reports"].items()},
+            reports={
+                f"{name}{suffix}": Report(**section) for name, section in picks["reports"].items()
+            },
         )
 
     def _require(self, name: str, table: str, path: str) -> None:

@@ -8,6 +8,25 @@ from cloze.errors import ClozeError
 _LENGTHS = ("max_steps", "max_tokens", "budget")
 
 
+def require_own_or_imported(encoders: Any) -> None:
+    """Raise `ClozeError` for an encoder that comes from elsewhere and is pretrained here too.
+
+    Called on what the user wrote, so that the message need not speak of unknown keys.
+    """
+    for name, encoder in encoders.items() if isinstance(encoders, Mapping) else ():
+        given = {
+            key
+            for key, value in (encoder.items() if isinstance(encoder, Mapping) else ())
+            if value is not None
+        }
+        if "pretrained" in given and (others := given - {"pretrained", "files", "unpickle"}):
+            raise ClozeError(
+                f"config: encoders.{name}: has pretrained and {', '.join(sorted(others))}, but an "
+                "encoder from elsewhere brings its own shape and is not pretrained here; remove "
+                "them, or use init_from to train it further"
+            )
+
+
 def check_lengths(encoders: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise `ClozeError` unless every encoder says in exactly one way how long it trains."""
     for name, encoder in encoders.items():

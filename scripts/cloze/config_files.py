@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cloze.errors import ClozeError
@@ -54,6 +55,26 @@ class InputFiles:
             for name, section in values["tasks"].items()
         }
         """Task to the file of each split that it has."""
+        self.imported = {
+            name: self._encoder(name, section)
+            for name, section in values["encoders"].items()
+            if "pretrained" in section
+        }
+        """Encoder from elsewhere to its folder."""
+
+    def fetched_of(self, encoder: str) -> list[str]:
+        """Return the files of an encoder on the hub as they are once fetched; else none."""
+        folder = f"{self.imported[encoder]}/"
+        return [path for path in self.downloads if path.startswith(folder)]
+
+    def _encoder(self, name: str, section: Mapping[str, Any]) -> str:
+        """Return the folder of an encoder; its files on the hub are added to the downloads."""
+        text = section["pretrained"]
+        if not text.startswith("hf:"):
+            return str(Path(text.removeprefix("file://")).expanduser())
+        items = [f"{text.rstrip('/')}/{file}" for file in section["files"]]
+        placed = self._all(name, f"encoders.{name}.pretrained", items)
+        return str(Path(placed[0]).parent)
 
     def _corpus(self, name: str, section: Mapping[str, Any]) -> dict[str, list[str]]:
         if "mixture" in section:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from cloze.config import Config, Run
+from cloze.config import Config
+from cloze.config_runs import Run, imported_folder
 
-# Made by hand, or by something else than the workflow, so not for a cleaner to judge.
-_NOT_OURS = ("results/imported",)
 _CORPUS_PAGE = (
     "corpus.html",
     "corpus.json",
@@ -34,7 +33,6 @@ class Wanted:
     def add(self, config: Config) -> None:
         """Add everything that `config` asks for."""
         self.files |= {"results/config.yaml", *config.files.downloads}
-        self.trees |= set(_NOT_OURS)
         for run in config.runs:
             self._add_run(config, run)
         for name in config.reports:
@@ -42,26 +40,41 @@ class Wanted:
             self.files |= {f"results/{name}{suffix}" for suffix in suffixes}
 
     def _add_run(self, config: Config, run: Run) -> None:
+        for report in run.reports.values():
+            self.trees.add(f"results/tasks/{report.task}")
+            if report.ceiling is not None:
+                folder = imported_folder(report.ceiling)
+                self.folders.add(folder)
+                self._add_classifiers(config, run, folder, report.task)
+        tasks = {report.task for report in run.reports.values()}
+        if run.is_imported:
+            self.folders.add(run.encoder_folder)
+            for task in tasks:
+                self._add_classifiers(config, run, run.encoder_folder, task)
+            return
         self.folders |= {run.tokenizer_folder, run.encoder_folder, run.scratch_folder}
         corpora = (run.corpus, *config.mixture(run.corpus))
         self.trees |= {f"results/{name}/documents" for name in corpora}
-        tasks = (task for name in corpora for task in config.decontaminated_tasks(name))
-        self.trees |= {f"results/tasks/{task}" for task in tasks}
+        evaluated = (task for name in corpora for task in config.decontaminated_tasks(name))
+        self.trees |= {f"results/tasks/{task}" for task in evaluated}
         self.trees |= {run.documents_folder, f"{run.encoder_folder}/best"}
         entries = (f"{name}.json" for name in config.shard_names(run.dataset))
         files = (*config.dataset_files(run.dataset), *entries, "metrics.json", *_CORPUS_PAGE)
         self.files |= {f"{run.dataset_folder}/{name}" for name in files}
-        recipe = config.section("architectures", run.architecture)
+        recipe = config.section("architectures", str(run.architecture))
         recipe |= config.section("encoders", run.encoder)
         del recipe["architecture"]
         self.recipes.setdefault(run.encoder_folder, []).append(recipe)
-        for task in set(run.reports.values()):
-            self.trees.add(f"results/tasks/{task}")
-            self._add_classifiers(config, run, task, from_scratch=False)
-            self._add_classifiers(config, run, task, from_scratch=True)
+        kept = [f"{run.encoder_folder}/at-{percent}" for percent in config.kept_at(run.encoder)]
+        self.folders |= set(kept)
+        for task in tasks:
+            for folder in (run.encoder_folder, *kept):
+                self._add_classifiers(config, run, folder, task)
+            self._add_classifiers(config, run, run.scratch_folder, task, from_scratch=True)
 
-    def _add_classifiers(self, config: Config, run: Run, task: str, *, from_scratch: bool) -> None:
-        encoder = run.scratch_folder if from_scratch else run.encoder_folder
+    def _add_classifiers(
+        self, config: Config, run: Run, encoder: str, task: str, *, from_scratch: bool = False
+    ) -> None:
         key = "finetuning_from_scratch" if from_scratch else "finetuning"
         for seed in run.seeds:
             folder = f"{encoder}/{task}/seed-{seed}"

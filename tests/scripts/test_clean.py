@@ -20,7 +20,6 @@ WANTED = [
     "results/sst2_report.txt",
     "results/sst2_report.json",
     "results/sst2_figure.svg",
-    "results/imported/theirs/notes.txt",
     "results/tasks/sample-reviews/train.parquet",
     "results/sample/documents/test.parquet",
     "results/sample/documents/contamination/sample-reviews.json",
@@ -43,6 +42,7 @@ WANTED = [
 LEFTOVERS = {
     "results/other": "results/other/documents/train.parquet",
     "results/sst2-large_report.txt": "results/sst2-large_report.txt",
+    "results/imported": "results/imported/theirs/model.safetensors",
     "results/tasks/sst2": "results/tasks/sst2/train.parquet",
     "results/sample/cased": "results/sample/cased/uncased-4k/manifest.json",
     "results/sample/uncased-4k/sentences-128/train-00000-of-00008.msgpack.gz": (

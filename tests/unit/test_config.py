@@ -197,8 +197,8 @@ def test_a_run_changes_some_picks_and_names_its_reports() -> None:
         runs=[{"encoder": "large"}, {"seeds": [7], "name": "again"}],
     )
     assert list(found.reports) == ["sst2", "sst2-large", "sst2-again"]
-    run, task = found.reports["sst2-large"]
-    assert (run.corpus, run.encoder, task) == ("mine", "large", "mood")
+    run, report = found.reports["sst2-large"]
+    assert (run.corpus, run.encoder, report.task) == ("mine", "large", "mood")
     assert found.reports["sst2-again"][0].seeds == (7,)
     assert run.encoder_folder == "results/mine/words/short/large"
     assert run.scratch_folder == "results/mine/words/scratch/tiny"
@@ -231,3 +231,53 @@ def test_the_completed_configuration_completes_to_itself() -> None:
     found = config(runs=[{"name": "more", "seeds": [4]}], tasks__mood__finetuning={"dropout": 0})
     again = Config(yaml.safe_load(found.as_yaml()))
     assert again.values == found.values
+
+
+FOREIGN = {"pretrained": "models/theirs"}
+
+
+def test_an_encoder_from_elsewhere_needs_no_recipe() -> None:
+    found = config(
+        encoders__theirs=FOREIGN,
+        runs=[{"encoder": "theirs"}],
+        reports={"sst2": {"task": "mood", "ceiling": "theirs"}},
+    )
+    run, report = found.reports["sst2-theirs"]
+    assert (run.is_imported, run.encoder_folder) == (True, "results/imported/theirs")
+    assert report.ceiling == "theirs"
+    assert not found.reports["sst2"][0].is_imported
+    assert found.files.imported == {"theirs": "models/theirs"}
+    assert found.files.fetched_of("theirs") == []
+
+
+def test_an_encoder_of_the_hub_is_fetched() -> None:
+    found = config(encoders__theirs={"pretrained": HUB.replace("datasets/", "")})
+    assert found.files.imported == {"theirs": "resources/theirs"}
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    assert found.files.fetched_of("theirs") == [f"resources/theirs/{name}" for name in names]
+    source = found.files.downloads["resources/theirs/config.json"].source
+    assert source == f"{HUB.replace('datasets/', '')}/config.json"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"encoders__theirs": {**FOREIGN, "max_steps": 3, "architecture": "tiny"}},
+            "encoders.theirs: has pretrained and architecture, max_steps, but an encoder from els",
+        ),
+        (
+            {"encoders__theirs": {"pretrained": HUB.replace("datasets/", "").split("@")[0]}},
+            "config: encoders.theirs.pretrained: source",
+        ),
+        (
+            {"reports": {"sst2": {"task": "mood", "ceiling": "small"}}},
+            "reports.sst2.ceiling: 'small' is not in encoders with pretrained",
+        ),
+        ({"encoders__small__keep_at": [100]}, "keep_at[0]: 100 is too large; the most is 99"),
+    ],
+)
+def test_mistakes_with_encoders_from_elsewhere(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ClozeError) as caught:
+        config(**changes)
+    assert message in str(caught.value)

@@ -58,8 +58,10 @@ def test_the_catalogue_names_the_hub_data_sets_of_a_preset(preset: Path) -> None
     fetched = [file for file in corpora if file in config.files.downloads]
     assert all(link in " ".join(rows()[preset.stem]) for link in hub_links(config, fetched))
     page = PAGE.read_text(encoding="utf-8")
-    for _, task in config.reports.values():
-        assert all(link in page for link in hub_links(config, config.files.tasks[task].values()))
+    for _, report in config.reports.values():
+        assert all(
+            link in page for link in hub_links(config, config.files.tasks[report.task].values())
+        )
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)

@@ -44,6 +44,7 @@ wildcard_constraints:
     task=one_of(CONFIG.names("tasks")),
     report=one_of(CONFIG.reports),
     seed=r"\d+",
+    percent=r"\d+",
 
 
 def write_resolved_config():

@@ -4,6 +4,16 @@
 # stage's key. Those named `_file_flags` or `_source_flags` pass a rule's inputs on under the names
 # that the script knows them by.
 
+# Flags of report.py whose values are the folders of the report's inputs of these names.
+REPORT_FOLDERS = {
+    "--task": "task",
+    "--dataset": "dataset",
+    "--pretraining": "pretraining",
+    "--corpus-documents": "documents",
+    "--evaluations": "evaluations",
+    "--scratch-evaluations": "scratch_evaluations",
+}
+
 
 def download_flags(wildcards):
     """Return the flags of download.py for one file."""
@@ -117,28 +127,36 @@ def corpus_page_flags(wildcards):
     return ["--recipe", *(f"{name}={getattr(wildcards, name)}" for name in names)]
 
 
+def import_flags(wildcards):
+    """Return the flags of import_encoder.py."""
+    folder = CONFIG.files.imported[wildcards.encoder]
+    return ["--pretrained", folder, *CONFIG.flags("encoders", wildcards.encoder)]
+
+
 def report_flags(wildcards):
     """Return --name and --recipe: the names that make up the report's run."""
-    run, task = CONFIG.reports[wildcards.report]
+    run, about = CONFIG.reports[wildcards.report]
     picks = ("corpus", "tokenizer", "dataset", "encoder", "architecture")
+    if run.is_imported:
+        picks = ("encoder",)
     recipe = [f"{pick}={getattr(run, pick)}" for pick in picks]
-    return ["--name", wildcards.report, "--recipe", *recipe, f"task={task}"]
+    return ["--name", wildcards.report, "--recipe", *recipe, f"task={about.task}"]
 
 
 def report_source_flags(wildcards, input):
     """Return the folders of the report's inputs as flags."""
-    folder = {
-        key: str(Path(files[0]).parent)
-        for key, files in input.items()
-        if key not in ("baselines", "contamination")
-    }
-    return [
-        *("--task", folder["task"], "--dataset", folder["dataset"]),
-        *("--pretraining", folder["pretraining"], "--corpus-documents", folder["documents"]),
-        *("--baselines", input.baselines, "--contamination", input.contamination),
-        *("--evaluations", *unique_folders(input.evaluations)),
-        *("--scratch-evaluations", *unique_folders(input.scratch_evaluations)),
-    ]
+    run, about = CONFIG.reports[wildcards.report]
+    folders = {flag: unique_folders(input[name]) for flag, name in REPORT_FOLDERS.items()}
+    flags = [text for flag, found in folders.items() if found for text in (flag, *found)]
+    for name in ("baselines", "contamination"):
+        flags += [f"--{name}", *input[name]] if input[name] else []
+    if about.ceiling is not None:
+        flags += ["--ceiling", about.ceiling, *unique_folders(input.ceiling)]
+    for percent in kept_checkpoints(run):
+        folder = f"{run.encoder_folder}/at-{percent}/"
+        files = [file for file in input.checkpoints if file.startswith(folder)]
+        flags += ["--checkpoint", str(percent), *unique_folders(files)]
+    return flags
 
 
 def unique_folders(files):

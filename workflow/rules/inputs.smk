@@ -2,6 +2,10 @@
 
 from cloze.corpus.folders import corpus_names
 
+# What import_encoder.py reads of a folder.
+FOREIGN_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt")
+TASK_FILES = ("task.json", "metrics.json", "validation.parquet")
+
 
 def corpus_files(wildcards):
     """Return the files that a corpus is read from; for a folder, every file below it."""
@@ -94,22 +98,57 @@ def initial_encoder(wildcards):
     return [f"{folder}/{name}" for name in names] if folder else []
 
 
+def imported_files(wildcards):
+    """Return the files that an encoder from elsewhere is read from."""
+    folder = CONFIG.files.imported[wildcards.encoder]
+    if fetched := CONFIG.files.fetched_of(wildcards.encoder):
+        return fetched
+    found = {file for pattern in FOREIGN_FILES for file in Path(folder).glob(pattern)}
+    return sorted({f"{folder}/config.json", *map(str, found)})
+
+
+def kept_checkpoints(run):
+    """Return the percentages of a run's pretraining that its reports show too."""
+    return [] if run.is_imported else CONFIG.kept_at(run.encoder)
+
+
 def report_sources(wildcards):
-    """Return what a report is made from: evaluations of every seed and each stage's metrics."""
-    run, task = CONFIG.reports[wildcards.report]
-    files = ("metrics.json", "predictions.parquet")
-    return {
-        "task": [f"results/tasks/{task}/{name}" for name in ("task.json", "validation.parquet")],
-        "baselines": f"results/tasks/{task}/baselines.json",
-        "documents": [f"{run.documents_folder}/metrics.json"],
-        "contamination": f"{run.documents_folder}/contamination/{task}.json",
-        "dataset": [f"{run.dataset_folder}/{name}" for name in ("manifest.json", "metrics.json")],
-        "pretraining": [f"{run.encoder_folder}/{name}" for name in ("metrics.json", "config.json")],
-        "evaluations": seed_files(f"{run.encoder_folder}/{task}", run.seeds, files),
-        "scratch_evaluations": seed_files(f"{run.scratch_folder}/{task}", run.seeds, files),
+    """Return what a report is made from: evaluations of every seed and each stage's metrics.
+
+    Every kind has a name; of an encoder from elsewhere what it has not is empty.
+    """
+    run, about = CONFIG.reports[wildcards.report]
+    task = about.task
+    encoder = ("metrics.json", "config.json")
+    sources = {
+        "task": [f"results/tasks/{task}/{name}" for name in TASK_FILES],
+        "baselines": [f"results/tasks/{task}/baselines.json"],
+        "evaluations": seed_files(f"{run.encoder_folder}/{task}", run.seeds),
+        **dict.fromkeys(("documents", "contamination", "dataset", "scratch_evaluations"), []),
+        "ceiling": [],
+        "checkpoints": [
+            file
+            for percent in kept_checkpoints(run)
+            for file in seed_files(f"{run.encoder_folder}/at-{percent}/{task}", run.seeds)
+        ],
     }
+    if about.ceiling is not None:
+        folder = f"results/imported/{about.ceiling}/{task}"
+        sources["ceiling"] = seed_files(folder, run.seeds)
+    if not run.is_imported:
+        encoder = (*encoder, "metrics.jsonl", "masked_examples.html")
+        sources |= {
+            "documents": [f"{run.documents_folder}/metrics.json"],
+            "contamination": [f"{run.documents_folder}/contamination/{task}.json"],
+            "dataset": [
+                f"{run.dataset_folder}/{name}" for name in ("manifest.json", "metrics.json")
+            ],
+            "scratch_evaluations": seed_files(f"{run.scratch_folder}/{task}", run.seeds),
+        }
+    return sources | {"pretraining": [f"{run.encoder_folder}/{name}" for name in encoder]}
 
 
-def seed_files(folder, seeds, names):
-    """Return these files of the evaluation of every seed."""
+def seed_files(folder, seeds):
+    """Return the files of the evaluation of every seed."""
+    names = ("metrics.json", "predictions.parquet")
     return [f"{folder}/seed-{seed}/evaluation/{name}" for seed in seeds for name in names]

@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from cloze.pretraining.training_state import (
     restore_tensors,
     watch_from_state,
     watch_state,
+    weights_on_cpu,
 )
 from cloze.pretraining.training_step import TrainingStep
 from cloze.pretraining.validation import Pauses, Validation
@@ -40,10 +42,12 @@ class TrainingStoppedError(ClozeError):
 @dataclass(frozen=True)
 class Routine:
     """What happens between steps: an evaluation every `eval_steps` steps (None: at equal
-    shares of the run) and a checkpoint every `checkpoint_seconds`."""
+    shares of the run), a checkpoint every `checkpoint_seconds`, and after each of `keep_at`
+    percent of the run the weights are kept for good."""
 
     eval_steps: int | None
     checkpoint_seconds: float
+    keep_at: tuple[int, ...] = ()
 
 
 class Pretraining:
@@ -71,6 +75,7 @@ class Pretraining:
         self.resumed_from: list[int] = []
         self._evaluated_at = 0
         self._evaluations, self._planned_evaluations = 0, RULES.most_evaluations
+        self._kept: list[int] = []
         self._stop = StopSignal()
         self._window = LossWindow(LOG_STEPS, device)
         self._spans: list[Span] = []
@@ -93,6 +98,7 @@ class Pretraining:
             if self.steps_done == 0:
                 self._look_at_the_start()
             self._take_steps(bar)
+            self._keep_weights(Span(1.0, 1.0))
             if self._spans:
                 self._close_window(bar)
             if self._evaluated_at < self.steps_done:
@@ -118,6 +124,7 @@ class Pretraining:
             if span is None:
                 return
             self._step(span)
+            self._keep_weights(span)
             bar.update()
             if len(self._spans) == LOG_STEPS:
                 self._close_window(bar)
@@ -135,6 +142,13 @@ class Pretraining:
         self._spans.append(span)
         self.steps_done += 1
         self.train_seconds += time.perf_counter() - started
+
+    def _keep_weights(self, span: Span) -> None:
+        for percent in self._routine.keep_at:
+            if percent not in self._kept and percent <= 100 * span.end:
+                self._kept.append(percent)
+                if self._world.is_main:
+                    self._run.keep(percent, weights_on_cpu(self.model))
 
     def _stage(self, span: Span) -> int:
         return stage(len(self._recipe.mlm_probability), span.start)
@@ -166,9 +180,9 @@ class Pretraining:
         if pauses is not None:
             self._note(pauses)
 
-    def load_best(self) -> None:
-        """Give the model the weights that had the lowest validation loss."""
-        self.model.load_state_dict(load_file(self._run.best))
+    def load_weights(self, file: Path) -> None:
+        """Give the model weights that the run has kept: the best ones, or those on its way."""
+        self.model.load_state_dict(load_file(file))
 
     def _window_values(self) -> tuple[list[float], list[float]]:
         """Return the losses and gradient norms since the last record, over all processes.
@@ -242,6 +256,7 @@ class Pretraining:
                 "evaluated_at": self._evaluated_at,
                 "evaluations": self._evaluations,
                 "planned_evaluations": self._planned_evaluations,
+                "kept": self._kept,
                 "window": [losses, norms, [[span.start, span.end] for span in self._spans]],
                 "watch": watch_state(self._watch),
                 "budget": self._budget.state(),
@@ -270,6 +285,6 @@ class Pretraining:
         self.steps_done, self.train_seconds = step, state["train_seconds"]
         self._validation.best_loss = or_infinity(state["best_validation_loss"])
         self._evaluated_at, self._evaluations = state["evaluated_at"], state["evaluations"]
-        self._planned_evaluations = state["planned_evaluations"]
+        self._planned_evaluations, self._kept = state["planned_evaluations"], state["kept"]
         self.resumed_from = [*state["resumed_from"], step]
         log.info("resuming after %s", self._budget.describe(step))

@@ -76,8 +76,10 @@ def write_results(
             script=script,
             seconds={"wall": round(training.train_seconds, 3)},
         )
-        training.load_best()
-        save_model(folder / "best", training.model, args.tokenizer.parent)
+        kept = {f"at-{percent}": run.kept_at(percent) for percent in args.keep_at}
+        for name, weights in {**kept, "best": run.best}.items():
+            training.load_weights(weights)
+            save_model(folder / name, training.model, args.tokenizer.parent)
     run.discard_checkpoints()
 
 

@@ -11,6 +11,7 @@ from cloze.codekey import code_key
 from cloze.data.manifest import MANIFEST, read_manifest
 from cloze.encoder.config import EncoderConfig
 from cloze.encoder.device import Compute
+from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
 from cloze.pretraining.decisions import Decisions, decide, decide_micro_batch_size
 from cloze.pretraining.distributed import World, open_world
@@ -38,7 +39,7 @@ _EVAL_STEPS = 250
 _NOT_IN_RECIPE = frozenset(
     {"dataset", "tokenizer", "output", "run_dir", "init_from", "log", "device", "precision"}
     | {"compile", "threads", "checkpoint_seconds", "gradient_accumulation_steps"}
-    | {"gradient_checkpointing", "wandb"}
+    | {"gradient_checkpointing", "wandb", "publish_at"}
 )
 
 
@@ -48,13 +49,20 @@ def pretrain_and_publish(args: argparse.Namespace, script: Path) -> None:
     Raises `ClozeError` for inputs that do not belong together and for a run that
     another process is training.
     """
+    if args.publish_at is not None and args.publish_at not in args.keep_at:
+        raise ClozeError(f"--publish-at {args.publish_at}: is none of --keep-at; add it there")
     with open_world(args.device) as world, _open_run(args, script, world) as run:
         if world.share(run.final.is_dir()):
             log.info("this very run is finished; publishing it again without a step")
+        elif args.publish_at is not None:
+            raise ClozeError(
+                f"{args.run_dir}: no finished run there has this recipe, so there are no weights "
+                f"of {args.publish_at} % of it; run the same command without --publish-at first"
+            )
         else:
             _train(args, script, run, world)
         if world.is_main:
-            run.publish(args.output)
+            run.publish(args.output, args.publish_at)
 
 
 @contextlib.contextmanager
@@ -104,7 +112,7 @@ def _train(args: argparse.Namespace, script: Path, run: RunDirectory, world: Wor
         step.micro_batch_size = decide_micro_batch_size(args, step, compute, run, world)
         training = Pretraining(
             model, step, inputs.train, _validation(args, run, inputs, compute, instruments), recipe,
-            budget, Routine(_eval_steps(args), args.checkpoint_seconds),
+            budget, Routine(_eval_steps(args), args.checkpoint_seconds, tuple(args.keep_at)),
             compute.torch_device, run, world,
         )  # fmt: skip
         training.train()

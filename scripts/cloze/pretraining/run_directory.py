@@ -105,18 +105,34 @@ class RunDirectory:
         with atomic_path(self.best) as temporary:
             _write_tensors(tensors, temporary)
 
-    def publish(self, output: Path) -> None:
-        """Copy a finished run's files into the folder `output`, metrics.json last."""
-        last = self.final / "metrics.json"
-        files = [path for path in sorted(self.final.rglob("*")) if path.is_file()]
+    def kept_at(self, percent: int) -> Path:
+        """Where the weights lie that the run had after so many percent of it."""
+        return self.path / f"at-{percent}.safetensors"
+
+    def keep(self, percent: int, tensors: dict[str, Tensor]) -> None:
+        """Keep the weights after so many percent of the run, to be fine-tuned too."""
+        with atomic_path(self.kept_at(percent)) as temporary:
+            _write_tensors(tensors, temporary)
+
+    def publish(self, output: Path, percent: int | None = None) -> None:
+        """Copy a finished run's files into the folder `output`, metrics.json last.
+
+        With a percentage these are the model as it was then; without one all else.
+        """
+        root = self.final if percent is None else self.final / f"at-{percent}"
+        last = root / "metrics.json"
+        files = [path for path in sorted(root.rglob("*")) if path.is_file()]
         for path in sorted(files, key=lambda path: path == last):
-            with atomic_path(output / path.relative_to(self.final)) as temporary:
-                shutil.copyfile(path, temporary)
+            if not path.relative_to(root).parts[0].startswith("at-"):
+                with atomic_path(output / path.relative_to(root)) as temporary:
+                    shutil.copyfile(path, temporary)
 
     def discard_checkpoints(self) -> None:
-        """Remove the checkpoints of a finished run."""
+        """Remove the checkpoints and kept weights of a finished run."""
         for folder in self.checkpoints():
             shutil.rmtree(folder)
+        for file in self.path.glob("at-*.safetensors"):
+            file.unlink()
 
 
 @contextlib.contextmanager
