@@ -7,6 +7,7 @@ that matrix, found at random projections (Halko, Martinsson and Tropp 2011, alg.
 embeddings in which like tokens are neighbours from the first step on.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,6 +23,7 @@ CONTEXT_SMOOTHING = 0.75
 # Much larger than the usual 0.02: at that scale AdamW's first steps would wash the counted
 # structure out.
 STANDARD_DEVIATION = 0.3
+_FIRST_LOGITS = 0.5
 _MATRIX_ENTRIES = 2**27
 _COUNTED_TOKENS = 2**25
 _TOKENS_AT_ONCE = 2**20
@@ -48,6 +50,15 @@ def cooccurrence_embeddings(
     seen = factors.abs().sum(1) > 0
     embeddings[seen, : factors.shape[1]] = factors[seen]
     return embeddings * (STANDARD_DEVIATION / embeddings.std())
+
+
+def head_scale(hidden_size: int) -> float:
+    """Return a scale of the head's norm with which the first guesses are about even.
+
+    The head's output is the embeddings' transpose, so its logits would start with a standard
+    deviation of 0.3·√hidden_size and the loss several times above ln V; here it is 0.5.
+    """
+    return _FIRST_LOGITS / (STANDARD_DEVIATION * math.sqrt(hidden_size))
 
 
 def _count(rows: Rows, special_token_ids: frozenset[int]) -> Tensor:

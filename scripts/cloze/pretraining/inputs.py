@@ -17,7 +17,7 @@ from cloze.encoder.model_io import load_encoder_into
 from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
 from cloze.pretraining.batches import RowBatches, has_pairs
-from cloze.pretraining.cooccurrence import cooccurrence_embeddings
+from cloze.pretraining.cooccurrence import cooccurrence_embeddings, head_scale
 from cloze.pretraining.masking import Masker
 from cloze.pretraining.objectives import PretrainingModel, masked_lm_of
 
@@ -91,11 +91,13 @@ def new_model(args: argparse.Namespace, inputs: Inputs) -> PretrainingModel:
 def count_embeddings(model: PretrainingModel, inputs: Inputs, seed: int) -> None:
     """Start the token embeddings from which tokens stand near which in the training rows."""
     started = time.perf_counter()
-    encoder = masked_lm_of(model).encoder
+    masked_lm = masked_lm_of(model)
+    encoder = masked_lm.encoder
     embeddings = cooccurrence_embeddings(
         inputs.train_rows, inputs.special.all, encoder.config.hidden_size, seed
     )
     encoder.token_embedding.weight.data.copy_(embeddings)
+    masked_lm.head_norm.weight.data.fill_(head_scale(encoder.config.hidden_size))
     log.info("embeddings from co-occurrence in %.1f s", time.perf_counter() - started)
 
 
