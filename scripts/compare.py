@@ -1,32 +1,64 @@
 """Print one table of every result below a folder, with only the columns that differ.
 
-Reads each `metrics.json` and `baselines.json` below the folder; writes to standard output.
-Accuracy is the mean over seeds, std its sample standard deviation.
+`compare.py RESULTS` reads each `metrics.json` and `baselines.json` below the folder. Score is
+each task's own measure as the mean over seeds, std its sample standard deviation. --output writes
+the same as a page that sorts itself, as Markdown or as CSV.
 
-Try: python scripts/compare.py results/ --sort accuracy
+`compare.py diff A B` compares two results on the same rows: the settings that differ, the
+difference with its bootstrap interval, a permutation test and McNemar's.
+
+Try: python scripts/compare.py results/ --sort score --output results/comparison.html
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from cloze.cli import make_parser, run_script
-from cloze.report.comparison import collect_rows, render_table, sort_rows
+from cloze.cli import log, make_parser, run_script
+from cloze.errors import ClozeError
+from cloze.report.comparison import collect_rows, sort_rows
+from cloze.report.comparison_difference import describe_difference
+from cloze.report.comparison_formats import render_table, write_table
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
     parser = make_parser(__doc__)
-    parser.add_argument("results", type=Path, help="folder of results")
     parser.add_argument(
-        "--sort", default="accuracy", metavar="COLUMN", help="column to sort by, highest first"
+        "what",
+        type=Path,
+        nargs="+",
+        metavar="RESULTS | diff A B",
+        help="folder of results; or the word diff and two folders of one result each",
+    )
+    parser.add_argument(
+        "--sort", default="score", metavar="COLUMN", help="column to sort by, highest first"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="also write the table to files ending in .html, .md, .csv or .txt",
     )
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
-    """Collect, sort, print."""
-    sys.stdout.write(render_table(sort_rows(collect_rows(args.results), args.sort)))
+    """Collect, sort and print, or compare two."""
+    if args.what[0] == Path("diff"):
+        if len(args.what) != 3:
+            raise ClozeError("diff: give two folders of results, as in compare.py diff A B")
+        sys.stdout.write(describe_difference(*args.what[1:]))
+        return
+    if len(args.what) > 1:
+        raise ClozeError(f"{args.what[1]}: one folder of results at a time; name one above both")
+    rows = sort_rows(collect_rows(args.what[0]), args.sort)
+    sys.stdout.write(render_table(rows))
+    for path in args.output:
+        write_table(rows, path)
+        log.info("wrote %s", path)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,9 +1,11 @@
+import csv
 from pathlib import Path
 
 import pytest
 
 import compare
-from cloze.files import write_json
+from cloze.files import read_json, write_json
+from tests.scripts.test_report import write_evaluation as write_predicted
 
 
 def write_encoder(folder: Path, loss: float, **arguments) -> None:
@@ -14,7 +16,7 @@ def write_encoder(folder: Path, loss: float, **arguments) -> None:
 
 def write_evaluation(folder: Path, accuracy: float, **recipe) -> None:
     metrics = {
-        "task": "films", "split": "validation", "accuracy": accuracy,
+        "task": "films", "split": "validation", "metric": "accuracy", "score": accuracy,
         "finetuning": {"recipe": {"seed": 1, **recipe}},
     }  # fmt: skip
     write_json(folder / "metrics.json", {"metrics": metrics})
@@ -32,7 +34,11 @@ def results(tmp_path):
             evaluation = folder / "films" / f"seed-{seed}" / "evaluation"
             write_evaluation(evaluation, accuracy + seed / 100, learning_rate=1e-4)
     write_encoder(root / "wiki" / "wordpiece" / "rows" / "unused", 4.5, hidden_size=64)
-    baselines = {"task": "films", "split": "validation", "majority": {"accuracy": 0.5}}
+    baselines = {
+        "task": "films",
+        "split": "validation",
+        "majority": {"metric": "accuracy", "score": 0.5},
+    }
     write_json(root / "tasks" / "films" / "baselines.json", {"metrics": baselines})
     write_json(root / "tasks" / "films" / "metrics.json", {"metrics": {"name": "films"}})
     return root
@@ -45,7 +51,7 @@ def table(capsys, *arguments) -> list[list[str]]:
 
 def test_one_row_a_recipe_and_only_the_columns_that_differ(results, capsys):
     lines = table(capsys, results)
-    assert lines[0] == ["run", "accuracy", "std", "validation_loss", "hidden_size"]
+    assert lines[0] == ["run", "score", "std", "validation_loss", "hidden_size"]
     assert lines[1:] == [
         ["wiki/wordpiece/rows/large/films", "0.815", "0.007071", "2.5", "256"],
         ["wiki/wordpiece/rows/small/films", "0.715", "0.007071", "3.5", "128"],
@@ -65,7 +71,7 @@ def test_any_column_sorts(results, capsys):
 def test_an_unknown_column_lists_those_there_are(results, capsys):
     assert compare.main([str(results), "--sort", "f1"]) == 1
     message = capsys.readouterr().err
-    assert "--sort f1: no such column; there are: run, task, split, accuracy" in message
+    assert "--sort f1: no such column; there are: run, task, split, metric" in message
 
 
 def test_nothing_to_compare_is_said(tmp_path, capsys):
@@ -73,3 +79,67 @@ def test_nothing_to_compare_is_said(tmp_path, capsys):
     assert "holds no results; run the workflow" in capsys.readouterr().err
     assert compare.main([str(tmp_path / "nowhere")]) == 1
     assert "nowhere: no such folder" in capsys.readouterr().err
+
+
+def test_the_table_is_written_in_every_form(results, tmp_path, capsys):
+    files = [tmp_path / f"comparison.{form}" for form in ("html", "md", "csv", "txt")]
+    lines = table(capsys, results, "--output", *files)
+    assert [line.split() for line in files[3].read_text().splitlines()] == lines
+    rows = list(csv.DictReader(files[2].open()))
+    assert float(rows[0]["score"]) == pytest.approx(0.815)
+    assert [row["run"].split("/")[-1] for row in rows] == [
+        "films",
+        "films",
+        "films (majority)",
+        "unused",
+    ]
+    markdown = files[1].read_text().splitlines()
+    assert markdown[0] == "| run | score | std | validation_loss | hidden_size |"
+    assert len(markdown) == 6
+    page = files[0].read_text()
+    assert page.count("<tr>") == 5
+    assert 'data-value="2.5"' in page
+    assert "http" not in page
+
+
+def test_an_unknown_form_is_refused(results, tmp_path, capsys):
+    assert compare.main([str(results), "--output", str(tmp_path / "c.xlsx")]) == 1
+    assert "no such form; end the name in one of .html, .md, .csv, .txt" in capsys.readouterr().err
+
+
+def results_of(folder: Path, wrong: dict[int, list[int]]) -> Path:
+    for seed, rows in wrong.items():
+        write_predicted(folder / f"seed-{seed}" / "evaluation", seed, rows, 1.0)
+    return folder
+
+
+def diff(capsys, *folders) -> str:
+    assert compare.main(["diff", *map(str, folders)]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_two_results_are_compared_row_by_row(tmp_path, capsys):
+    good = results_of(tmp_path / "good", {1: [0, 1], 2: [0]})
+    poor = results_of(tmp_path / "poor", {1: list(range(12))})
+    shown = diff(capsys, good, poor)
+    assert "A 96.25 % ± 1.77 2" in shown
+    assert "A − B, points +26.25" in shown
+    assert "(11 rows for A, 0 for B)" in shown
+    assert "A is better on these rows" in shown
+    assert "the same settings" in shown
+    assert "show no difference" in diff(capsys, good, good)
+    assert diff(capsys, good / "seed-1", good / "seed-2").count("p = 1.0000") == 2
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path, capsys):
+    good = results_of(tmp_path / "good", {1: [0]})
+    assert compare.main(["diff", str(good)]) == 1
+    assert "give two folders of results" in capsys.readouterr().err
+    assert compare.main(["diff", str(good), str(tmp_path)]) == 1
+    assert "holds no evaluation; name a task's folder" in capsys.readouterr().err
+    other = results_of(tmp_path / "other", {1: [0]})
+    path = other / "seed-1" / "evaluation" / "metrics.json"
+    content = read_json(path)
+    write_json(path, {"metrics": content["metrics"] | {"metric": "f1"}})
+    assert compare.main(["diff", str(good), str(other)]) == 1
+    assert "is measured by f1" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.tasks.statistics import summarise
 
-ALWAYS = ("run", "accuracy", "std")
+ALWAYS = ("run", "score", "std")
 _PRETRAINING_KEYS = (
     "validation_loss",
     "validation_accuracy",
@@ -20,7 +20,8 @@ _PRETRAINING_KEYS = (
 )
 # Where a run lies and on what machine it ran is not what it is.
 _PATH_ARGUMENTS = ("dataset", "tokenizer", "output", "run_dir", "model", "task", "device")
-_MODEL_METRICS = "validation_loss"
+# What pretraining, or else an import, says of an encoder.
+_MODEL_METRICS = ("validation_loss", "masked_lm_head")
 _BASELINES = "baselines.json"
 
 Row = dict[str, Any]
@@ -37,7 +38,7 @@ def collect_rows(root: Path) -> list[Row]:
     encoders = {
         path.parent: record["metrics"] | {"args": record.get("args", {})}
         for path, record in found.items()
-        if _MODEL_METRICS in record.get("metrics", {})
+        if any(key in record.get("metrics", {}) for key in _MODEL_METRICS)
     }
     rows = _evaluation_rows(root, found, encoders)
     evaluated = {row["encoder"] for row in rows}
@@ -72,24 +73,16 @@ def all_columns(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(column for row in rows for column in row))
 
 
-def render_table(rows: Sequence[Row]) -> str:
-    """Return aligned text: run, accuracy, std and the columns whose values differ.
+def differing_columns(rows: Sequence[Row]) -> list[str]:
+    """Return run, score, std and the columns whose values differ.
 
     A row without a value, such as a baseline without a learning rate, makes no difference.
     """
-    columns = [
+    return [
         column
         for column in all_columns(rows)
         if column in ALWAYS or len({repr(row[column]) for row in rows if column in row}) > 1
     ]
-    cells = [columns] + [[_shown(row.get(column)) for column in columns] for row in rows]
-    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
-    lines = []
-    for line in cells:
-        first = f"{line[0]:<{widths[0]}}"
-        others = [f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True)]
-        lines.append("  ".join([first, *others]).rstrip())
-    return "\n".join(lines) + "\n"
 
 
 def _metrics_files(root: Path) -> Iterator[Path]:
@@ -111,7 +104,7 @@ def _evaluation_rows(
     groups: dict[tuple[Path, str], list[dict[str, Any]]] = {}
     for path, record in found.items():
         metrics = record.get("metrics", {})
-        if path.name != _BASELINES and {"accuracy", "split", "task"} <= metrics.keys():
+        if path.name != _BASELINES and {"score", "split", "task"} <= metrics.keys():
             key = (_recipe_folder(path.parent, root), metrics["split"])
             groups.setdefault(key, []).append(metrics)
     return [
@@ -137,7 +130,7 @@ def _evaluation_row(
     seeds: list[dict[str, Any]],
     encoders: dict[Path, dict[str, Any]],
 ) -> Row:
-    accuracy = summarise([metrics["accuracy"] for metrics in seeds])
+    score = summarise([metrics["score"] for metrics in seeds])
     first = seeds[0]
     finetuning = first.get("finetuning", {})
     encoder = next((parent for parent in folder.parents if parent in encoders), None)
@@ -147,9 +140,11 @@ def _evaluation_row(
         "encoder": None if encoder is None else _relative(encoder, root),
         "task": first["task"],
         "split": split,
+        "metric": first["metric"],
         "seeds": len(seeds),
-        "accuracy": accuracy.mean,
-        "std": accuracy.std,
+        "score": score.mean,
+        "std": score.std,
+        "finetuning_seconds": finetuning.get("train_seconds"),
         **({} if encoder is None else _encoder_columns(encoders[encoder])),
         **recipe,
     }
@@ -170,20 +165,11 @@ def _baseline_rows(root: Path, found: dict[Path, Any]) -> list[Row]:
             "run": f"{_relative(path.parent, root)} ({name})",
             "task": record["metrics"]["task"],
             "split": record["metrics"]["split"],
-            "accuracy": scores["accuracy"],
+            "metric": scores["metric"],
+            "score": scores["score"],
         }
         for path, record in found.items()
         if path.name == _BASELINES
         for name, scores in record["metrics"].items()
         if isinstance(scores, dict)
     ]
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
