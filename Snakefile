@@ -21,7 +21,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        expand("results/{report}_report.txt", report=CONFIG.reports),
+        expand("results/{report}_report.txt", report=[*CONFIG.reports, *CONFIG.averages]),
         sorted({f"{run.dataset_folder}/corpus.html" for run in CONFIG.runs if not run.is_imported}),
 
 
@@ -34,6 +34,7 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/import.smk"
 include: "workflow/rules/checkpoints.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/averages.smk"
 
 
 onstart:

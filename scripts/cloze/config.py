@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from cloze.config_averages import resolve_averages
 from cloze.config_corpora import check_mixtures, require_one_kind
 from cloze.config_encoders import check_lengths, check_objectives, require_own_or_imported
 from cloze.config_files import TASK_SPLITS, InputFiles
@@ -60,6 +61,10 @@ class Config:
             for task in self.decontaminated_tasks(name):
                 self._require(task, "tasks", f"corpora.{name}.decontaminate")
         self.runs = self._runs()
+        self.averages = resolve_averages(
+            self.values["averages"], self.runs[0], self.runs, self.reports
+        )
+        """Average to the reports of each of its tasks."""
         self.files = InputFiles(self.values)
 
     @property
@@ -197,6 +202,7 @@ class Config:
             reports={
                 f"{name}{suffix}": Report(**section) for name, section in picks["reports"].items()
             },
+            suffix=suffix,
         )
 
     def _require(self, name: str, table: str, path: str) -> None:

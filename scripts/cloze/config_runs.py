@@ -27,6 +27,8 @@ class Run:
     architecture: str | None
     seeds: tuple[int, ...]
     reports: Mapping[str, Report]
+    suffix: str = ""
+    """How the names of its reports end."""
 
     @property
     def is_imported(self) -> bool:

@@ -35,7 +35,7 @@ class Wanted:
         self.files |= {"results/config.yaml", *config.files.downloads}
         for run in config.runs:
             self._add_run(config, run)
-        for name in config.reports:
+        for name in (*config.reports, *config.averages):
             suffixes = ("_report.txt", "_report.json", "_report.html", "_figure.svg")
             self.files |= {f"results/{name}{suffix}" for suffix in suffixes}
 

@@ -281,3 +281,29 @@ def test_mistakes_with_encoders_from_elsewhere(changes: dict[str, Any], message:
     with pytest.raises(ClozeError) as caught:
         config(**changes)
     assert message in str(caught.value)
+
+
+def test_an_average_names_reports_of_every_run_that_has_them() -> None:
+    found = config(
+        reports={"a": {"task": "mood"}, "b": {"task": "mood"}, "c": {"task": "mood"}},
+        averages={"all": ["a", "b+c"]},
+        runs=[{"seeds": [7], "name": "again"}, {"name": "few", "reports": {"a": {"task": "mood"}}}],
+    )
+    assert found.averages == {
+        "all": [["a"], ["b", "c"]],
+        "all-again": [["a-again"], ["b-again", "c-again"]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("averages", "message"),
+    [
+        ({"all": ["sst2", "sst3"]}, "averages.all: 'sst3' is not in reports; did you mean 'sst2'?"),
+        ({"sst2": ["sst2", "sst2+sst2"]}, "averages.sst2: a report has this name too"),
+        ({"all": ["sst2"]}, "averages.all: the list needs at least 2 entries"),
+    ],
+)
+def test_mistakes_with_averages(averages: dict[str, Any], message: str) -> None:
+    with pytest.raises(ClozeError) as caught:
+        config(averages=averages)
+    assert message in str(caught.value)

@@ -43,6 +43,7 @@ wildcard_constraints:
     encoder=one_of(CONFIG.names("encoders")),
     task=one_of(CONFIG.names("tasks")),
     report=one_of(CONFIG.reports),
+    average=one_of(CONFIG.averages),
     seed=r"\d+",
     percent=r"\d+",
 

@@ -159,6 +159,14 @@ def report_source_flags(wildcards, input):
     return flags
 
 
+def average_flags(wildcards):
+    """Return --name, and --task FILE... for each task of an average."""
+    flags = ["--name", wildcards.average]
+    for task in CONFIG.averages[wildcards.average]:
+        flags += ["--task", *(f"results/{report}_report.json" for report in task)]
+    return flags
+
+
 def unique_folders(files):
     """Return the folders of these files, each once, in order."""
     return list(dict.fromkeys(str(Path(file).parent) for file in files))

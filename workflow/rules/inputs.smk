@@ -148,6 +148,12 @@ def report_sources(wildcards):
     return sources | {"pretraining": [f"{run.encoder_folder}/{name}" for name in encoder]}
 
 
+def average_reports(wildcards):
+    """Return the reports that an average is made of."""
+    tasks = CONFIG.averages[wildcards.average]
+    return [f"results/{report}_report.json" for task in tasks for report in task]
+
+
 def seed_files(folder, seeds):
     """Return the files of the evaluation of every seed."""
     names = ("metrics.json", "predictions.parquet")
