@@ -115,7 +115,8 @@ def check_snakemake(arguments: list[str], page: Path) -> None:
     overlays = [(ROOT / path).read_text(encoding="utf-8") for path in args.configfile or ()]
     values = {key: yaml.safe_load(value) for key, value in given.items()}
     config = configuration(*blocks(page, "yaml"), *overlays, yaml.safe_dump(values))
-    reports = {f"results/{name}_report.txt" for name in config.reports}
+    names = (*config.reports, *config.averages)
+        reports = {f"results/{name}_report.txt" for name in names}
     tables = (config.names(table) for table in ("corpora", "tokenizers", "datasets"))
     shown = {f"results/{'/'.join(names)}/corpus.html" for names in itertools.product(*tables)}
     assert set(args.targets) <= reports | shown
