@@ -116,7 +116,7 @@ def check_snakemake(arguments: list[str], page: Path) -> None:
     values = {key: yaml.safe_load(value) for key, value in given.items()}
     config = configuration(*blocks(page, "yaml"), *overlays, yaml.safe_dump(values))
     names = (*config.reports, *config.averages)
-        reports = {f"results/{name}_report.txt" for name in names}
+    reports = {f"results/{name}_report.txt" for name in names}
     tables = (config.names(table) for table in ("corpora", "tokenizers", "datasets"))
     shown = {f"results/{'/'.join(names)}/corpus.html" for names in itertools.product(*tables)}
     assert set(args.targets) <= reports | shown
