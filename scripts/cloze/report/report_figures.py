@@ -4,11 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from cloze.report.themed_svg import FIRST, SECOND, drawing
 
 _WIDE, _SQUARE = (4.6, 2.6), (4.0, 3.6)
+
+
+def _times_100(value: float, _: int) -> str:
+    return f"{100 * value:.4g}"
 
 
 def seeds_figure(report: Mapping[str, Any]) -> str:
@@ -29,7 +33,7 @@ def seeds_figure(report: Mapping[str, Any]) -> str:
                 axes.hlines(place, *score["ci95"], color=colour, linewidth=1.2)
         axes.set_yticks(range(len(groups)), [name for name, _, _ in groups])
         axes.set_ylim(len(groups) - 0.4, -0.6)
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.xaxis.set_major_formatter(_times_100)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel("score, times 100")
 
@@ -51,7 +55,8 @@ def checkpoints_figure(report: Mapping[str, Any]) -> str:
             axes.legend()
         axes.set_xlim(0, 105)
         axes.set_xlabel("share of the pretraining budget (%)")
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(_times_100)
+        axes.set_ylabel("score, times 100")
 
     return drawing(draw, _WIDE)
 
