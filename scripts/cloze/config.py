@@ -257,7 +257,8 @@ def render_flags(schema: Schema, section: Mapping[str, Any], skip: Iterable[str]
     """
     flags: list[str] = []
     for key, about in schema["properties"].items():
-        if key in skip or key not in section:
+        # An empty text is no value: quoted for a shell among others it would vanish.
+        if key in skip or section.get(key, "") == "":
             continue
         value, flag = section[key], key.replace("_", "-")
         if isinstance(value, bool):

@@ -93,3 +93,8 @@ def test_without_pretraining_the_task_is_tuned_by_what_differs() -> None:
         *("--max-length", "64"),
         *("--truncation", "head"),
     ]
+
+
+def test_a_text_that_is_empty_is_no_flag() -> None:
+    assert "--origin" not in config().flags("tasks", "mood")
+    assert flag(config(tasks__mood__origin="my own").flags("tasks", "mood"), "--origin") == "my own"

@@ -11,7 +11,7 @@ from cloze.report.themed_svg import FIRST, SECOND, drawing
 _WIDE, _SQUARE = (4.6, 2.6), (4.0, 3.6)
 
 
-def _times_100(value: float, _: int) -> str:
+def _times_100(value: float, _: float) -> str:
     return f"{100 * value:.4g}"
 
 

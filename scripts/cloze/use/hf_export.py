@@ -139,19 +139,28 @@ def parity_texts(folder: Path) -> list[tuple[str, str]]:
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     ordinary = sorted(set(range(vocab_size(tokenizer))) - special_ids(tokenizer).all)
     generator = np.random.default_rng(0)
-    return [
-        (
-            _draw(tokenizer, ordinary, length + 1, generator),
-            _draw(tokenizer, ordinary, length, generator),
+    pairs = []
+    for length in (*range(1, _TEXTS), config.max_position_embeddings):
+        second = _draw(tokenizer, ordinary, length, generator)
+        pairs.append(
+            (_draw(tokenizer, ordinary, _length(tokenizer, second) + 1, generator), second)
         )
-        for length in (*range(1, _TEXTS), config.max_position_embeddings)
-    ]
+    return pairs
 
 
 def _draw(
     tokenizer: Tokenizer, ids: Sequence[int], length: int, generator: np.random.Generator
 ) -> str:
-    return str(tokenizer.decode([int(token) for token in generator.choice(ids, length)]))
+    """Return a text of at least this many tokens; pieces drawn at random may read as fewer."""
+    text = ""
+    while _length(tokenizer, text) < length:
+        more = tokenizer.decode([int(token) for token in generator.choice(ids, length)])
+        text = f"{text} {more}".strip()
+    return text
+
+
+def _length(tokenizer: Tokenizer, text: str) -> int:
+    return len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 @torch.inference_mode()
