@@ -52,8 +52,9 @@ def tfidf_logistic_regression(
     Scores get a ridge regression instead. The features of a pair are those of either text,
     their absolute differences and their products. The inverse regularisation C is the one
     with the best score on a hold-out of the training split that shares nothing with the
-    rest (`hold_out`), tried from the strongest until two in a row do worse; the model is then fitted again on all of the training split. Raises
-    `ClozeError` if a label's rows do not allow that.
+    rest (`hold_out`), tried from the strongest until two in a row do worse; the model is then
+    fitted again on all of the training split. Raises `ClozeError` if a label's rows do not
+    allow that.
     """
     parts = hold_out(train, HOLD_OUT_FRACTION, seed)
     fitting, held_out = train.take(parts.train), train.take(parts.held_out)
