@@ -131,7 +131,7 @@ def _add_training_flags(training: argparse._ArgumentGroup) -> None:
         "--max-training-bytes",
         type=non_negative_int,
         help="train on this much text, drawn evenly from the whole corpus; 0: on all of it; "
-        "unset: 32 MB, for unigram 10 MB, less where words have no spaces between them",
+        "unset: 20 MB, for unigram 10 MB, less where words have no spaces between them",
     )
 
 

@@ -99,7 +99,7 @@ def default_training_bytes(model: str, sample: Iterable[str]) -> int:
     The library holds every distinct word of the text. Where words hardly repeat, as in
     scripts without spaces between them, that is nearly all of it.
     """
-    spaced, unspaced = (10_000_000, 1_000_000) if model == "unigram" else (32_000_000, 3_000_000)
+    spaced, unspaced = (10_000_000, 1_000_000) if model == "unigram" else (20_000_000, 3_000_000)
     return spaced if _share_of_distinct_words(model, sample) < _UNREPEATED else unspaced
 
 
