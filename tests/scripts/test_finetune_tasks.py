@@ -132,7 +132,7 @@ def test_what_is_unset_follows_the_size_of_the_task_and_the_encoder(root):
     arguments = ["--model", str(root / "encoder"), "--task", str(root / "task"), "--threads=1"]
     assert finetune.main([*arguments, "--output", str(root / "c"), "--max-length=16"]) == 0
     recipe = read(root / "c")["recipe"]
-    assert (recipe["num_train_epochs"], recipe["learning_rate"]) == (10, 1e-4)
+    assert (recipe["num_train_epochs"], recipe["learning_rate"]) == (10, 1e-3)
     assert recipe["classifier_pooling"] == "cls"
 
 

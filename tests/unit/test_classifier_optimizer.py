@@ -91,6 +91,8 @@ def test_small_tasks_get_more_epochs(rows, epochs):
     assert default_epochs(rows) == epochs
 
 
-@pytest.mark.parametrize(("width", "rate"), [(128, 4.8e-4), (256, 1.7e-4), (768, 3.3e-5)])
+@pytest.mark.parametrize(
+    ("width", "rate"), [(32, 1e-3), (128, 4.8e-4), (256, 1.7e-4), (768, 3.3e-5)]
+)
 def test_wide_encoders_get_a_lower_rate(width, rate):
     assert default_learning_rate(width) == rate

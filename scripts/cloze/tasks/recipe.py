@@ -10,7 +10,8 @@ CLASS_WEIGHTS = ("none", "balanced")
 # et al. 2021, §5: 20 epochs where 3 were usual), large ones do not.
 _EPOCHS_BY_ROWS = ((10_000, 10), (200_000, 3), (math.inf, 2))
 # Usual for BERT-base; encoders of 128 do best on SST-2 between 5e-4 and 1e-3, which this power of
-# the width meets.
+# the width meets. No encoder that anyone trains is so narrow that more would do.
+_HIGHEST_LEARNING_RATE = 1e-3
 _LEARNING_RATE, _LEARNING_RATE_WIDTH, _LEARNING_RATE_POWER = 3.3e-5, 768, 1.5
 
 
@@ -54,4 +55,5 @@ def default_epochs(num_rows: int) -> int:
 def default_learning_rate(hidden_size: int) -> float:
     """Return the peak learning rate for an encoder of this width, to two digits."""
     ratio = _LEARNING_RATE_WIDTH / hidden_size
-    return float(f"{_LEARNING_RATE * ratio**_LEARNING_RATE_POWER:.2g}")
+    rate = min(_HIGHEST_LEARNING_RATE, _LEARNING_RATE * ratio**_LEARNING_RATE_POWER)
+    return float(f"{rate:.2g}")
