@@ -116,3 +116,17 @@ def test_what_cannot_be_read_is_named(
     assert find(task, documents, tmp_path / "found.json") == 1
     assert "validation.parquet: not a task's split" in capsys.readouterr().err
     assert not (tmp_path / "found.json").exists()
+
+
+def test_a_pair_is_one_row_and_counts_where_either_text_does(
+    task: Path, documents: Path, tmp_path: Path
+) -> None:
+    first, second = [CLEAN[0], LEAKED[0], CLEAN[1]], [BY_NGRAM, LEAKED[1], CLEAN[2]]
+    write_split(task / "validation.parquet", TaskSplit(first, np.zeros(3, np.int64), second))
+    assert find(task, documents, tmp_path / "found.json") == 0
+    found = read_json(tmp_path / "found.json")["metrics"]["splits"]["validation"]
+    assert (found["rows"], found["exact"], found["contaminated"]) == (3, 1, 2)
+    assert found["share"] == pytest.approx(2 / 3)
+    assert {(example["row"], example["text"]) for example in found["examples"]} == {
+        (0, BY_NGRAM), (1, LEAKED[0]), (1, LEAKED[1]),
+    }  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 
 from cloze.files import sha256_file
 from tests.workflow.project import Project
+from tests.workflow.tiny_sample import TINY, shorten
 
 pytestmark = pytest.mark.slow
 
@@ -26,40 +27,11 @@ STAGES = (
     *("pretrain", "prepare_task", "baselines", "find_contamination", "report"),
 )
 NUM_JOBS = len(STAGES) + 3 + 2 * 4
-# Reviews and rows that are kept of the sample.
-NUM_REVIEWS, NUM_ROWS = 300, 60
-TINY = {
-    "architectures": {
-        "modernbert-tiny": {
-            "hidden_size": 32,
-            "num_hidden_layers": 1,
-            "intermediate_size": 64,
-            "max_position_embeddings": 128,
-        }
-    },
-    "encoders": {"tiny": {"max_steps": 30, "eval_steps": 10, "train_batch_size": 8}},
-    "tasks": {
-        "sample-reviews": {
-            "finetuning": {"num_train_epochs": 1},
-            "finetuning_from_scratch": {"num_train_epochs": 1},
-        }
-    },
-    "seeds": [1, 2],
-}
 CPU = (
     "--set-resources",
     *(f"pretrain:{key}" for key in ("device=cpu", "precision=fp32", "compile=off")),
     "pretrain:checkpoint_seconds=0",
 )
-
-
-def shorten(project: Project) -> None:
-    folder = project.folder / "resources" / "sample"
-    reviews = (folder / "corpus.txt").read_text("utf-8").split("\n\n")[:NUM_REVIEWS]
-    (folder / "corpus.txt").write_text("\n\n".join(reviews) + "\n", "utf-8")
-    for name in ("reviews-train.tsv", "reviews-validation.tsv"):
-        lines = (folder / name).read_text("utf-8").splitlines(keepends=True)[: NUM_ROWS + 1]
-        (folder / name).write_text("".join(lines), "utf-8")
 
 
 class Pipeline(Project):

@@ -19,22 +19,23 @@ def count_contamination(task: Task, batches: Iterable[DocumentBatch]) -> dict[st
     `rows`; `long_rows`: those of `MIN_ROW_WORDS` words or more; `exact`, `long_exact`: those
     that stand in a document as a whole; `ngram`: those that share 13 words in a row with one;
     `contaminated`: `long_exact` or `ngram`, as shorter rows stand anywhere by chance; `share`
-    of the rows that are contaminated; `examples`: the longest of these, each with its `row`,
-    `text`, whether it is `exact`, and the first `document_id` that holds it.
+    of the rows that are contaminated; `examples`: the longest texts found, each with its `row`,
+    `text`, whether it is `exact`, and the first `document_id` that holds it. A row of two texts
+    counts where either of them does.
     """
     names = [name for name in _EVALUATION_SPLITS if (task.folder / f"{name}.parquet").is_file()]
     sizes = dict.fromkeys(names, 0)
 
-    def rows() -> Iterator[str]:
+    def texts() -> Iterator[str]:
         for name in names:
             for text in task.iterate_texts(name):
                 sizes[name] += 1
                 yield text
 
-    index = ContaminationIndex(rows())
-    num_rows = len(index.lengths)
-    exact, ngram = np.zeros(num_rows, np.bool_), np.zeros(num_rows, np.bool_)
-    documents = np.full(num_rows, -1, np.int64)
+    index = ContaminationIndex(texts())
+    num_texts = len(index.lengths)
+    exact, ngram = np.zeros(num_texts, np.bool_), np.zeros(num_texts, np.bool_)
+    documents = np.full(num_texts, -1, np.int64)
     for batch in batches:
         matches = index.find(_texts_of(batch))
         exact[matches.rows[matches.exact]] = True
@@ -43,42 +44,58 @@ def count_contamination(task: Task, batches: Iterable[DocumentBatch]) -> dict[st
         # Reversed, so that the first document is the one that stays.
         places = np.flatnonzero(telling & (documents[matches.rows] < 0))[::-1]
         documents[matches.rows[places]] = batch.ids[matches.texts[places]]
-    long = index.lengths >= MIN_ROW_WORDS
+    stops = np.cumsum([sizes[name] for name in names])[:-1]
+    found = (np.split(array, stops) for array in (index.lengths, exact, ngram, documents))
+    return {
+        name: _counts_of_split(task, name, *arrays)
+        for name, *arrays in zip(names, *found, strict=True)
+    }
+
+
+def _counts_of_split(
+    task: Task,
+    name: str,
+    lengths: np.ndarray,
+    exact: np.ndarray,
+    ngram: np.ndarray,
+    documents: np.ndarray,
+) -> dict[str, Any]:
+    """Return the counts of one split; the arrays have an entry for each of its texts."""
+    texts_per_row = len(task.text_columns(name))
+
+    def rows_with(texts: np.ndarray) -> int:
+        return int(texts.reshape(-1, texts_per_row).any(axis=1).sum())
+
+    long = lengths >= MIN_ROW_WORDS
     contaminated = (exact & long) | ngram
-    counts = {}
-    start = 0
-    for name in names:
-        size = sizes[name]
-        part = slice(start, start + size)
-        start += size
-        found = np.flatnonzero(contaminated[part])
-        longest = found[np.lexsort((found, -index.lengths[part][found]))][:_EXAMPLES]
-        texts = _texts_of_rows(task, name, longest)
-        counts[name] = {
-            "rows": size,
-            "long_rows": int(long[part].sum()),
-            "exact": int(exact[part].sum()),
-            "long_exact": int((exact & long)[part].sum()),
-            "ngram": int(ngram[part].sum()),
-            "contaminated": len(found),
-            "share": len(found) / max(size, 1),
-            "examples": [
-                {
-                    "row": int(row),
-                    "text": texts[row],
-                    "exact": bool(exact[part][row]),
-                    "document_id": int(documents[part][row]),
-                }
-                for row in longest
-            ],
-        }
-    return counts
+    found = np.flatnonzero(contaminated)
+    longest = found[np.lexsort((found, -lengths[found]))][:_EXAMPLES]
+    texts = _chosen_texts(task, name, longest)
+    num_rows = len(lengths) // texts_per_row
+    return {
+        "rows": num_rows,
+        "long_rows": rows_with(long),
+        "exact": rows_with(exact),
+        "long_exact": rows_with(exact & long),
+        "ngram": rows_with(ngram),
+        "contaminated": rows_with(contaminated),
+        "share": rows_with(contaminated) / max(num_rows, 1),
+        "examples": [
+            {
+                "row": int(place) // texts_per_row,
+                "text": texts[place],
+                "exact": bool(exact[place]),
+                "document_id": int(documents[place]),
+            }
+            for place in longest
+        ],
+    }
 
 
-def _texts_of_rows(task: Task, split: str, rows: np.ndarray) -> dict[int, str]:
-    wanted = set(rows.tolist())
+def _chosen_texts(task: Task, split: str, places: np.ndarray) -> dict[int, str]:
+    wanted = set(places.tolist())
     texts = enumerate(task.iterate_texts(split) if wanted else ())
-    return {row: text for row, text in texts if row in wanted}
+    return {place: text for place, text in texts if place in wanted}
 
 
 def _texts_of(batch: DocumentBatch) -> Iterator[str]:

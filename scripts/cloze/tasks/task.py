@@ -106,6 +106,11 @@ class Task:
         pairs, groups = (table[name].to_pylist() if name in names else None for name in _OPTIONAL)
         return TaskSplit(table["text"].to_pylist(), labels, pairs, groups)
 
+    def text_columns(self, split: str) -> list[str]:
+        """Return the columns of a split that hold text: one, or two if its rows are pairs."""
+        names = pq.read_schema(self.split_path(split)).names
+        return ["text", *(["text_pair"] if "text_pair" in names else [])]
+
     def iterate_texts(self, split: str) -> Iterator[str]:
         """Yield the texts of one split, each of a pair by itself, with a few in memory.
 
@@ -113,9 +118,8 @@ class Task:
         """
         path = self.split_path(split)
         try:
+            columns = self.text_columns(split)
             with pq.ParquetFile(path) as file:
-                names = file.schema_arrow.names
-                columns = ["text", *(["text_pair"] if "text_pair" in names else [])]
                 for batch in file.iter_batches(_TEXTS_AT_ONCE, columns=columns):
                     rows = (column.to_pylist() for column in batch.columns)
                     for texts in zip(*rows, strict=True):
