@@ -71,3 +71,17 @@ def test_other_precisions_leave_the_loss_as_it_is(precision):
 def test_a_device_that_is_not_there_is_named():
     with pytest.raises(ClozeError, match="--device cuda: PyTorch sees no such device"):
         resolve_compute("cuda", "auto", "auto", 1, flop=0)
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_fp32_stays_fp32_whatever_multiplies(honest, monkeypatch):
+    matmul = torch.backends.mkldnn.matmul
+    matmul.fp32_precision = "ieee"
+    if not honest:
+        monkeypatch.setattr("cloze.encoder.device._LARGEST_FP32_ERROR", 0.0)
+    resolve_compute("cpu", "fp32", "off", 1, flop=0)
+    if not honest:
+        assert matmul.fp32_precision == "ieee"
+    first, second = torch.randn(2, 512, 512, generator=torch.Generator().manual_seed(1)).unbind()
+    error = (first @ second).double() - first.double() @ second.double()
+    assert error.abs().max() < 1e-3

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ COMPILE_MODES = ("auto", "on", "off")
 # CPU it pays from a few minutes of training. The choice must not depend on a stopwatch:
 # the same run on the same machine has to resolve the same way.
 _COMPILE_FROM_FLOP = {"cpu": 1e14, "cuda": 1e16, "mps": float("inf")}
+
+# Of a product of 256 terms of deviation 1 each, in fp32: rounding errors are about 1e-5, and those
+# of bf16 inputs 1e-1.
+_LARGEST_FP32_ERROR = 1e-3
 
 _SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -57,11 +62,14 @@ def resolve_compute(
 ) -> Compute:
     """Turn `auto` into what this machine does best; `flop` is the whole run's estimate.
 
-    Sets the number of CPU threads of this process. Raises `ClozeError` if a device is
+    Sets the number of CPU threads of this process, and on a CPU which library multiplies in
+    fp32. Raises `ClozeError` if a device is
     asked for that is not there, and for fp16 on anything but a CUDA card.
     """
     device = _resolve_device(device)
     torch.set_num_threads(threads)
+    if device == "cpu":
+        _speed_up_fp32()
     if precision == "auto":
         precision = _fastest_precision(device)
     if precision == "fp16" and device != "cuda":
@@ -85,6 +93,23 @@ def _resolve_device(device: str) -> str:
     if not device_is_present(device):
         raise ClozeError(f"--device {device}: PyTorch sees no such device here; use auto or cpu")
     return device
+
+
+def _speed_up_fp32() -> None:
+    """Let oneDNN multiply in fp32, at twice the speed of MKL on CPUs that are not Intel's.
+
+    PyTorch hands fp32 products to oneDNN where bf16 is allowed inside them. On x86 without
+    AMX oneDNN computes in fp32 all the same; one product is checked, and where it does not
+    the permission is taken back.
+    """
+    if platform.machine() not in ("x86_64", "AMD64") or torch.cpu._is_amx_tile_supported():
+        return
+    first, second = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0)).unbind()
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    matmul.fp32_precision = "bf16"
+    error = (first @ second).double() - first.double() @ second.double()
+    if error.abs().max() > _LARGEST_FP32_ERROR:
+        matmul.fp32_precision = "ieee"
 
 
 def _fastest_precision(device: str) -> str:
