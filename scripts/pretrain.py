@@ -108,8 +108,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--embedding-init",
         choices=EMBEDDING_INITS,
         default="cooccurrence",
-        help="token embeddings at the start: counted in the corpus (no effect with --init-from), "
-        "or drawn at random",
+        help="token embeddings and the bias of the predictions at the start: counted in the corpus "
+        "(no effect with --init-from), or drawn at random and 0",
     )
     recipe.add_argument(
         "--mask-whole-words",

@@ -163,6 +163,8 @@ def started(tmp_path: Path, output: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, SCRIPTS / f"{script_of(output)}.py", *command(output, long)],
         stderr=subprocess.PIPE,
+        # A shell that runs the tests in the background has its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not any(path.suffix == ".tmp" for path in written(output)):

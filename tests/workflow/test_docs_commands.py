@@ -137,8 +137,10 @@ def as_the_reader_means(words: list[str], folder: Path) -> list[str]:
         word = word.replace("/models/", str(folder / "models") + "/")
         if word.startswith("/tmp/"):
             word = str(folder / "made" / word.removeprefix("/tmp/"))
-        globbed = sorted(str(path.relative_to(folder)) for path in folder.glob(word.lstrip("/")))
-        made.extend(globbed if "*" in word else [word])
+        if "*" in word:
+            made.extend(sorted(str(path.relative_to(folder)) for path in folder.glob(word)))
+        else:
+            made.append(word)
     return made
 
 

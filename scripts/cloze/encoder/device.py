@@ -63,8 +63,8 @@ def resolve_compute(
     """Turn `auto` into what this machine does best; `flop` is the whole run's estimate.
 
     Sets the number of CPU threads of this process, and on a CPU which library multiplies in
-    fp32. Raises `ClozeError` if a device is
-    asked for that is not there, and for fp16 on anything but a CUDA card.
+    fp32. Raises `ClozeError` if a device is asked for that is not there, and for fp16 on
+    anything but a CUDA card.
     """
     device = _resolve_device(device)
     torch.set_num_threads(threads)

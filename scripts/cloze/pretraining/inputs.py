@@ -20,6 +20,7 @@ from cloze.pretraining.batches import RowBatches, has_pairs
 from cloze.pretraining.cooccurrence import cooccurrence_embeddings, head_scale
 from cloze.pretraining.masking import Masker
 from cloze.pretraining.objectives import PretrainingModel, masked_lm_of
+from cloze.pretraining.token_frequencies import unigram_log_probabilities
 
 # The validation masks are one fixed draw, whatever the run's seed.
 _VALIDATION_SEED = 1 << 32
@@ -88,8 +89,12 @@ def new_model(args: argparse.Namespace, inputs: Inputs) -> PretrainingModel:
     return model
 
 
-def count_embeddings(model: PretrainingModel, inputs: Inputs, seed: int) -> None:
-    """Start the token embeddings from which tokens stand near which in the training rows."""
+def start_from_counts(model: PretrainingModel, inputs: Inputs, seed: int) -> None:
+    """Start from what can be counted in the training rows.
+
+    The token embeddings from which tokens stand near which, the bias of the predictions from
+    how often each token occurs.
+    """
     started = time.perf_counter()
     masked_lm = masked_lm_of(model)
     encoder = masked_lm.encoder
@@ -98,6 +103,8 @@ def count_embeddings(model: PretrainingModel, inputs: Inputs, seed: int) -> None
     )
     encoder.token_embedding.weight.data.copy_(embeddings)
     masked_lm.head_norm.weight.data.fill_(head_scale(encoder.config.hidden_size))
+    frequencies = unigram_log_probabilities(inputs.train_rows, inputs.special.all)
+    masked_lm.decoder_bias.data.copy_(torch.from_numpy(frequencies))
     log.info("embeddings from co-occurrence in %.1f s", time.perf_counter() - started)
 
 

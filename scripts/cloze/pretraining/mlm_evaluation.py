@@ -18,6 +18,7 @@ from cloze.pretraining.objectives import (
     masked_lm_of,
     next_sentence_logits,
 )
+from cloze.pretraining.token_frequencies import unigram_log_probabilities
 
 EVALUATION_BATCH_SIZE = 32
 _MAX_LOGITS = 1 << 24
@@ -116,13 +117,10 @@ def unigram_entropy(
 ) -> float:
     """Return the loss, in nats a token, of predicting by the training split's token frequencies.
 
-    It is taken on the very positions that `evaluate_mlm` predicts, with add-one
-    smoothing and without special tokens, which are never predicted: an encoder whose
-    loss stays here has learnt nothing from context.
+    It is taken on the very positions that `evaluate_mlm` predicts: an encoder whose loss
+    stays here has learnt nothing from context.
     """
-    counts = np.bincount(train.input_ids, minlength=train.vocab_size) + 1.0
-    counts[sorted(special_token_ids)] = 1.0
-    log_probability = np.log(counts / counts.sum())
+    log_probability = unigram_log_probabilities(train, special_token_ids)
     total = predicted = 0.0
     for batch in validation.evaluation_batches(EVALUATION_BATCH_SIZE):
         labels = batch.labels[batch.weights > 0].numpy()

@@ -16,7 +16,7 @@ from cloze.files import require_file, sha256_file
 from cloze.pretraining.decisions import Decisions, decide, decide_micro_batch_size
 from cloze.pretraining.distributed import World, open_world
 from cloze.pretraining.doctor import RunFacts, duplicate_share, predicted_share
-from cloze.pretraining.inputs import Inputs, count_embeddings, load_inputs, new_model
+from cloze.pretraining.inputs import Inputs, load_inputs, new_model, start_from_counts
 from cloze.pretraining.loop import Pretraining, Routine
 from cloze.pretraining.metrics_stream import open_dashboards
 from cloze.pretraining.mlm_evaluation import (
@@ -99,7 +99,7 @@ def _train(args: argparse.Namespace, script: Path, run: RunDirectory, world: Wor
     is_new = args.init_from is None and not run.checkpoints()
     if is_new and world.is_main and args.embedding_init == "cooccurrence":
         # The other processes take the weights over; a resumed run has its own.
-        count_embeddings(model, inputs, args.seed)
+        start_from_counts(model, inputs, args.seed)
     # Before the machine is measured: what starting took tells what finishing will take.
     budget = decisions.budget()
     if world.is_main:

@@ -107,7 +107,11 @@ class Task:
         return TaskSplit(table["text"].to_pylist(), labels, pairs, groups)
 
     def text_columns(self, split: str) -> list[str]:
-        """Return the columns of a split that hold text: one, or two if its rows are pairs."""
+        """Return the columns of a split that hold text: one, or two if its rows are pairs.
+
+        Raises `ClozeError` if the task has no such split, `pa.ArrowException` if its file is
+        no parquet.
+        """
         names = pq.read_schema(self.split_path(split)).names
         return ["text", *(["text_pair"] if "text_pair" in names else [])]
 

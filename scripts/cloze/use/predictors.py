@@ -1,5 +1,6 @@
 """A model folder put to use: masks filled, texts classified, texts embedded."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -75,7 +76,7 @@ def finetuning_limits(folder: Path) -> TextLimits:
     return TextLimits(**{key: recipe[key] for key in TextLimits._fields if key in recipe})
 
 
-class Predictor(Generic[Result]):
+class Predictor(ABC, Generic[Result]):
     """What the three uses of a model share: texts in, results out, in their order."""
 
     task: ClassVar[str]
@@ -128,12 +129,13 @@ class Predictor(Generic[Result]):
             results.update(zip(numbers.tolist(), found, strict=True))
         return [results[number] for number in range(len(texts))]
 
+    @abstractmethod
     def _load(self, folder: Path) -> tuple[nn.Module, EncoderConfig]:
-        raise NotImplementedError
+        """Return the model of a folder and its shape."""
 
+    @abstractmethod
     def _run(self, batch: PackedBatch) -> Sequence[Result]:
         """Return a result for each sample, in the order of the rows."""
-        raise NotImplementedError
 
     def _check(self, texts: Sequence[Text], encoded: EncodedTexts) -> None:
         """Raise `ClozeError` if a text is none for this use."""
