@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import pretrain
 import pytest
 
+import pretrain
 from cloze.encoder.device import Compute
 from cloze.pretraining.inputs import load_inputs, new_model, start_from_counts
 from cloze.pretraining.mlm_evaluation import evaluate_mlm, unigram_entropy
