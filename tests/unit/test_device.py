@@ -6,10 +6,12 @@ from cloze.errors import ClozeError
 
 
 @pytest.fixture(autouse=True)
-def keep_threads():
-    before = torch.get_num_threads()
+def keep_threads_and_precision():
+    matmul = torch.backends.mkldnn.matmul
+    before, precision = torch.get_num_threads(), matmul.fp32_precision
     yield
     torch.set_num_threads(before)
+    matmul.fp32_precision = precision
 
 
 def test_auto_is_the_same_every_time_and_never_a_stopwatch():

@@ -53,7 +53,7 @@ def cooccurrence_embeddings(
 
 
 def head_scale(hidden_size: int) -> float:
-    """Return a scale of the head's norm with which the first guesses are about even.
+    """Return a scale of the head's norm with which the embeddings hardly tilt the first guesses.
 
     The head's output is the embeddings' transpose, so its logits would start with a standard
     deviation of 0.3·√hidden_size and the loss several times above ln V; here it is 0.5.
