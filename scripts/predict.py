@@ -28,7 +28,13 @@ from cloze.cli import (
     progress,
     run_script,
 )
-from cloze.encoder.device import DEVICES, PRECISIONS, Compute, resolve_compute
+from cloze.encoder.device import (
+    DEVICES,
+    PRECISIONS,
+    Compute,
+    plan_products_anew,
+    resolve_compute,
+)
 from cloze.encoder.heads import POOLINGS
 from cloze.files import atomic_path
 from cloze.use.batches import windows
@@ -95,6 +101,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Predict, a window of texts at a time."""
     source = TextSource.of(args.texts, args.input, args.column, args.format)
+    plan_products_anew()
     compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
     if args.use == "embed" and args.output is not None:
         _embed_to_file(args, source, compute)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 
 import numpy as np
@@ -10,8 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import predict
+from cloze.encoder.device import resolve_compute
 from tests.tiny_task import write_encoder
 from tests.unit.test_predictors import write_classifier
+
+CAPACITY = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 
 
 @pytest.fixture
@@ -33,6 +37,23 @@ def test_arguments_are_classified_as_text(classifier, capsys):
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [line[2] for line in lines] == ["w1 w2", "w3 w4"]
     assert all(line[0] in ("bad", "good") and 0.5 <= float(line[1]) <= 1 for line in lines)
+
+
+@pytest.mark.parametrize(("before", "capacity"), [({}, "0"), ({CAPACITY: "64"}, "64")])
+def test_products_are_planned_anew_unless_told(before, capacity, classifier, monkeypatch):
+    monkeypatch.setenv(CAPACITY, "")
+    monkeypatch.delenv(CAPACITY)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    first_products = []
+
+    def resolve(*arguments):
+        first_products.append(os.environ[CAPACITY])
+        return resolve_compute(*arguments)
+
+    monkeypatch.setattr(predict, "resolve_compute", resolve)
+    assert run("classify", "w1", "--model", classifier) == 0
+    assert first_products == [capacity]
 
 
 def test_json_lines_hold_every_probability(classifier, capsys):
