@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, run_script
-from cloze.config import load_config
+from cloze.config.resolved import load_config
 from cloze.errors import ClozeError
 from cloze.leftovers import Wanted, find_leftovers, size
 

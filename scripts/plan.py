@@ -22,7 +22,7 @@ from cloze.cli import (
     progress,
     run_script,
 )
-from cloze.config import Config, load_config
+from cloze.config.resolved import Config, load_config
 from cloze.data.manifest import read_manifest
 from cloze.encoder.device import COMPILE_MODES, DEVICES, PRECISIONS
 from cloze.encoder.flags import encoder_config

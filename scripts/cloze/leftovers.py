@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from cloze.config import Config
-from cloze.config_runs import Run, imported_folder
+from cloze.config.resolved import Config
+from cloze.config.runs import Run, imported_folder
 
 _CORPUS_PAGE = (
     "corpus.html",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cloze.config import Config, load_config
+from cloze.config.resolved import Config, load_config
 from cloze.errors import ClozeError
 from tests.configurations import HUB, config, flag, minimal
 

@@ -1,6 +1,6 @@
 """What the configuration tells the stages: the files they read and the flags they get."""
 
-from cloze.config import Config
+from cloze.config.resolved import Config
 from tests.configurations import HUB, config, flag, minimal
 
 

@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
-from cloze.config import SCHEMA, load_config
-from cloze.config_schema import SchemaReader
+from cloze.config.resolved import SCHEMA, load_config
+from cloze.config.schema import SchemaReader
 from cloze.errors import ClozeError
 
 ROOT = Path(__file__).parents[2]

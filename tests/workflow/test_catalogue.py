@@ -8,7 +8,7 @@ import yaml
 
 import init_encoder
 import train_tokenizer
-from cloze.config import Config, load_config
+from cloze.config.resolved import Config, load_config
 from cloze.encoder.flags import encoder_config
 from cloze.fetch.sources import HubSource, parse_source
 from tests.workflow.project import Project

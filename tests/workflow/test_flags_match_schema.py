@@ -18,7 +18,7 @@ from cloze.cli import (
     positive_int,
     probability,
 )
-from cloze.config import NO_FLAGS, SCHEMA, load_config
+from cloze.config.resolved import NO_FLAGS, SCHEMA, load_config
 from cloze.pretraining.budget import duration
 
 ROOT = Path(__file__).parents[2]

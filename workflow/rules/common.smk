@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from cloze.codekey import code_key
-from cloze.config import Config
+from cloze.config.resolved import Config
 from cloze.errors import ClozeError
 from cloze.files import write_text
 

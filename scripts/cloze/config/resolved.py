@@ -10,17 +10,17 @@ from typing import Any
 
 import yaml
 
-from cloze.config_averages import resolve_averages
-from cloze.config_corpora import check_mixtures, require_one_kind
-from cloze.config_encoders import check_lengths, check_objectives, require_own_or_imported
-from cloze.config_files import TASK_SPLITS, InputFiles
-from cloze.config_parts import CorpusPart, corpus_parts
-from cloze.config_runs import Report, Run
-from cloze.config_schema import Schema, SchemaReader, require_known
+from cloze.config.averages import resolve_averages
+from cloze.config.corpora import check_mixtures, require_one_kind
+from cloze.config.encoders import check_lengths, check_objectives, require_own_or_imported
+from cloze.config.files import TASK_SPLITS, InputFiles
+from cloze.config.parts import CorpusPart, corpus_parts
+from cloze.config.runs import Report, Run
+from cloze.config.schema import Schema, SchemaReader, require_known
 from cloze.errors import ClozeError
 from cloze.files import require_file
 
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).parents[3] / "workflow" / "schemas" / "config.schema.yaml"
 _PICKS = {
     "corpus": "corpora",
     "tokenizer": "tokenizers",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cloze.config_schema import require_known
+from cloze.config.schema import require_known
 from cloze.errors import ClozeError
 
 

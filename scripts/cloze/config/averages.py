@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from cloze.config_runs import Run
-from cloze.config_schema import require_known
+from cloze.config.runs import Run
+from cloze.config.schema import require_known
 from cloze.errors import ClozeError
 
 

@@ -1,0 +1,1 @@
+"""What `config.yaml` says, checked and resolved to runs; no step reads it."""
