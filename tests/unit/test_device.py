@@ -28,6 +28,15 @@ def test_long_runs_are_compiled_where_there_is_a_compiler(monkeypatch):
     assert not resolve_compute("cpu", "auto", "auto", 1, flop=1e17).compile
 
 
+@pytest.mark.parametrize(
+    ("precision", "flop", "compiled"),
+    [("bf16", 1e13, False), ("bf16", 2e14, True), ("fp32", 2e14, False), ("fp32", 2e15, True)],
+)
+def test_in_fp32_only_far_longer_runs_are_compiled(precision, flop, compiled, monkeypatch):
+    monkeypatch.setattr("cloze.encoder.device.shutil.which", lambda name: "/usr/bin/" + name)
+    assert resolve_compute("cpu", precision, "auto", 1, flop=flop).compile == compiled
+
+
 def test_what_is_asked_for_is_what_one_gets():
     compute = resolve_compute("cpu", "fp32", "on", 1, flop=0)
     assert (compute.device, compute.precision, compute.compile) == ("cpu", "fp32", True)

@@ -15,10 +15,12 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 COMPILE_MODES = ("auto", "on", "off")
 
-# Compiling costs 15 to 35 s of CPU time and then saves about a third of each step, so on a
-# CPU it pays from a few minutes of training. The choice must not depend on a stopwatch:
-# the same run on the same machine has to resolve the same way.
+# Compiling costs 15 to 35 s of CPU time. On a CPU it then saves about a third of each step in bf16,
+# which pays from a few minutes of training, and under 1 % in fp32, which pays from hours. The
+# choice must not depend on a stopwatch: the same run on the same machine has to resolve the
+# same way.
 _COMPILE_FROM_FLOP = {"cpu": 1e14, "cuda": 1e16, "mps": float("inf")}
+_COMPILE_FP32_ON_CPU_FROM_FLOP = 1e15
 
 # Of a product of 256 terms of deviation 1 each, in fp32: rounding errors are about 1e-5, and those
 # of bf16 inputs 1e-1.
@@ -75,7 +77,7 @@ def resolve_compute(
     if precision == "fp16" and device != "cuda":
         raise ClozeError(f"--precision fp16: is for CUDA cards, not {device}; use auto or fp32")
     compiled = compile_mode == "on" or (
-        compile_mode == "auto" and flop >= _COMPILE_FROM_FLOP[device] and _has_compiler(device)
+        compile_mode == "auto" and _is_worth_compiling(device, precision, flop)
     )
     return Compute(device, precision, compiled, threads)
 
@@ -127,6 +129,12 @@ def _fastest_precision(device: str) -> str:
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if device == "cpu" and torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def _is_worth_compiling(device: str, precision: str, flop: float) -> bool:
+    is_cpu_fp32 = (device, precision) == ("cpu", "fp32")
+    enough = _COMPILE_FP32_ON_CPU_FROM_FLOP if is_cpu_fp32 else _COMPILE_FROM_FLOP[device]
+    return flop >= enough and _has_compiler(device)
 
 
 def _has_compiler(device: str) -> bool:
