@@ -11,6 +11,8 @@ import pytest
 import baselines
 import report
 from cloze.files import write_json
+from cloze.report.page import PretrainingFiles, render_page
+from cloze.report.text import render_report
 from cloze.tasks.prediction import write_predictions
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import TaskSplit, describe_split, overlap_with_train, write_split
@@ -162,6 +164,15 @@ def test_strange_text_stays_text(tmp_path):
     assert "&lt;script&gt;alert(1)&lt;/script&gt; \ufffd \ufffdevil &amp; " in page
     assert "{{title}}" in page
     assert not {"src=", "href=", "url(", "@import"} & set(page.split('"'))
+
+
+def test_large_counts_are_written_whole(tmp_path):
+    found = write_any_report(tmp_path, F1)["json"]
+    large = found | {"confusion_matrix": [[10312, 2187.5], [1873, 1_062_700]]}
+    page, text = render_page(large, PretrainingFiles()), render_report(large)
+    for count in ("10,312", "2,187.5", "1,873", "1,062,700"):
+        assert f"{count}<small>" in page
+        assert f" {count}" in text
 
 
 def test_a_checkpoint_needs_a_share_and_a_ceiling_folders(tmp_path, capsys):

@@ -10,6 +10,7 @@ from cloze.errors import ClozeError
 from cloze.files import resource, write_text
 from cloze.report.comparison import Row, differing_columns
 from cloze.report.html_parts import escape, fill, join
+from cloze.report.text_layout import short_number
 
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
@@ -89,9 +90,7 @@ def _shown(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return short_number(value) if _is_number(value) else str(value)
 
 
 _FORMATS: dict[str, Callable[[Sequence[Row]], str]] = {

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cloze.pretraining.curves import save_svg
+from cloze.report.text_layout import mean_count
 
 _INK, _PAPER = "#222222", "#ffffff"
 _INCHES_PER_LABEL = 0.9
@@ -51,7 +52,7 @@ def draw_confusion_matrix(
         axes.text(
             column,
             row,
-            f"{counts[row, column]:.4g}\n{share:.0%}",
+            f"{mean_count(counts[row, column])}\n{share:.0%}",
             ha="center",
             va="center",
             color=_PAPER if share > 0.6 else _INK,

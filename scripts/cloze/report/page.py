@@ -25,7 +25,7 @@ from cloze.report.text import (
     mistake_heading,
     seed_table,
 )
-from cloze.report.text_layout import METRIC_NAMES, percent, points, unit, with_deviation
+from cloze.report.text_layout import METRIC_NAMES, mean_count, percent, points, unit, with_deviation
 from cloze.report.text_recipe import data_pairs, recipe_pairs
 from cloze.report.themed_svg import for_a_page
 
@@ -150,7 +150,7 @@ def _confusion(report: Mapping[str, Any]) -> str:
     for label, counts in zip(labels, report["confusion_matrix"], strict=True):
         total = sum(counts) or 1
         cells = "".join(
-            f'<td style="--share:{count / total:.3f}">{count:,.4g}'
+            f'<td style="--share:{count / total:.3f}">{mean_count(count)}'
             f"<small>{100 * count / total:.0f} %</small></td>"
             for count in counts
         )

@@ -7,6 +7,7 @@ from typing import Any
 from cloze.report.text_layout import (
     METRIC_NAMES,
     WIDTH,
+    mean_count,
     pairs,
     paragraph,
     percent,
@@ -207,7 +208,7 @@ def _classes(report: Mapping[str, Any]) -> Iterator[str]:
 def _confusion(report: Mapping[str, Any]) -> Iterator[str]:
     labels = [textwrap.shorten(label, _LABEL_WIDTH) for label in report["task"]["labels"]]
     rows = [
-        (label, *(f"{count:,.1f}".removesuffix(".0") for count in counts))
+        (label, *map(mean_count, counts))
         for label, counts in zip(labels, report["confusion_matrix"], strict=True)
     ]
     yield from table(("", *labels), rows)

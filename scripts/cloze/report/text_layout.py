@@ -33,6 +33,18 @@ def with_deviation(score: Mapping[str, Any]) -> str:
     return text if score["std"] is None else f"{text} ± {percent(score['std'])}"
 
 
+def mean_count(count: float) -> str:
+    """Return a count that is a mean over seeds: `10,312` or `419.7`."""
+    return f"{count:,.1f}".removesuffix(".0")
+
+
+def short_number(value: float) -> str:
+    """Return an integer whole, another number with four digits, or all before its point."""
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
 def points(difference: Mapping[str, Any]) -> str:
     """Return a difference with its interval, times 100."""
     low, high = (100 * bound for bound in difference["ci95"])

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cloze.encoder.config import EncoderConfig
+from cloze.report.text_layout import short_number
 
 _PIPELINES = {
     "fill-mask": "fill-mask",
@@ -95,7 +96,7 @@ def _made_by(training: Mapping[str, Any]) -> str:
 def _number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return short_number(value)
 
 
 def _cell(text: str) -> str:
