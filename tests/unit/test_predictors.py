@@ -6,12 +6,13 @@ import torch
 
 from cloze.data.tokenizer import load_tokenizer
 from cloze.encoder.config import EncoderConfig
-from cloze.encoder.device import Compute
+from cloze.encoder.device import DEVICES, Compute
 from cloze.encoder.heads import SequenceClassifier
 from cloze.encoder.model_io import save_model
 from cloze.errors import ClozeError
 from cloze.files import write_json
-from cloze.use.batches import WINDOW_TEXTS, windows
+from cloze.tasks.sentence_batches import encode_texts
+from cloze.use.batches import WINDOW_TEXTS, batches_by_length, windows
 from cloze.use.predictors import (
     Classifier,
     Embedder,
@@ -176,3 +177,16 @@ def test_as_many_candidates_as_there_are_tokens_share_the_whole_probability(enco
     (masks,) = MaskFiller(encoder, CPU, top_k=64)(texts_of("[MASK]"))
     assert {candidate.token for candidate in masks[0]} == set(tokenizer.get_vocab())
     assert sum(candidate.score for candidate in masks[0]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("device", DEVICES[1:])
+def test_batches_hold_every_text_and_next_to_no_padding(tmp_path, device):
+    tokenizer = load_tokenizer(write_tokenizer(tmp_path))
+    words = np.random.default_rng(0).integers(1, 60, 3000)
+    encoded = encode_texts(tokenizer, ["w1 " * count for count in words], 128, 64)
+    seen, slots = [], 0
+    for batch, numbers in batches_by_length(encoded, device):
+        seen += numbers.tolist()
+        slots += batch.input_ids.numel()
+    assert sorted(seen) == list(range(3000))
+    assert encoded.lengths.sum() <= slots < 1.1 * encoded.lengths.sum()

@@ -52,7 +52,7 @@ def draw_confusion_matrix(
         axes.text(
             column,
             row,
-            f"{mean_count(counts[row, column])}\n{share:.0%}",
+            f"{mean_count(matrix[row][column])}\n{share:.0%}",
             ha="center",
             va="center",
             color=_PAPER if share > 0.6 else _INK,

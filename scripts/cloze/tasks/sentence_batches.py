@@ -98,14 +98,16 @@ def _ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     ]
 
 
-def pack_texts(encoded: EncodedTexts, texts: np.ndarray) -> tuple[PackedBatch, np.ndarray]:
+def pack_texts(
+    encoded: EncodedTexts, texts: np.ndarray, multiple: int = ROW_TOKENS
+) -> tuple[PackedBatch, np.ndarray]:
     """Return the texts with these numbers as one batch, and the order they have in it.
 
     The classifier's logits [S, num_labels] of the batch belong to the texts that the
-    second array, int64 [S], names.
+    second array, int64 [S], names. multiple: as for `row_tokens`.
     """
-    rows = pack_best_fit(encoded.lengths[texts], row_tokens(encoded.lengths[texts]))
-    return _to_batch(encoded, texts, rows)
+    rows = pack_best_fit(encoded.lengths[texts], row_tokens(encoded.lengths[texts], multiple))
+    return _to_batch(encoded, texts, rows, multiple)
 
 
 def packed_batches(
@@ -121,9 +123,9 @@ def packed_batches(
         yield _to_batch(encoded, texts, rows[start : start + rows_per_batch])
 
 
-def row_tokens(lengths: np.ndarray) -> int:
-    """Return the length of the rows that texts of these lengths are packed into."""
-    return -(-int(lengths.max()) // ROW_TOKENS) * ROW_TOKENS
+def row_tokens(lengths: np.ndarray, multiple: int = ROW_TOKENS) -> int:
+    """Return the length of rows for texts of these lengths: the longest's, rounded up."""
+    return -(-int(lengths.max()) // multiple) * multiple
 
 
 def slot_values(
@@ -142,7 +144,10 @@ def slot_values(
 
 
 def _to_batch(
-    encoded: EncodedTexts, texts: np.ndarray, rows: Sequence[Sequence[int]]
+    encoded: EncodedTexts,
+    texts: np.ndarray,
+    rows: Sequence[Sequence[int]],
+    multiple: int = ROW_TOKENS,
 ) -> tuple[PackedBatch, np.ndarray]:
     """Put texts into rows; no loop runs over them. `rows` number the entries of `texts`."""
     samples_per_row = np.array([len(row) for row in rows])
@@ -153,7 +158,7 @@ def _to_batch(
     first_of_row = np.cumsum(samples_per_row) - samples_per_row
     columns = starts - starts[first_of_row][row_of]
     numbers = np.arange(len(order)) - first_of_row[row_of] + 1
-    width = row_tokens((columns + lengths)[np.cumsum(samples_per_row) - 1])
+    width = row_tokens((columns + lengths)[np.cumsum(samples_per_row) - 1], multiple)
 
     positions = np.arange(lengths.sum()) - np.repeat(starts, lengths)
     places = np.repeat(row_of * width + columns, lengths) + positions

@@ -12,7 +12,10 @@ from cloze.use.texts import Text
 # A window is what is held in memory; the larger, the more alike the lengths in a batch.
 WINDOW_TEXTS = 4096
 _WINDOW_CHARACTERS = 1 << 23
-_BATCH_TOKENS = 2048
+
+# On a CPU what stays in its caches: twice as many were 8 to 30 % slower. A GPU wants more to do
+# between two launches.
+_BATCH_TOKENS = {"cpu": 1024, "mps": 8192, "cuda": 8192}
 
 
 def windows(texts: Iterable[Text]) -> Iterator[list[Text]]:
@@ -28,15 +31,17 @@ def windows(texts: Iterable[Text]) -> Iterator[list[Text]]:
         yield window
 
 
-def batches_by_length(encoded: EncodedTexts) -> Iterator[tuple[PackedBatch, np.ndarray]]:
-    """Yield every text once, as `pack_texts` does, in batches of about 2,048 tokens.
+def batches_by_length(
+    encoded: EncodedTexts, device: str
+) -> Iterator[tuple[PackedBatch, np.ndarray]]:
+    """Yield every text once, as `pack_texts` does, in batches as large as suits the device.
 
-    A batch's rows are as long as its longest text needs, so texts are sorted by length: a
-    long one costs the short ones nothing. The longest come first, so that a lack of memory
-    shows at once.
+    A batch's rows are as long as its longest text, so texts are sorted by length: a long
+    one costs the short ones nothing, and next to no row has padding. The longest come
+    first, so that a lack of memory shows at once.
     """
     order = np.argsort(-encoded.lengths, kind="stable")
-    batch_of = np.cumsum(encoded.lengths[order]) // _BATCH_TOKENS
+    batch_of = np.cumsum(encoded.lengths[order]) // _BATCH_TOKENS[device]
     bounds = [0, *(np.flatnonzero(np.diff(batch_of)) + 1), len(order)]
     for start, stop in pairwise(bounds):
-        yield pack_texts(encoded, order[start:stop])
+        yield pack_texts(encoded, order[start:stop], multiple=1)

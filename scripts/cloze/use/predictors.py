@@ -123,7 +123,7 @@ class Predictor(ABC, Generic[Result]):
         self.truncated += encoded.truncated
         self._check(texts, encoded)
         results: dict[int, Result] = {}
-        for batch, numbers in batches_by_length(encoded):
+        for batch, numbers in batches_by_length(encoded, self._compute.device):
             with self._compute.autocast():
                 found = self._run(batch.to(self._compute.torch_device))
             results.update(zip(numbers.tolist(), found, strict=True))
