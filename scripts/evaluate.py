@@ -22,12 +22,12 @@ from cloze.encoder.model_io import load_classifier
 from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.tasks.finetuning import check_max_length
-from cloze.tasks.prediction import predict_logits, predictions_of, softmax, write_predictions
+from cloze.tasks.prediction import predict_logits, predictions_of, softmax
+from cloze.tasks.prediction_files import write_predictions
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.sentence_batches import encode_texts
 from cloze.tasks.task import SPLITS, Task, load_task
-from cloze.tasks.truncation import TRUNCATIONS
+from cloze.tasks.truncation import TRUNCATIONS, check_max_length
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -43,7 +43,6 @@ from cloze.pretraining.run_directory import open_run
 from cloze.tasks.finetuning import (
     HeldOut,
     build_classifier,
-    check_max_length,
     train_classifier,
 )
 from cloze.tasks.hold_out import hold_out
@@ -52,7 +51,7 @@ from cloze.tasks.recipe import CLASS_WEIGHTS, Recipe, default_epochs, default_le
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.sentence_batches import encode_texts
 from cloze.tasks.task import Task, TaskSplit, load_task
-from cloze.tasks.truncation import TRUNCATIONS
+from cloze.tasks.truncation import TRUNCATIONS, check_max_length
 
 _HELD_OUT_FRACTION = 0.1
 _NOT_IN_IDENTITY = frozenset(

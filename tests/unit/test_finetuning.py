@@ -8,7 +8,7 @@ from cloze.encoder.device import resolve_compute
 from cloze.encoder.hf_config import config_from_folder
 from cloze.encoder.model_io import load_weights
 from cloze.errors import ClozeError
-from cloze.tasks.finetuning import build_classifier, check_max_length, train_classifier
+from cloze.tasks.finetuning import build_classifier, train_classifier
 from cloze.tasks.prediction import predict_logits
 from cloze.tasks.recipe import Recipe
 from cloze.tasks.sentence_batches import encode_texts
@@ -96,11 +96,3 @@ def test_a_loss_that_is_no_number_is_reported(folder):
     compute = resolve_compute("cpu", "fp32", "off", 1, 0.0)
     with pytest.raises(ClozeError, match=r"diverged: loss nan.* at step 1 of 4; lower --learning"):
         train_classifier(model, encoded, split.labels, recipe(), compute)
-
-
-def test_an_impossible_max_length_is_refused():
-    check_max_length(4, 4)
-    with pytest.raises(ClozeError, match=r"--max-length 3: leaves no room .* use 4 or more"):
-        check_max_length(3, 512)
-    with pytest.raises(ClozeError, match="--max-length 129: the encoder has 128 positions"):
-        check_max_length(129, 128)

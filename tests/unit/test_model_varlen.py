@@ -11,7 +11,7 @@ from torch.nn.attention.varlen import varlen_attn
 from cloze.encoder.config import LAYOUTS
 from cloze.encoder.heads import MaskedLM
 from cloze.encoder.packed_batch import PackedBatch
-from cloze.encoder.varlen import packed_segments, varlen_is_possible
+from cloze.encoder.varlen import packed_segments, spare_the_compiler_questions, varlen_is_possible
 from tests.tiny_model import draw_ids, gradients, make_config, packed_rows, perturbed
 
 
@@ -115,7 +115,7 @@ def test_segments_give_the_logits_and_gradients_of_the_mask(layout, kernel, monk
     masked = model(batch, positions)
     masked_gradients = gradients(model, F.cross_entropy(masked.flatten(0, 1), labels))
     monkeypatch.setattr("cloze.encoder.attention.varlen_is_possible", lambda *_: True)
-    monkeypatch.setattr("cloze.encoder.varlen.varlen_attn", kernel)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
     varlen = model(batch, positions)
     varlen_gradients = gradients(model, F.cross_entropy(varlen.flatten(0, 1), labels))
     assert (varlen - masked).abs().max() < 1e-4
@@ -133,7 +133,7 @@ def test_pytorchs_own_kernel_takes_these_arguments_both_ways(layout, monkeypatch
         calls.append(arguments)
         return varlen_attn(*arguments)
 
-    monkeypatch.setattr("cloze.encoder.varlen.varlen_attn", spy)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", spy)
     with FakeTensorMode():
         model = MaskedLM(make_config(layout))
         ids = torch.ones(4, 16, dtype=torch.long)
@@ -174,6 +174,23 @@ def test_the_kernel_is_used_only_where_it_runs(
     assert varlen_is_possible(torch.device(device), dtype, head_size) == possible
 
 
+def test_a_compiled_graph_takes_what_the_card_can_do_as_given(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda index: asked.append(str(index)) or (9, 0)
+    )
+    torch._dynamo.reset()
+    spare_the_compiler_questions()
+    card = torch.device("cuda")
+
+    def twice(numbers):
+        return numbers * 2 if varlen_is_possible(card, torch.bfloat16, 64) else numbers
+
+    compiled = torch.compile(twice, backend="eager", fullgraph=True)
+    assert compiled(torch.ones(1)) == compiled(torch.ones(1)) == 2
+    assert asked == ["0"]
+
+
 @pytest.mark.parametrize(
     ("config", "dropout_prob", "dtype"),
     [
@@ -191,7 +208,7 @@ def test_what_the_kernel_cannot_do_keeps_the_mask(config, dropout_prob, dtype, m
     )
     used = []
     monkeypatch.setattr(
-        "cloze.encoder.varlen.varlen_attn", lambda query, *_: used.append(query.dtype) or query
+        "torch.nn.attention.varlen.varlen_attn", lambda query, *_: used.append(query.dtype) or query
     )
     model = MaskedLM(config.with_dropout(dropout_prob)).train()
     with torch.autocast("cpu", torch.bfloat16):
@@ -202,7 +219,7 @@ def test_what_the_kernel_cannot_do_keeps_the_mask(config, dropout_prob, dtype, m
 
 def test_one_graph_holds_the_whole_step_with_segments(monkeypatch):
     monkeypatch.setattr("cloze.encoder.attention.varlen_is_possible", lambda *_: True)
-    monkeypatch.setattr("cloze.encoder.varlen.varlen_attn", lambda query, *_: query)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", lambda query, *_: query)
     torch._dynamo.reset()
     graphs = []
 

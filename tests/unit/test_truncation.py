@@ -1,6 +1,7 @@
 import pytest
 
-from cloze.tasks.truncation import truncate, truncate_pair
+from cloze.errors import ClozeError
+from cloze.tasks.truncation import check_max_length, truncate, truncate_pair
 
 TEXT = list(range(600))
 
@@ -33,3 +34,11 @@ def test_the_longer_of_a_pair_is_cut_first(lengths, expected):
 
 def test_an_odd_token_is_the_first_texts():
     assert tuple(map(len, truncate_pair(TEXT, TEXT, 11, "tail"))) == (6, 5)
+
+
+def test_an_impossible_max_length_is_refused():
+    check_max_length(4, 4)
+    with pytest.raises(ClozeError, match=r"--max-length 3: leaves no room .* use 4 or more"):
+        check_max_length(3, 512)
+    with pytest.raises(ClozeError, match="--max-length 129: the encoder has 128 positions"):
+        check_max_length(129, 128)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 from cloze.encoder.packed_batch import PackedBatch
 
@@ -63,9 +62,17 @@ def varlen_is_possible(device: torch.device, dtype: torch.dtype, head_size: int)
     )
 
 
-@torch.compiler.assume_constant_result
 def _runs_flash_attention(device_index: int) -> bool:
     return torch.cuda.get_device_capability(device_index) >= (8, 0)
+
+
+def spare_the_compiler_questions() -> None:
+    """Have the compiler take what a card can do as given; to be called before it compiles.
+
+    A decorator would say the same, but load the compiler wherever a model is loaded, which
+    takes as long as PyTorch's own start.
+    """
+    torch.compiler.assume_constant_result(_runs_flash_attention)
 
 
 def attend_segments(query: Tensor, key: Tensor, value: Tensor, segments: Segments) -> Tensor:
@@ -78,6 +85,9 @@ def attend_segments(query: Tensor, key: Tensor, value: Tensor, segments: Segment
     Not measured: its speed, and its values against `scaled_dot_product_attention` on a
     card. The tests check this function against plain loops, with the kernel replaced.
     """
+    # It loads the compiler, which a process without a GPU may have no use for.
+    from torch.nn.attention.varlen import varlen_attn
+
     num_rows, _, length, _ = query.shape
     query_THK, key_THK, value_THK = (t.transpose(1, 2).flatten(0, 1) for t in (query, key, value))
     cu_seq, longest = segments.cu_seq, segments.max_length

@@ -9,7 +9,7 @@ import numpy as np
 
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.tasks.prediction import Predictions, read_predictions
+from cloze.tasks.prediction_files import Predictions, read_predictions
 from cloze.tasks.statistics import Summary, summarise
 
 

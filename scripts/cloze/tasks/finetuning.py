@@ -24,7 +24,6 @@ from cloze.tasks.prediction import predict_logits
 from cloze.tasks.recipe import Recipe
 from cloze.tasks.sentence_batches import EncodedTexts, pack_texts, slot_values
 
-MIN_MAX_LENGTH = 4
 # Reading a loss makes the host wait for a GPU.
 _STEPS_PER_CHECK = 32
 
@@ -50,20 +49,6 @@ class TrainingResult:
     mean_loss: float
     held_out_scores: list[float]
     best_epoch: int
-
-
-def check_max_length(max_length: int, max_position_embeddings: int) -> None:
-    """Raise `ClozeError` if the encoder cannot read texts of `max_length` tokens."""
-    if max_length < MIN_MAX_LENGTH:
-        raise ClozeError(
-            f"--max-length {max_length}: leaves no room for a text beside [CLS] and [SEP]; "
-            f"use {MIN_MAX_LENGTH} or more"
-        )
-    if max_length > max_position_embeddings:
-        raise ClozeError(
-            f"--max-length {max_length}: the encoder has {max_position_embeddings} positions; "
-            "use that many or fewer"
-        )
 
 
 def build_classifier(

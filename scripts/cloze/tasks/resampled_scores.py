@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cloze.tasks.scores import metric_parts
+from cloze.tasks.metric_names import metric_parts
 from cloze.tasks.statistics import PairedDifference, interval, paired_bootstrap
 
 RESAMPLES = 2_000

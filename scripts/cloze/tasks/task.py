@@ -20,7 +20,7 @@ from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file
 from cloze.tasks.containment import ContainmentIndex, words_of
 from cloze.tasks.labelled_rows import LabelledRow
-from cloze.tasks.scores import default_metric
+from cloze.tasks.metric_names import default_metric
 
 SPLITS = ("train", "validation", "test")
 _TEXTS_AT_ONCE = 1024

@@ -1,8 +1,25 @@
 """What a text keeps that is longer than the encoder may read."""
 
+from cloze.errors import ClozeError
+
 TRUNCATIONS = ("head", "tail", "head+tail")
 # Sun et al. 2019, §5.3.1: of 510 tokens the first 128 and the last 382.
 _HEAD_SHARE = 128 / 510
+MIN_MAX_LENGTH = 4
+
+
+def check_max_length(max_length: int, max_position_embeddings: int) -> None:
+    """Raise `ClozeError` if the encoder cannot read texts of `max_length` tokens."""
+    if max_length < MIN_MAX_LENGTH:
+        raise ClozeError(
+            f"--max-length {max_length}: leaves no room for a text beside [CLS] and [SEP]; "
+            f"use {MIN_MAX_LENGTH} or more"
+        )
+    if max_length > max_position_embeddings:
+        raise ClozeError(
+            f"--max-length {max_length}: the encoder has {max_position_embeddings} positions; "
+            "use that many or fewer"
+        )
 
 
 def truncate(ids: list[int], room: int, truncation: str) -> list[int]:

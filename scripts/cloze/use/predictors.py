@@ -19,8 +19,8 @@ from cloze.encoder.model_io import load_classifier, load_encoder, load_masked_lm
 from cloze.encoder.packed_batch import PackedBatch
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.tasks.finetuning import check_max_length
 from cloze.tasks.sentence_batches import EncodedTexts, encode_texts
+from cloze.tasks.truncation import check_max_length
 from cloze.use.batches import batches_by_length
 from cloze.use.texts import Text
 
