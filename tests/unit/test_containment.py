@@ -3,8 +3,8 @@ import random
 import numpy as np
 import pytest
 
-from cloze.tasks import containment
-from cloze.tasks.containment import ContainmentIndex, grouped_hold_out, words_of
+from cloze.overlap import containment
+from cloze.overlap.containment import ContainmentIndex, grouped_hold_out, words_of
 
 
 def stands_inside(row: str, text: str) -> bool:

@@ -3,8 +3,8 @@ import random
 import numpy as np
 import pytest
 
-from cloze.tasks import contamination, contamination_anchors
-from cloze.tasks.contamination import NGRAM_WORDS, ContaminationIndex
+from cloze.overlap import contamination, contamination_anchors
+from cloze.overlap.contamination import NGRAM_WORDS, ContaminationIndex
 from tests.texts import MULTILINGUAL, random_text
 
 

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from cloze.errors import ClozeError
-from cloze.tasks import word_stream as module
-from cloze.tasks.word_stream import WordStream, compact_word_stream, pieces, same_words, word_stream
+from cloze.overlap import word_stream as module
+from cloze.overlap.word_stream import (
+    WordStream,
+    compact_word_stream,
+    pieces,
+    same_words,
+    word_stream,
+)
 from tests.texts import MULTILINGUAL, random_text
 
 UNSPACED_BLOCKS = (

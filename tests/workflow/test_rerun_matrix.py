@@ -135,7 +135,7 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
             "cloze/tasks/contamination_report.py", {"find_contamination"} | REPORT, marks=slow
         ),
         # Extraction can remove what it finds, and held-out rows are kept apart by it.
-        pytest.param("cloze/tasks/contamination.py", EVERYTHING, marks=slow),
+        pytest.param("cloze/overlap/contamination.py", EVERYTHING, marks=slow),
         pytest.param("cloze/report/comparison.py", set(), marks=slow),
         pytest.param("cloze/config/resolved.py", set(), marks=slow),
         pytest.param("pretrain.py", PRETRAINED, marks=slow),

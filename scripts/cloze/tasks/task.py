@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file
-from cloze.tasks.containment import ContainmentIndex, words_of
+from cloze.overlap.containment import ContainmentIndex, words_of
 from cloze.tasks.labelled_rows import LabelledRow
 from cloze.tasks.metric_names import default_metric
 

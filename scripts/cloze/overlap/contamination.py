@@ -1,7 +1,7 @@
 """Evaluation rows found in other texts: whole, or by thirteen words in a row.
 
 Thirteen words are the n-gram by which GPT-3 (Brown et al. 2020, appendix C) and most
-since looked for their test sets. Rows and texts are compared as `cloze.tasks.word_stream`
+since looked for their test sets. Rows and texts are compared as `cloze.overlap.word_stream`
 says: case and white space do not count, nor does punctuation unless it is asked for.
 Windows of words are looked up by fingerprints, and what is found is compared character by
 character.
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cloze.tasks.contamination_anchors import (
+from cloze.overlap.contamination_anchors import (
     Anchors,
     Groups,
     fingerprints,
     fingerprints_at,
     slices,
 )
-from cloze.tasks.word_stream import (
+from cloze.overlap.word_stream import (
     WordStream,
     compact_word_stream,
     pieces,

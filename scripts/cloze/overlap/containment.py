@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from cloze.tasks.contamination import ContaminationIndex
+from cloze.overlap.contamination import ContaminationIndex
 
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

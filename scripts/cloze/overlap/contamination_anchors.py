@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cloze.tasks.word_stream import ranges
+from cloze.overlap.word_stream import ranges
 
 _WORDS_AT_ONCE = 1 << 18
 # The table of fingerprints has this many places for each, so that few are taken.

@@ -1,0 +1,1 @@
+"""Which texts stand in which others: exact repeats, long phrases in common."""
