@@ -46,6 +46,7 @@ def look(page: str, tmp_path: Path, name: str, width: int, scheme: str = "light"
     framed = FRAME.format(width=width, scheme=scheme, page=html.escape(page))
     wrapper.write_text(framed, encoding="utf-8")
     picture = Path(os.environ.get("CLOZE_SCREENSHOTS", tmp_path)) / f"{name}.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
     flags = [*FLAGS, f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={network}"]
     flags += [f"--window-size={max(width, 500)},6000", f"--screenshot={picture}", "--dump-dom"]
     flags += ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []

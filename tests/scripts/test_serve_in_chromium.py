@@ -40,6 +40,7 @@ def browse(tmp_path):
             encoding="utf-8",
         )
         picture = Path(os.environ.get("CLOZE_SCREENSHOTS", tmp_path)) / f"{name}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         flags += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900"]
         flags += ["--enable-logging=stderr", "--virtual-time-budget=20000"]
