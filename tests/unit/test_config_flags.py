@@ -1,5 +1,7 @@
 """What the configuration tells the stages: the files they read and the flags they get."""
 
+import pytest
+
 from cloze.config.resolved import Config
 from tests.configurations import HUB, config, flag, minimal
 
@@ -91,6 +93,17 @@ def test_without_pretraining_the_task_is_tuned_by_what_differs() -> None:
     assert flag(scratch, "--max-length") == "64"
     assert found.evaluation_flags("mood", from_scratch=True) == [
         *("--max-length", "64"),
+        *("--truncation", "head"),
+    ]
+
+
+@pytest.mark.parametrize("from_scratch", [False, True])
+def test_an_evaluation_knows_nothing_of_training(from_scratch: bool) -> None:
+    section = "finetuning_from_scratch" if from_scratch else "finetuning"
+    trained = {"learning_rate": 5e-4, "num_train_epochs": 4, "classifier_pooling": "mean"}
+    found = config(**{f"tasks__mood__{section}": trained})
+    assert found.evaluation_flags("mood", from_scratch=from_scratch) == [
+        *("--max-length", "128"),
         *("--truncation", "head"),
     ]
 

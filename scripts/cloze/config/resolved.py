@@ -125,17 +125,19 @@ class Config:
 
     def finetuning_flags(self, task: str, *, from_scratch: bool) -> list[str]:
         """Return the flags of `finetune.py` for a task, `--seed` apart."""
-        return self._finetuning_flags(task, from_scratch, skip=())
+        schema = self._reader.section("tasks", "finetuning")
+        return render_flags(schema, self._finetuning(task, from_scratch), skip=())
 
     def evaluation_flags(self, task: str, *, from_scratch: bool) -> list[str]:
         """Return the flags of `evaluate.py`, which cuts texts where fine-tuning did."""
-        others = self.values["tasks"][task]["finetuning"].keys() - {"max_length", "truncation"}
-        return self._finetuning_flags(task, from_scratch, skip=others)
-
-    def _finetuning_flags(self, task: str, from_scratch: bool, skip: Iterable[str]) -> list[str]:
-        key = "finetuning_from_scratch" if from_scratch else "finetuning"
         schema = self._reader.section("tasks", "finetuning")
-        return render_flags(schema, self.values["tasks"][task][key], skip)
+        others = schema["properties"].keys() - {"max_length", "truncation"}
+        return render_flags(schema, self._finetuning(task, from_scratch), skip=others)
+
+    def _finetuning(self, task: str, from_scratch: bool) -> Mapping[str, Any]:
+        key = "finetuning_from_scratch" if from_scratch else "finetuning"
+        section: Mapping[str, Any] = self.values["tasks"][task][key]
+        return section
 
     def as_yaml(self) -> str:
         """Return the completed configuration as YAML, keys in the order of the schema."""
