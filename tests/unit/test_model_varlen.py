@@ -11,7 +11,7 @@ from torch.nn.attention.varlen import varlen_attn
 from cloze.encoder.config import LAYOUTS
 from cloze.encoder.heads import MaskedLM
 from cloze.encoder.packed_batch import PackedBatch
-from cloze.encoder.varlen import packed_segments, spare_the_compiler_questions, varlen_is_possible
+from cloze.encoder.varlen import assume_constant_capability, packed_segments, varlen_is_possible
 from tests.tiny_model import draw_ids, gradients, make_config, packed_rows, perturbed
 
 
@@ -180,7 +180,7 @@ def test_a_compiled_graph_takes_what_the_card_can_do_as_given(monkeypatch):
         torch.cuda, "get_device_capability", lambda index: asked.append(str(index)) or (9, 0)
     )
     torch._dynamo.reset()
-    spare_the_compiler_questions()
+    assume_constant_capability()
     card = torch.device("cuda")
 
     def twice(numbers):

@@ -66,7 +66,7 @@ def _runs_flash_attention(device_index: int) -> bool:
     return torch.cuda.get_device_capability(device_index) >= (8, 0)
 
 
-def spare_the_compiler_questions() -> None:
+def assume_constant_capability() -> None:
     """Have the compiler take what a card can do as given; to be called before it compiles.
 
     A decorator would say the same, but load the compiler wherever a model is loaded, which

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cloze.encoder.device import Compute
-from cloze.encoder.varlen import spare_the_compiler_questions
+from cloze.encoder.varlen import assume_constant_capability
 from cloze.pretraining.batches import MaskedBatch, RowBatches
 from cloze.pretraining.distributed import World
 from cloze.pretraining.micro_batches import out_of_memory
@@ -77,7 +77,7 @@ class TrainingStep:
             loss = self._parallel = DistributedDataParallel(loss)
         self._loss: Callable[[MaskedBatch], Tensor] = loss
         if compute.compile:
-            spare_the_compiler_questions()
+            assume_constant_capability()
             self._loss = torch.compile(loss, dynamic=False)
 
     def __call__(self, step: int, stage: int, factor: float) -> tuple[Tensor, Tensor]:
