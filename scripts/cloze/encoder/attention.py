@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from cloze.encoder.config import EncoderConfig
+from cloze.encoder.dropout import dropout
 from cloze.encoder.packed_batch import PackedBatch
 from cloze.encoder.positions import (
     relative_distances,
@@ -118,4 +119,4 @@ def attend(
     if relative_BHLL is not None:
         scores_BHLL = scores_BHLL + relative_BHLL
     weights_BHLL = scores_BHLL.float().masked_fill(~mask, -torch.inf).softmax(dim=-1)
-    return F.dropout(weights_BHLL, dropout_prob).to(value.dtype) @ value
+    return dropout(weights_BHLL, dropout_prob).to(value.dtype) @ value

@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from cloze.encoder.config import EncoderConfig
+from cloze.encoder.dropout import Dropout
 from cloze.encoder.model import Encoder
 from cloze.encoder.packed_batch import PackedBatch
 from cloze.errors import ClozeError
@@ -117,7 +118,7 @@ class SequenceClassifier(nn.Module):
         self.pooler_norm = (
             nn.Identity() if is_bert else nn.LayerNorm(size, eps=config.layer_norm_eps, bias=False)
         )
-        self.dropout = nn.Dropout(classifier_dropout)
+        self.dropout = Dropout(classifier_dropout)
         self.classifier = nn.Linear(size, num_labels)
         initialize_weights(self, config)
 

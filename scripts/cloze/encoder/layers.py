@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cloze.encoder.attention import AttentionContext, SelfAttention
 from cloze.encoder.config import EncoderConfig
+from cloze.encoder.dropout import Dropout
 
 
 class PostNormLayer(nn.Module):
@@ -21,7 +22,7 @@ class PostNormLayer(nn.Module):
         self.up = nn.Linear(size, config.intermediate_size)
         self.down = nn.Linear(config.intermediate_size, size)
         self.mlp_norm = nn.LayerNorm(size, eps=eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_BLD: Tensor, context: AttentionContext) -> Tensor:
         """Return the next hidden states [B, L, D]."""
@@ -43,7 +44,7 @@ class PreNormLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(size, eps=eps, bias=False)
         self.up = nn.Linear(size, 2 * config.intermediate_size, bias=False)
         self.down = nn.Linear(config.intermediate_size, size, bias=False)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_BLD: Tensor, context: AttentionContext) -> Tensor:
         """Return the next hidden states [B, L, D]."""

@@ -17,6 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 from cloze.encoder.attention import attention_context
 from cloze.encoder.config import EncoderConfig
+from cloze.encoder.dropout import Dropout
+from cloze.encoder.embedding import embed
 from cloze.encoder.layers import PostNormLayer, PreNormLayer
 from cloze.encoder.packed_batch import PackedBatch
 
@@ -39,7 +41,7 @@ class Encoder(nn.Module):
                 self.position_embedding = nn.Embedding(config.max_position_embeddings, size)
             self.token_type_embedding = nn.Embedding(config.type_vocab_size, size)
         self.embedding_norm = nn.LayerNorm(size, eps=config.layer_norm_eps, bias=is_bert)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.layers = nn.ModuleList(
             PostNormLayer(config) if is_bert else PreNormLayer(config, first=index == 0)
             for index in range(config.num_hidden_layers)
@@ -61,13 +63,13 @@ class Encoder(nn.Module):
         return self.final_norm(hidden_BLD)
 
     def _embed(self, batch: PackedBatch) -> Tensor:
-        embedded = self.token_embedding(batch.input_ids)
+        embedded = embed(self.token_embedding.weight, batch.input_ids)
         if self.config.layout == "bert":
             if not self.config.has_relative_positions:
-                embedded = embedded + self.position_embedding(batch.position_ids)
+                embedded = embedded + embed(self.position_embedding.weight, batch.position_ids)
             if batch.token_type_ids is None:
                 return embedded + self.token_type_embedding.weight[0]
-            embedded = embedded + self.token_type_embedding(batch.token_type_ids)
+            embedded = embedded + embed(self.token_type_embedding.weight, batch.token_type_ids)
         return embedded
 
     def _product_dtype(self) -> torch.dtype:

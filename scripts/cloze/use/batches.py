@@ -44,4 +44,5 @@ def batches_by_length(
     batch_of = np.cumsum(encoded.lengths[order]) // _BATCH_TOKENS[device]
     bounds = [0, *(np.flatnonzero(np.diff(batch_of)) + 1), len(order)]
     for start, stop in pairwise(bounds):
-        yield pack_texts(encoded, order[start:stop], multiple=1)
+        numbers = order[start:stop]
+        yield pack_texts(encoded, numbers, int(encoded.lengths[numbers].max()))
