@@ -1,6 +1,7 @@
 """What `auto` means on this machine: device, precision, compilation, threads."""
 
 import contextlib
+import ctypes
 import os
 import platform
 import shutil
@@ -25,6 +26,10 @@ _COMPILE_FP32_ON_CPU_FROM_FLOP = 1e15
 # Of a product of 256 terms of deviation 1 each, in fp32: rounding errors are about 1e-5, and those
 # of bf16 inputs 1e-1.
 _LARGEST_FP32_ERROR = 1e-3
+
+# Of <malloc.h>.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_LARGEST_INT = (1 << 31) - 1
 
 _SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -91,6 +96,20 @@ def plan_products_anew() -> None:
     `ONEDNN_PRIMITIVE_CACHE_CAPACITY` that is set already stays.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")
+
+
+def keep_freed_memory() -> None:
+    """Have glibc hand freed memory out again instead of returning it to the system.
+
+    It maps every tensor of more than 32 MB anew, and the system clears each page when it is
+    first written: 75 of 1,740 ms a step for the gradient of 30,522 embeddings of 768 alone.
+    For a process that trains. Does nothing where the C library is another.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT)
 
 
 def device_is_present(device: str) -> bool:

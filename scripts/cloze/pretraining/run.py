@@ -10,7 +10,7 @@ from cloze.cli import log
 from cloze.codekey import code_key
 from cloze.data.manifest import MANIFEST, read_manifest
 from cloze.encoder.config import EncoderConfig
-from cloze.encoder.device import Compute
+from cloze.encoder.device import Compute, keep_freed_memory
 from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
 from cloze.pretraining.decisions import Decisions, decide, decide_micro_batch_size
@@ -51,6 +51,7 @@ def pretrain_and_publish(args: argparse.Namespace, script: Path) -> None:
     """
     if args.publish_at is not None and args.publish_at not in args.keep_at:
         raise ClozeError(f"--publish-at {args.publish_at}: is none of --keep-at; add it there")
+    keep_freed_memory()
     with open_world(args.device) as world, _open_run(args, script, world) as run:
         if world.share(run.final.is_dir()):
             log.info("this very run is finished; publishing it again without a step")
