@@ -64,8 +64,8 @@ def test_the_logits_of_a_batch_never_exist_all_at_once(monkeypatch):
     whole = evaluate_mlm(model, batches, CPU)
     sizes, predict = [], model.predict
 
-    def measured(hidden, positions):
-        logits = predict(hidden, positions)
+    def measured(states):
+        logits = predict(states)
         sizes.append(logits.numel())
         return logits
 

@@ -31,6 +31,29 @@ def mean_loss(model: MaskedLM, batch: PackedBatch, positions: torch.Tensor) -> t
     return F.cross_entropy(model(batch, positions).flatten(0, 1), labels.flatten())
 
 
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+@pytest.mark.parametrize(("layout", "position_embedding_type"), VARIANTS)
+def test_states_at_some_positions_are_those_of_all(
+    layout, position_embedding_type, gradient_checkpointing
+):
+    model = build(layout, position_embedding_type).train()
+    model.encoder.gradient_checkpointing = gradient_checkpointing
+    batch = packed_rows([[7, 5], [9]], row_length=14)
+    positions = torch.tensor([[0, 7, 3, 3], [8, 1, 0, 0]])
+    upstream = torch.randn(2, 4, 32, generator=torch.Generator().manual_seed(4))
+
+    some = model.encoder(batch, positions)
+    found = gradients(model.encoder, (some * upstream).sum())
+    all_states = model.encoder(batch)
+    wanted = torch.stack([row[where] for row, where in zip(all_states, positions, strict=True)])
+    expected = gradients(model.encoder, (wanted * upstream).sum())
+
+    torch.testing.assert_close(some, wanted, atol=1e-5, rtol=1e-5)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(("layout", "position_embedding_type"), VARIANTS)
 def test_a_packed_document_reads_as_if_alone(layout, position_embedding_type):
     model = build(layout, position_embedding_type)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cloze.encoder.config import EncoderConfig
 from cloze.encoder.dropout import dropout
-from cloze.encoder.packed_batch import PackedBatch
+from cloze.encoder.packed_batch import PackedBatch, states_at
 from cloze.encoder.positions import (
     relative_distances,
     relative_scores,
@@ -71,15 +71,20 @@ class SelfAttention(nn.Module):
             distances = 2 * config.max_position_embeddings - 1
             self.distance_embedding = nn.Embedding(distances, config.head_size)
 
-    def forward(self, hidden_BLD: Tensor, context: AttentionContext) -> Tensor:
-        """Return what each token gathers [B, L, D]."""
+    def forward(
+        self, hidden_BLD: Tensor, context: AttentionContext, positions_BM: Tensor | None = None
+    ) -> Tensor:
+        """Return what each token gathers [B, L, D], or those at `positions_BM` alone [B, M, D]."""
         batch_size, length, hidden_size = hidden_BLD.shape
         qkv = self.qkv(hidden_BLD).view(batch_size, length, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         if context.rotary is not None:
             query, key = rotate(query, context.rotary), rotate(key, context.rotary)
         attended_BHLK = self._attend(query, key, value, context)
-        return self.output(attended_BHLK.transpose(1, 2).reshape(batch_size, length, hidden_size))
+        attended_BLD = attended_BHLK.transpose(1, 2).reshape(batch_size, length, hidden_size)
+        if positions_BM is not None:
+            attended_BLD = states_at(attended_BLD, positions_BM)
+        return self.output(attended_BLD)
 
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, context: AttentionContext

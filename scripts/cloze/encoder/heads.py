@@ -23,8 +23,9 @@ DEFAULT_POOLING = {"bert": "cls", "modernbert": "mean"}
 class MaskedLM(nn.Module):
     """The encoder with the masked-language-modelling head, tied to the token embeddings.
 
-    The head runs at the predicted positions only: for a small encoder the product with
-    the vocabulary is most of the step, and 85 % of its rows would be thrown away.
+    The head and most of the last layer run at the predicted positions only: for a small
+    encoder the product with the vocabulary is most of the step, and 85 % of its rows would
+    be thrown away.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -39,12 +40,11 @@ class MaskedLM(nn.Module):
 
     def forward(self, batch: PackedBatch, positions_BM: Tensor) -> Tensor:
         """Return logits [B, M, V] at the token positions `positions_BM` (int64) of each row."""
-        return self.predict(self.encoder(batch), positions_BM)
+        return self.predict(self.encoder(batch, positions_BM))
 
-    def predict(self, hidden_BLD: Tensor, positions_BM: Tensor) -> Tensor:
-        """Return what `forward` does, from the encoder's last hidden states."""
-        predicted = self.head_dense(_states_at(hidden_BLD, positions_BM))
-        predicted = self.head_norm(F.gelu(predicted))
+    def predict(self, states_BMD: Tensor) -> Tensor:
+        """Return what `forward` does, from the encoder's last hidden states at the positions."""
+        predicted = self.head_norm(F.gelu(self.head_dense(states_BMD)))
         return F.linear(predicted, self.encoder.token_embedding.weight, self.decoder_bias)
 
 
@@ -84,16 +84,22 @@ class MaskedLMWithNextSentence(nn.Module):
         drawn at random, as in Hugging Face. Rows with fewer than N samples repeat any
         position; the loss has to leave those out.
         """
-        hidden_BLD = self.encoder(batch)
-        pooled_BND = torch.tanh(self.pooler_dense(_states_at(hidden_BLD, first_positions_BN)))
-        return self.masked_lm.predict(hidden_BLD, positions_BM), self.next_sentence(pooled_BND)
+        states = self.encoder(batch, torch.cat([positions_BM, first_positions_BN], dim=1))
+        states_BMD, states_BND = states.split(
+            [positions_BM.shape[1], first_positions_BN.shape[1]], dim=1
+        )
+        return self.masked_lm.predict(states_BMD), self.predict_next_sentence(states_BND)
+
+    def predict_next_sentence(self, states_BND: Tensor) -> Tensor:
+        """Return the sentences' logits [B, N, 2] from the last hidden states of [CLS]."""
+        return self.next_sentence(torch.tanh(self.pooler_dense(states_BND)))
 
 
 class SequenceClassifier(nn.Module):
     """The encoder with a head on one vector of each sample: classes, or one number.
 
     `bert` pools as the original does (dense + tanh of [CLS], then dropout); `modernbert`
-    with dense + GELU + LayerNorm of what `pooling` names, as `pool_samples`. Both are what
+    with dense + GELU + LayerNorm of what `pooling` names, as `_pooled`. Both are what
     `transformers` loads by those names. With one label it is a regression, as in Hugging
     Face. Raises `ClozeError` for a `bert` that pools anything but [CLS].
     """
@@ -133,7 +139,7 @@ class SequenceClassifier(nn.Module):
         Its shape follows from the batch's and from N alone. What stands where a row has no
         sample means nothing; `sample_slots` tells where there is one.
         """
-        pooled_BND = pool_samples(self.encoder(batch), batch, self.pooling, num_samples)
+        pooled_BND = _pooled(self.encoder, batch, self.pooling, num_samples)
         activation = torch.tanh if self.config.layout == "bert" else F.gelu
         pooled_BND = self.pooler_norm(activation(self.pooler_dense(pooled_BND)))
         return self.classifier(self.dropout(pooled_BND))
@@ -159,22 +165,29 @@ def embed_samples(encoder: Encoder, batch: PackedBatch, pooling: str = "mean") -
     if pooling not in POOLINGS:
         raise ClozeError(f"pooling: {pooling!r} is unknown; use one of {', '.join(POOLINGS)}")
     num_samples = int(batch.sample_ids.max())
-    pooled_BND = pool_samples(encoder(batch).float(), batch, pooling, num_samples)
+    pooled_BND = _pooled(encoder, batch, pooling, num_samples)
     return pooled_BND[sample_slots(batch, num_samples)]
 
 
-def pool_samples(hidden_BLD: Tensor, batch: PackedBatch, pooling: str, num_samples: int) -> Tensor:
-    """Return one vector for each of the first N samples of every row, [B, N, D].
+def _pooled(encoder: Encoder, batch: PackedBatch, pooling: str, num_samples: int) -> Tensor:
+    """Return one vector for each of the first N samples of every row, float32 [B, N, D].
 
-    pooling: `mean` of the sample's hidden states or `cls`, that of its first token; 0
-    where a row has fewer samples. One small product, in float32 whatever autocast says:
-    its shapes are static, and unlike a sum by index it adds in one order on any device.
+    pooling: `mean` of the sample's last hidden states or `cls`, that of its first token.
+    What stands where a row has fewer samples means nothing.
+    """
+    if pooling == "cls":
+        return encoder(batch, batch.first_positions(num_samples)).float()
+    return _mean_of_samples(encoder(batch), batch, num_samples)
+
+
+def _mean_of_samples(hidden_BLD: Tensor, batch: PackedBatch, num_samples: int) -> Tensor:
+    """Return the mean of the hidden states of each of the first N samples, [B, N, D].
+
+    One small product, in float32 whatever autocast says: its shapes are static, and unlike
+    a sum by index it adds in one order on any device.
     """
     numbers_N = torch.arange(1, num_samples + 1, device=hidden_BLD.device)
-    chosen_BNL = batch.sample_ids[:, None, :] == numbers_N[:, None]
-    if pooling == "cls":
-        chosen_BNL = chosen_BNL & (batch.position_ids == 0)[:, None, :]
-    weights_BNL = chosen_BNL.float()
+    weights_BNL = (batch.sample_ids[:, None, :] == numbers_N[:, None]).float()
     weights_BNL = weights_BNL / weights_BNL.sum(-1, keepdim=True).clamp(min=1)
     with torch.autocast(hidden_BLD.device.type, enabled=False):
         return weights_BNL @ hidden_BLD.float()
@@ -201,9 +214,3 @@ def initialize_weights(model: nn.Module, config: EncoderConfig) -> None:
         if config.layout == "modernbert" and name.endswith(("output.weight", "down.weight")):
             std /= (2 * config.num_hidden_layers) ** 0.5
         nn.init.normal_(parameter, std=std)
-
-
-def _states_at(hidden_BLD: Tensor, positions: Tensor) -> Tensor:
-    """Return the hidden states at some positions (int64 [B, any]) of each row."""
-    index = positions[:, :, None].expand(-1, -1, hidden_BLD.shape[-1])
-    return hidden_BLD.gather(1, index)

@@ -1,6 +1,9 @@
 """One layer of each layout: attention, then a feed-forward network.
 
-Shape suffixes: B rows, L tokens a row, D hidden size.
+Both read all tokens of a row; where only the states at some positions are wanted, all that
+follows attention is computed for those.
+
+Shape suffixes: B rows, L tokens a row, M positions a row, D hidden size.
 """
 
 import torch.nn.functional as F  # noqa: N812
@@ -9,6 +12,7 @@ from torch import Tensor, nn
 from cloze.encoder.attention import AttentionContext, SelfAttention
 from cloze.encoder.config import EncoderConfig
 from cloze.encoder.dropout import Dropout
+from cloze.encoder.packed_batch import states_at
 
 
 class PostNormLayer(nn.Module):
@@ -24,12 +28,14 @@ class PostNormLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(size, eps=eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, hidden_BLD: Tensor, context: AttentionContext) -> Tensor:
-        """Return the next hidden states [B, L, D]."""
-        attended = self.dropout(self.attention(hidden_BLD, context))
-        hidden_BLD = self.attention_norm(hidden_BLD + attended)
-        transformed = self.dropout(self.down(F.gelu(self.up(hidden_BLD))))
-        return self.mlp_norm(hidden_BLD + transformed)
+    def forward(
+        self, hidden_BLD: Tensor, context: AttentionContext, positions_BM: Tensor | None = None
+    ) -> Tensor:
+        """Return the next hidden states [B, L, D], or those at `positions_BM` alone [B, M, D]."""
+        attended = self.dropout(self.attention(hidden_BLD, context, positions_BM))
+        hidden = self.attention_norm(_at(hidden_BLD, positions_BM) + attended)
+        transformed = self.dropout(self.down(F.gelu(self.up(hidden))))
+        return self.mlp_norm(hidden + transformed)
 
 
 class PreNormLayer(nn.Module):
@@ -46,9 +52,15 @@ class PreNormLayer(nn.Module):
         self.down = nn.Linear(config.intermediate_size, size, bias=False)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, hidden_BLD: Tensor, context: AttentionContext) -> Tensor:
-        """Return the next hidden states [B, L, D]."""
-        attended = self.attention(self.attention_norm(hidden_BLD), context)
-        hidden_BLD = hidden_BLD + self.dropout(attended)
-        value, gate = self.up(self.mlp_norm(hidden_BLD)).chunk(2, dim=-1)
-        return hidden_BLD + self.dropout(self.down(F.gelu(value) * gate))
+    def forward(
+        self, hidden_BLD: Tensor, context: AttentionContext, positions_BM: Tensor | None = None
+    ) -> Tensor:
+        """Return the next hidden states [B, L, D], or those at `positions_BM` alone [B, M, D]."""
+        attended = self.attention(self.attention_norm(hidden_BLD), context, positions_BM)
+        hidden = _at(hidden_BLD, positions_BM) + self.dropout(attended)
+        value, gate = self.up(self.mlp_norm(hidden)).chunk(2, dim=-1)
+        return hidden + self.dropout(self.down(F.gelu(value) * gate))
+
+
+def _at(hidden_BLD: Tensor, positions_BM: Tensor | None) -> Tensor:
+    return hidden_BLD if positions_BM is None else states_at(hidden_BLD, positions_BM)

@@ -8,7 +8,7 @@ GeGLU); its outputs equal those of Hugging Face's ModernBERT.
 A layer is in `layers`, its attention in `attention`, what reads the last hidden states
 in `heads`.
 
-Shape suffixes: B rows, L tokens a row, D hidden size.
+Shape suffixes: B rows, L tokens a row, M positions a row, D hidden size.
 """
 
 import torch
@@ -50,16 +50,21 @@ class Encoder(nn.Module):
             nn.Identity() if is_bert else nn.LayerNorm(size, eps=config.layer_norm_eps, bias=False)
         )
 
-    def forward(self, batch: PackedBatch) -> Tensor:
-        """Return the last layer's hidden states [B, L, D]; `modernbert` reads no token types."""
+    def forward(self, batch: PackedBatch, positions_BM: Tensor | None = None) -> Tensor:
+        """Return the last layer's hidden states [B, L, D]; `modernbert` reads no token types.
+
+        With `positions_BM`, int64, those at these positions of each row alone [B, M, D]: the
+        last layer then leaves out most of its work for all other tokens.
+        """
         hidden_BLD = self.dropout(self.embedding_norm(self._embed(batch)))
         dropout_prob = self.config.attention_probs_dropout_prob if self.training else 0.0
         context = attention_context(batch, self.config, self._product_dtype(), dropout_prob)
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers, start=1):
+            inputs = (hidden_BLD, context, positions_BM if number == len(self.layers) else None)
             if self.gradient_checkpointing and self.training:
-                hidden_BLD = checkpoint(layer, hidden_BLD, context, use_reentrant=False)
+                hidden_BLD = checkpoint(layer, *inputs, use_reentrant=False)
             else:
-                hidden_BLD = layer(hidden_BLD, context)
+                hidden_BLD = layer(*inputs)
         return self.final_norm(hidden_BLD)
 
     def _embed(self, batch: PackedBatch) -> Tensor:

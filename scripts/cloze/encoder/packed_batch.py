@@ -49,3 +49,20 @@ class PackedBatch:
     def first_tokens(self) -> Tensor:
         """Return bool [B, L], True at the first token ([CLS]) of every sample."""
         return (self.position_ids == 0) & (self.sample_ids > 0)
+
+    def first_positions(self, num_samples: int) -> Tensor:
+        """Return where each of the first N samples of every row starts, int64 [B, N].
+
+        0 where a row has fewer.
+        """
+        numbers_N = torch.arange(1, num_samples + 1, device=self.sample_ids.device)
+        starts_BNL = (self.sample_ids[:, None, :] == numbers_N[:, None]) & (self.position_ids == 0)[
+            :, None, :
+        ]
+        return starts_BNL.int().argmax(dim=-1)
+
+
+def states_at(states_BLD: Tensor, positions: Tensor) -> Tensor:
+    """Return what stands at some positions (int64 [B, M]) of each row, [B, M, D]."""
+    index = positions[:, :, None].expand(-1, -1, states_BLD.shape[-1])
+    return states_BLD.gather(1, index)

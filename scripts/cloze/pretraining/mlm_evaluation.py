@@ -13,11 +13,7 @@ from cloze.data.shards import Rows
 from cloze.encoder.device import Compute
 from cloze.encoder.heads import MaskedLM, MaskedLMWithNextSentence
 from cloze.pretraining.batches import MaskedBatch, RowBatches
-from cloze.pretraining.objectives import (
-    PretrainingModel,
-    masked_lm_of,
-    next_sentence_logits,
-)
+from cloze.pretraining.objectives import PretrainingModel, masked_lm_of
 from cloze.pretraining.token_frequencies import unigram_log_probabilities
 
 EVALUATION_BATCH_SIZE = 32
@@ -54,11 +50,12 @@ def evaluate_mlm(model: PretrainingModel, batches: RowBatches, compute: Compute)
     for batch in batches.evaluation_batches(EVALUATION_BATCH_SIZE):
         batch = batch.to(compute.torch_device)
         with compute.autocast():
-            hidden = model.encoder(batch.packed)
+            states = model.encoder(batch.packed, _read_positions(batch))
+        num_masked = batch.positions.shape[1]
         sums = [
-            _sums(masked_lm, hidden, positions, labels, weights, compute)
-            for positions, labels, weights in zip(
-                batch.positions.split(columns, dim=1),
+            _sums(masked_lm, some, labels, weights, compute)
+            for some, labels, weights in zip(
+                states[:, :num_masked].split(columns, dim=1),
                 batch.labels.split(columns, dim=1),
                 batch.weights.split(columns, dim=1),
                 strict=True,
@@ -66,7 +63,8 @@ def evaluate_mlm(model: PretrainingModel, batches: RowBatches, compute: Compute)
         ]
         totals += torch.stack(sums).sum(0).double().cpu()
         if isinstance(model, MaskedLMWithNextSentence):
-            pair_totals += _pair_sums(model, hidden, batch, compute).double().cpu()
+            firsts = states[:, num_masked:]
+            pair_totals += _pair_sums(model, firsts, batch, compute).double().cpu()
     model.train()
     loss, correct, predicted = totals.tolist()
     scores = MLMScores(loss / predicted, correct / predicted)
@@ -80,27 +78,29 @@ def evaluate_mlm(model: PretrainingModel, batches: RowBatches, compute: Compute)
     )
 
 
+def _read_positions(batch: MaskedBatch) -> Tensor:
+    """Return what the heads read, int64 [B, any]: masked tokens, then the starts of pairs."""
+    if batch.pairs is None:
+        return batch.positions
+    return torch.cat([batch.positions, batch.pairs.first_positions], dim=1)
+
+
 def _sums(
-    model: MaskedLM,
-    hidden: Tensor,
-    positions: Tensor,
-    labels: Tensor,
-    weights: Tensor,
-    compute: Compute,
+    model: MaskedLM, states: Tensor, labels: Tensor, weights: Tensor, compute: Compute
 ) -> Tensor:
     """Return loss, right guesses and number of some of a batch's predictions, float32 [3]."""
     with compute.autocast():
-        logits = model.predict(hidden, positions)
+        logits = model.predict(states)
     return _scored(logits, labels, weights)
 
 
 def _pair_sums(
-    model: MaskedLMWithNextSentence, hidden: Tensor, batch: MaskedBatch, compute: Compute
+    model: MaskedLMWithNextSentence, states: Tensor, batch: MaskedBatch, compute: Compute
 ) -> Tensor:
     """Return loss, right guesses and number of a batch's pairs of texts, float32 [3]."""
     assert batch.pairs is not None
     with compute.autocast():
-        logits = next_sentence_logits(model, hidden, batch.pairs.first_positions)
+        logits = model.predict_next_sentence(states)
     return _scored(logits, batch.pairs.labels, batch.pairs.weights)
 
 

@@ -1,6 +1,5 @@
 """What pretraining minimises: masked-language modelling, alone or with next-sentence prediction."""
 
-import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
@@ -46,14 +45,3 @@ class PretrainingLoss(nn.Module):
     def forward(self, batch: MaskedBatch) -> Tensor:
         """Return `pretraining_loss`."""
         return pretraining_loss(self.model, batch)
-
-
-def next_sentence_logits(
-    model: MaskedLMWithNextSentence, hidden: Tensor, first_positions: Tensor
-) -> Tensor:
-    """Return the next-sentence logits [B, N, 2] of `model`'s forward from hidden states [B, L, D].
-
-    `first_positions` int64 [B, N].
-    """
-    index = first_positions[:, :, None].expand(-1, -1, hidden.shape[-1])
-    return model.next_sentence(torch.tanh(model.pooler_dense(hidden.gather(1, index))))

@@ -130,12 +130,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
 def training_flop(config: EncoderConfig, tokens: int, length: int, mlm_probability: float) -> float:
     """Estimate the floating-point operations of training: 6N + 12·L·D·T a token.
 
-    N counts the weights that multiply activations, the vocabulary's only at the
-    predicted positions (Kaplan et al. 2020, §2.1; Chowdhery et al. 2022, app. B).
+    N counts the weights that multiply activations, those of the head and what follows the
+    last layer's attention only at the predicted positions (Kaplan et al. 2020, §2.1;
+    Chowdhery et al. 2022, app. B).
     """
     size, is_bert = config.hidden_size, config.layout == "bert"
-    mlp = (2 if is_bert else 3) * size * config.intermediate_size
-    layers = config.num_hidden_layers * (4 * size * size + mlp)
-    head = mlm_probability * (size * size + config.vocab_size * size)
+    after_attention = size * size + (2 if is_bert else 3) * size * config.intermediate_size
+    everywhere = config.num_hidden_layers * (3 * size * size + after_attention) - after_attention
+    predicted = after_attention + size * size + config.vocab_size * size
     attention = 12 * config.num_hidden_layers * size * length
-    return tokens * (6 * (layers + head) + attention)
+    return tokens * (6 * (everywhere + mlm_probability * predicted) + attention)
