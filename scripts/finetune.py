@@ -32,7 +32,7 @@ from cloze.cli import (
 )
 from cloze.codekey import code_key
 from cloze.data.tokenizer import load_tokenizer
-from cloze.encoder.device import DEVICES, PRECISIONS, keep_freed_memory, resolve_compute
+from cloze.encoder.device import DEVICES, PRECISIONS, resolve_compute
 from cloze.encoder.heads import DEFAULT_POOLING, POOLINGS
 from cloze.encoder.hf_config import config_from_folder
 from cloze.encoder.model_io import save_model
@@ -174,7 +174,6 @@ def _identity(args: argparse.Namespace) -> dict[str, Any]:
 def _train(args: argparse.Namespace, output: Path) -> None:
     """Train, measure on the training split, save."""
     stopwatch = Stopwatch()
-    keep_freed_memory()
     compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
     task = load_task(args.task)
     config = config_from_folder(args.model).with_dropout(args.dropout)

@@ -13,7 +13,6 @@ from cloze.tasks.sentence_batches import (
     pack_texts,
     packed_batches,
     slot_values,
-    tightest_rows,
 )
 from tests.tiny import write_tokenizer
 from tests.tiny_task import make_split
@@ -57,23 +56,6 @@ def test_a_text_longer_than_a_row_gets_a_longer_row(tokenizer):
     batch, texts = pack_texts(encoded, np.array([0, 1]))
     assert batch.input_ids.numel() >= encoded.lengths.sum()
     assert sorted(texts.tolist()) == [0, 1]
-
-
-def test_a_batch_gets_the_row_length_that_wastes_least():
-    # 40 + 3 · 13 = 79: two rows of 80 hold all; rows of 64 leave three texts to a third.
-    lengths = np.array([40, 40, 13, 13, 13, 13, 13, 13])
-    rows = tightest_rows(lengths)
-    tokens = [int(lengths[row].sum()) for row in rows]
-    assert sorted(number for row in rows for number in row) == list(range(8))
-    assert max(tokens) <= 80
-    assert len(rows) == 2
-
-
-def test_rows_given_a_length_hold_no_more(tokenizer):
-    encoded = encode_texts(tokenizer, make_split(60, 5).texts, 32, 64)
-    longest = int(encoded.lengths.max())
-    batch, _ = pack_texts(encoded, np.arange(60), longest)
-    assert batch.input_ids.shape[1] == longest
 
 
 @pytest.mark.parametrize("layout", ["bert", "modernbert"])

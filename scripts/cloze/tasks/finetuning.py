@@ -26,6 +26,9 @@ from cloze.tasks.sentence_batches import EncodedTexts, pack_texts, slot_values
 
 # Reading a loss makes the host wait for a GPU.
 _STEPS_PER_CHECK = 32
+# A batch has places for a multiple of this many texts a row: oneDNN keeps a plan of every product
+# it meets, up to a megabyte each, for every shape.
+_PLACES = 8
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ class ClassifierTrainer:
 
     def _batch(self, texts: np.ndarray) -> tuple[PackedBatch, Tensor, Tensor]:
         batch, order = pack_texts(self._encoded, texts)
-        places = int(batch.sample_ids.max())
+        places = _PLACES * math.ceil(int(batch.sample_ids.max()) / _PLACES)
         weights = slot_values(batch, order, self._weights, places)
         device = self.compute.torch_device
         return (

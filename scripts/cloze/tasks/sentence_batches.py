@@ -17,11 +17,8 @@ from cloze.tasks.truncation import truncate, truncate_pair
 
 # Rows as long as this hold a handful of sentences each: long enough to waste little on
 # padding, short enough that attention over a row stays cheap. Longer texts get rows of a
-# multiple.
+# multiple, so there are few shapes to compile and to plan matrix products for.
 ROW_TOKENS = 64
-# What a batch of its own chooses among: rows of a multiple of this, so that there are dozens of
-# shapes to plan matrix products for and not hundreds.
-_STEP = 16
 _TEXTS_AT_ONCE = 1024
 
 
@@ -102,32 +99,15 @@ def _ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
 
 
 def pack_texts(
-    encoded: EncodedTexts, texts: np.ndarray, row_length: int | None = None
+    encoded: EncodedTexts, texts: np.ndarray, multiple: int = ROW_TOKENS
 ) -> tuple[PackedBatch, np.ndarray]:
     """Return the texts with these numbers as one batch, and the order they have in it.
 
     The classifier's logits [S, num_labels] of the batch belong to the texts that the
-    second array, int64 [S], names. Rows hold at most `row_length` tokens; by default as
-    many as leave the fewest places empty, see `tightest_rows`.
+    second array, int64 [S], names. multiple: as for `row_tokens`.
     """
-    lengths = encoded.lengths[texts]
-    if row_length is None:
-        return _to_batch(encoded, texts, tightest_rows(lengths), _STEP)
-    return _to_batch(encoded, texts, pack_best_fit(lengths, row_length), 1)
-
-
-def tightest_rows(lengths: np.ndarray) -> list[list[int]]:
-    """Return what `pack_best_fit` does, at the length of rows that leaves the fewest places empty.
-
-    Tried are multiples of 16 tokens from the longest text's on, up to `ROW_TOKENS` more. Rows
-    of one length for every batch leave twice as many empty where texts are short.
-    """
-    shortest = row_tokens(lengths, _STEP)
-    return min(
-        (len(rows) * length, length, rows)
-        for length in range(shortest, shortest + ROW_TOKENS + 1, _STEP)
-        for rows in [pack_best_fit(lengths, length)]
-    )[2]
+    rows = pack_best_fit(encoded.lengths[texts], row_tokens(encoded.lengths[texts], multiple))
+    return _to_batch(encoded, texts, rows, multiple)
 
 
 def packed_batches(
@@ -138,13 +118,12 @@ def packed_batches(
     texts: int64 numbers of those that count, all by default.
     """
     texts = np.arange(len(encoded.lengths)) if texts is None else texts
-    length = row_tokens(encoded.lengths[texts], ROW_TOKENS)
-    rows = pack_best_fit(encoded.lengths[texts], length)
+    rows = pack_best_fit(encoded.lengths[texts], row_tokens(encoded.lengths[texts]))
     for start in range(0, len(rows), rows_per_batch):
-        yield _to_batch(encoded, texts, rows[start : start + rows_per_batch], ROW_TOKENS)
+        yield _to_batch(encoded, texts, rows[start : start + rows_per_batch])
 
 
-def row_tokens(lengths: np.ndarray, multiple: int) -> int:
+def row_tokens(lengths: np.ndarray, multiple: int = ROW_TOKENS) -> int:
     """Return the length of rows for texts of these lengths: the longest's, rounded up."""
     return -(-int(lengths.max()) // multiple) * multiple
 
@@ -165,13 +144,12 @@ def slot_values(
 
 
 def _to_batch(
-    encoded: EncodedTexts, texts: np.ndarray, rows: Sequence[Sequence[int]], multiple: int
+    encoded: EncodedTexts,
+    texts: np.ndarray,
+    rows: Sequence[Sequence[int]],
+    multiple: int = ROW_TOKENS,
 ) -> tuple[PackedBatch, np.ndarray]:
-    """Put texts into rows; no loop runs over them.
-
-    `rows` number the entries of `texts`; the fullest, rounded up to a `multiple`, says how
-    long all are.
-    """
+    """Put texts into rows; no loop runs over them. `rows` number the entries of `texts`."""
     samples_per_row = np.array([len(row) for row in rows])
     order = texts[np.concatenate([np.asarray(row) for row in rows])]
     lengths = encoded.lengths[order]

@@ -44,5 +44,4 @@ def batches_by_length(
     batch_of = np.cumsum(encoded.lengths[order]) // _BATCH_TOKENS[device]
     bounds = [0, *(np.flatnonzero(np.diff(batch_of)) + 1), len(order)]
     for start, stop in pairwise(bounds):
-        numbers = order[start:stop]
-        yield pack_texts(encoded, numbers, int(encoded.lengths[numbers].max()))
+        yield pack_texts(encoded, order[start:stop], multiple=1)
