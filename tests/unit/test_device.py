@@ -1,12 +1,15 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from cloze.encoder.device import Compute, resolve_compute
 from cloze.errors import ClozeError
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +127,7 @@ def test_freed_memory_is_used_again_without_asking_the_system():
         how: int(
             subprocess.run(
                 [sys.executable, "-c", _PAGES_WRITTEN_AGAIN, how],
+                cwd=SCRIPTS,
                 check=True,
                 capture_output=True,
                 text=True,
