@@ -20,7 +20,7 @@ COMPILE_MODES = ("auto", "on", "off")
 # which pays from a few minutes of training. In fp32 it saved under 1 % where it was measured (2
 # layers of 128, AVX2), which pays from hours. The choice must not depend on a stopwatch: the same
 # run on the same machine has to resolve the same way.
-_COMPILE_FROM_FLOP = {"cpu": 1e14, "cuda": 1e16, "mps": float("inf")}
+_COMPILE_FROM_FLOP = {"cpu": 5e13, "cuda": 1e16, "mps": float("inf")}
 _COMPILE_FP32_ON_CPU_FROM_FLOP = 1e15
 
 # Of a product of 256 terms of deviation 1 each, in fp32: rounding errors are about 1e-5, and those
