@@ -99,9 +99,9 @@ class SequenceClassifier(nn.Module):
     """The encoder with a head on one vector of each sample: classes, or one number.
 
     `bert` pools as the original does (dense + tanh of [CLS], then dropout); `modernbert`
-    with dense + GELU + LayerNorm of what `pooling` names, as `_pooled`. Both are what
-    `transformers` loads by those names. With one label it is a regression, as in Hugging
-    Face. Raises `ClozeError` for a `bert` that pools anything but [CLS].
+    with dense + GELU + LayerNorm of what `pooling` names, as `embed_samples`. Both are
+    what `transformers` loads by those names. With one label it is a regression, as in
+    Hugging Face. Raises `ClozeError` for a `bert` that pools anything but [CLS].
     """
 
     def __init__(
