@@ -1,9 +1,10 @@
 """Self-attention within each sample of a packed row.
 
-Shape suffixes: B rows, L tokens a row, D hidden size, H heads, K head size.
+Shape suffixes: B rows, L tokens a row, M positions a row, D hidden size, H heads, K head
+size; Q queries a row, L or M.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -35,6 +36,20 @@ class AttentionContext:
     segments: Segments | None
     rotary: Tensor | None
     distances: Tensor | None
+
+    @property
+    def lets_few_ask(self) -> bool:
+        """Whether `at` is possible: neither segments nor distances know of single queries."""
+        return self.mask is not None and self.distances is None
+
+    def at(self, positions_BM: Tensor) -> "AttentionContext":
+        """Return what queries at these positions of each row need, in the place of all."""
+        assert self.mask is not None
+        mask = self.mask.take_along_dim(positions_BM[:, None, :, None], dim=2)
+        if self.rotary is None:
+            return replace(self, mask=mask)
+        rotary = self.rotary.take_along_dim(positions_BM[None, :, None, :, None], dim=3)
+        return replace(self, mask=mask, rotary=rotary)
 
 
 def attention_context(
@@ -75,16 +90,31 @@ class SelfAttention(nn.Module):
         self, hidden_BLD: Tensor, context: AttentionContext, positions_BM: Tensor | None = None
     ) -> Tensor:
         """Return what each token gathers [B, L, D], or those at `positions_BM` alone [B, M, D]."""
-        batch_size, length, hidden_size = hidden_BLD.shape
-        qkv = self.qkv(hidden_BLD).view(batch_size, length, 3, self.num_heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        if context.rotary is not None:
-            query, key = rotate(query, context.rotary), rotate(key, context.rotary)
-        attended_BHLK = self._attend(query, key, value, context)
-        attended_BLD = attended_BHLK.transpose(1, 2).reshape(batch_size, length, hidden_size)
-        if positions_BM is not None:
-            attended_BLD = states_at(attended_BLD, positions_BM)
-        return self.output(attended_BLD)
+        asked_BM = positions_BM if context.lets_few_ask else None
+        asking = context if asked_BM is None else context.at(asked_BM)
+        query, key, value = self._heads(hidden_BLD, asked_BM)
+        if context.rotary is not None and asking.rotary is not None:
+            query, key = rotate(query, asking.rotary), rotate(key, context.rotary)
+        attended_BQD = self._attend(query, key, value, asking).transpose(1, 2).flatten(2)
+        if positions_BM is not None and asked_BM is None:
+            attended_BQD = states_at(attended_BQD, positions_BM)
+        return self.output(attended_BQD)
+
+    def _heads(self, hidden_BLD: Tensor, positions_BM: Tensor | None) -> tuple[Tensor, ...]:
+        """Return query [B, H, Q, K], key and value [B, H, L, K]."""
+        if positions_BM is None:
+            return self._split(self.qkv(hidden_BLD))
+        sizes = [hidden_BLD.shape[-1], 2 * hidden_BLD.shape[-1]]
+        weights = self.qkv.weight.split(sizes)
+        biases = (None, None) if self.qkv.bias is None else self.qkv.bias.split(sizes)
+        query_BMD = F.linear(states_at(hidden_BLD, positions_BM), weights[0], biases[0])
+        return *self._split(query_BMD), *self._split(F.linear(hidden_BLD, weights[1], biases[1]))
+
+    def _split(self, projected: Tensor) -> tuple[Tensor, ...]:
+        """Return each of the tensors [B, H, Q, K] that lie beside each other, [B, Q, n·D]."""
+        size = self.qkv.in_features
+        parts = projected.unflatten(-1, (-1, self.num_heads, size // self.num_heads))
+        return parts.permute(2, 0, 3, 1, 4).unbind(0)
 
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, context: AttentionContext
@@ -108,20 +138,23 @@ def attend(
     dropout_prob: float,
     relative_BHLL: Tensor | None = None,
 ) -> Tensor:
-    """Return softmax(QKᵀ/√K + relative)·V (Vaswani et al. 2017, eq. 1), all [B, H, L, K].
+    """Return softmax(QKᵀ/√K + relative)·V (Vaswani et al. 2017, eq. 1), [B, H, Q, K].
+
+    query: [B, H, Q, K]; key, value: [B, H, L, K]; mask: bool, broadcasts to [B, H, Q, L].
 
     On a CPU the fused kernel's backward takes a quarter of a small encoder's step; three
     plain products that the compiler fuses with the softmax make the step 1.3 times
-    faster. Their scores take B·H·L² floats, so long rows keep the fused kernel.
+    faster. Their scores take B·H·Q·L floats, so long rows keep the fused kernel.
     """
-    if query.device.type != "cpu" or query.shape[-2] > _LONGEST_PLAIN_ROW:
+    scores_a_head = query.shape[-2] * key.shape[-2]
+    if query.device.type != "cpu" or scores_a_head > _LONGEST_PLAIN_ROW**2:
         if relative_BHLL is not None:
             mask = relative_BHLL.masked_fill(~mask, -torch.inf).to(query.dtype)
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout_prob
         )
-    scores_BHLL = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    scores_BHQL = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     if relative_BHLL is not None:
-        scores_BHLL = scores_BHLL + relative_BHLL
-    weights_BHLL = scores_BHLL.float().masked_fill(~mask, -torch.inf).softmax(dim=-1)
-    return dropout(weights_BHLL, dropout_prob).to(value.dtype) @ value
+        scores_BHQL = scores_BHQL + relative_BHLL
+    weights_BHQL = scores_BHQL.float().masked_fill(~mask, -torch.inf).softmax(dim=-1)
+    return dropout(weights_BHQL, dropout_prob).to(value.dtype) @ value

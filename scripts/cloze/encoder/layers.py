@@ -1,7 +1,7 @@
 """One layer of each layout: attention, then a feed-forward network.
 
-Both read all tokens of a row; where only the states at some positions are wanted, all that
-follows attention is computed for those.
+Both read all tokens of a row; where only the states at some positions are wanted, those alone
+ask and are computed further.
 
 Shape suffixes: B rows, L tokens a row, M positions a row, D hidden size.
 """

@@ -130,13 +130,14 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
 def training_flop(config: EncoderConfig, tokens: int, length: int, mlm_probability: float) -> float:
     """Estimate the floating-point operations of training: 6N + 12·L·D·T a token.
 
-    N counts the weights that multiply activations, those of the head and what follows the
-    last layer's attention only at the predicted positions (Kaplan et al. 2020, §2.1;
-    Chowdhery et al. 2022, app. B).
+    N counts the weights that multiply activations (Kaplan et al. 2020, §2.1; Chowdhery et
+    al. 2022, app. B). The head, and all of the last layer but its keys and values, count at
+    the predicted positions only.
     """
     size, is_bert = config.hidden_size, config.layout == "bert"
-    after_attention = size * size + (2 if is_bert else 3) * size * config.intermediate_size
-    everywhere = config.num_hidden_layers * (3 * size * size + after_attention) - after_attention
-    predicted = after_attention + size * size + config.vocab_size * size
-    attention = 12 * config.num_hidden_layers * size * length
+    mlp = (2 if is_bert else 3) * size * config.intermediate_size
+    all_but_last = config.num_hidden_layers - 1
+    everywhere = all_but_last * (4 * size * size + mlp) + 2 * size * size
+    predicted = 2 * size * size + mlp + size * size + config.vocab_size * size
+    attention = 12 * (all_but_last + mlm_probability) * size * length
     return tokens * (6 * (everywhere + mlm_probability * predicted) + attention)
