@@ -32,7 +32,7 @@ from cloze.encoder.device import (
     DEVICES,
     PRECISIONS,
     Compute,
-    plan_products_anew,
+    keep_few_plans,
     resolve_compute,
 )
 from cloze.encoder.heads import POOLINGS
@@ -101,7 +101,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Predict, a window of texts at a time."""
     source = TextSource.of(args.texts, args.input, args.column, args.format)
-    plan_products_anew()
+    keep_few_plans()
     compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
     if args.use == "embed" and args.output is not None:
         _embed_to_file(args, source, compute)

@@ -39,21 +39,22 @@ def test_arguments_are_classified_as_text(classifier, capsys):
     assert all(line[0] in ("bad", "good") and 0.5 <= float(line[1]) <= 1 for line in lines)
 
 
-@pytest.mark.parametrize(("before", "capacity"), [({}, "0"), ({CAPACITY: "64"}, "64")])
-def test_products_are_planned_anew_unless_told(before, capacity, classifier, monkeypatch):
-    monkeypatch.setenv(CAPACITY, "")
-    monkeypatch.delenv(CAPACITY)
+@pytest.mark.parametrize(("before", "capacity"), [({}, "64"), ({CAPACITY: "2"}, "2")])
+def test_few_products_stay_planned_unless_told(before, capacity, classifier, monkeypatch):
+    for name in (CAPACITY, "LRU_CACHE_CAPACITY"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     for name, value in before.items():
         monkeypatch.setenv(name, value)
     first_products = []
 
     def resolve(*arguments):
-        first_products.append(os.environ[CAPACITY])
+        first_products.append((os.environ[CAPACITY], os.environ["LRU_CACHE_CAPACITY"]))
         return resolve_compute(*arguments)
 
     monkeypatch.setattr(predict, "resolve_compute", resolve)
     assert run("classify", "w1", "--model", classifier) == 0
-    assert first_products == [capacity]
+    assert first_products == [(capacity, "1")]
 
 
 def test_json_lines_hold_every_probability(classifier, capsys):

@@ -180,13 +180,15 @@ def test_as_many_candidates_as_there_are_tokens_share_the_whole_probability(enco
 
 
 @pytest.mark.parametrize("device", DEVICES[1:])
-def test_batches_hold_every_text_and_next_to_no_padding(tmp_path, device):
+def test_batches_hold_every_text_in_few_shapes_and_next_to_no_padding(tmp_path, device):
     tokenizer = load_tokenizer(write_tokenizer(tmp_path))
-    words = np.random.default_rng(0).integers(1, 60, 3000)
+    words = np.random.default_rng(0).integers(1, 120, 3000)
     encoded = encode_texts(tokenizer, ["w1 " * count for count in words], 128, 64)
-    seen, slots = [], 0
+    seen, slots, shapes = [], 0, set()
     for batch, numbers in batches_by_length(encoded, device):
         seen += numbers.tolist()
         slots += batch.input_ids.numel()
+        shapes.add(batch.input_ids.shape)
     assert sorted(seen) == list(range(3000))
     assert encoded.lengths.sum() <= slots < 1.1 * encoded.lengths.sum()
+    assert len(shapes) < 30

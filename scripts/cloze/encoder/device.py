@@ -31,6 +31,10 @@ _LARGEST_FP32_ERROR = 1e-3
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _LARGEST_INT = (1 << 31) - 1
 
+# Plans kept by oneDNN and by ideep, PyTorch's layer above it. A process that predicts meets a few
+# dozen shapes over and over. ideep looks up what oneDNN has anyway; one is the least that it takes.
+_FEW_PLANS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
+
 _SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -87,15 +91,16 @@ def resolve_compute(
     return Compute(device, precision, compiled, threads)
 
 
-def plan_products_anew() -> None:
-    """Have oneDNN keep no plan of a product, so that meeting ever new shapes costs no memory.
+def keep_few_plans() -> None:
+    """Have oneDNN keep the plans of few products, so that meeting ever new shapes costs no memory.
 
-    It keeps the last 1,024 otherwise. They are small, but lie between the tensors that come
-    and go, and the heap grows around them: 80 to 140 MB after 24,000 texts. For a process
-    that predicts; to be called before its first product. An
-    `ONEDNN_PRIMITIVE_CACHE_CAPACITY` that is set already stays.
+    oneDNN keeps the last 1,024 otherwise, and PyTorch's layer above it as many again of its
+    own. One may take a megabyte, and those of passing shapes lie between the tensors that
+    come and go, so that the heap grows around them. For a process that predicts; to be called
+    before its first product. What the environment says already stays.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")
+    for name, value in _FEW_PLANS.items():
+        os.environ.setdefault(name, value)
 
 
 def keep_freed_memory() -> None:

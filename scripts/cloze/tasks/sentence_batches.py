@@ -111,16 +111,20 @@ def pack_texts(
 
 
 def packed_batches(
-    encoded: EncodedTexts, rows_per_batch: int, texts: np.ndarray | None = None
+    encoded: EncodedTexts,
+    rows_per_batch: int,
+    texts: np.ndarray | None = None,
+    multiple: int = ROW_TOKENS,
 ) -> Iterator[tuple[PackedBatch, np.ndarray]]:
     """Yield each text once, as `pack_texts` does, in batches of this many full rows.
 
-    texts: int64 numbers of those that count, all by default.
+    texts: int64 numbers of those that count, all by default; multiple: what the length of
+    a batch's rows is rounded up to where none is full.
     """
     texts = np.arange(len(encoded.lengths)) if texts is None else texts
     rows = pack_best_fit(encoded.lengths[texts], row_tokens(encoded.lengths[texts]))
     for start in range(0, len(rows), rows_per_batch):
-        yield _to_batch(encoded, texts, rows[start : start + rows_per_batch])
+        yield _to_batch(encoded, texts, rows[start : start + rows_per_batch], multiple)
 
 
 def row_tokens(lengths: np.ndarray, multiple: int = ROW_TOKENS) -> int:

@@ -6,7 +6,12 @@ from itertools import pairwise
 import numpy as np
 
 from cloze.encoder.packed_batch import PackedBatch
-from cloze.tasks.sentence_batches import EncodedTexts, pack_texts
+from cloze.tasks.sentence_batches import (
+    ROW_TOKENS,
+    EncodedTexts,
+    pack_texts,
+    packed_batches,
+)
 from cloze.use.texts import Text
 
 # A window is what is held in memory; the larger, the more alike the lengths in a batch.
@@ -16,6 +21,9 @@ _WINDOW_CHARACTERS = 1 << 23
 # On a CPU what stays in its caches: twice as many were 8 to 30 % slower. A GPU wants more to do
 # between two launches.
 _BATCH_TOKENS = {"cpu": 1024, "mps": 8192, "cuda": 8192}
+
+# Of rows that are not full: of a lone short text, and of long ones.
+_LENGTHS_MULTIPLE = 8
 
 
 def windows(texts: Iterable[Text]) -> Iterator[list[Text]]:
@@ -36,12 +44,18 @@ def batches_by_length(
 ) -> Iterator[tuple[PackedBatch, np.ndarray]]:
     """Yield every text once, as `pack_texts` does, in batches as large as suits the device.
 
-    A batch's rows are as long as its longest text, so texts are sorted by length: a long
-    one costs the short ones nothing, and next to no row has padding. The longest come
-    first, so that a lack of memory shows at once.
+    Texts of up to `ROW_TOKENS` tokens fill rows of that length together. Longer ones come
+    before them, the longest first, so that a lack of memory shows at once; their rows are
+    as long as the longest text of the batch. Next to nothing is padding either way, and
+    batches of few shapes need few plans of matrix products.
     """
     order = np.argsort(-encoded.lengths, kind="stable")
-    batch_of = np.cumsum(encoded.lengths[order]) // _BATCH_TOKENS[device]
-    bounds = [0, *(np.flatnonzero(np.diff(batch_of)) + 1), len(order)]
+    is_long = encoded.lengths[order] > ROW_TOKENS
+    long, short = order[is_long], order[~is_long]
+    batch_of = np.cumsum(encoded.lengths[long]) // _BATCH_TOKENS[device]
+    bounds = [0, *(np.flatnonzero(np.diff(batch_of)) + 1), len(long)] if len(long) else []
     for start, stop in pairwise(bounds):
-        yield pack_texts(encoded, order[start:stop], multiple=1)
+        yield pack_texts(encoded, long[start:stop], _LENGTHS_MULTIPLE)
+    if len(short):
+        rows = _BATCH_TOKENS[device] // ROW_TOKENS
+        yield from packed_batches(encoded, rows, short, _LENGTHS_MULTIPLE)
