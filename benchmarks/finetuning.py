@@ -78,7 +78,7 @@ def train_ours(gate: Gate, setting: Setting) -> dict[str, Any]:
     """Run `finetune.py` until the gate ends it; returns how it computed."""
     sys.path.insert(0, str(measure.SCRIPTS))
     import finetune
-    from cloze.tasks.finetuning import ClassifierTrainer
+    from cloze.train.finetuning import ClassifierTrainer
 
     train_step = ClassifierTrainer.train_step
     facts: dict[str, Any] = {}

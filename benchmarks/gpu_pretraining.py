@@ -33,8 +33,8 @@ from pretraining_contenders import Setting, Shape
 
 sys.path.insert(0, str(measure.SCRIPTS))
 
-from cloze.pretraining.optimization import training_flop
-from cloze.pretraining.utilisation import matmul_peak
+from cloze.train.optimization import training_flop
+from cloze.train.utilisation import matmul_peak
 
 SAMPLE = measure.ROOT / "resources" / "sample" / "corpus.txt"
 MLM_PROBABILITY = 0.15

@@ -22,8 +22,8 @@ from pretraining_contenders import ADAM_BETAS, ADAM_EPSILON, Setting
 
 sys.path.insert(0, str(measure.SCRIPTS))
 
-from cloze.data.loading import load_rows
-from cloze.encoder.hf_config import config_to_hf
+from cloze.model.hf_config import config_to_hf
+from cloze.tokens.loading import load_rows
 
 
 def train(gate: Gate, setting: Setting) -> dict[str, Any]:

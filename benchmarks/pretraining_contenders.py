@@ -16,8 +16,8 @@ from contest import FinishedError, Gate
 
 sys.path.insert(0, str(measure.SCRIPTS))
 
-from cloze.data.manifest import read_manifest
-from cloze.encoder.config import EncoderConfig
+from cloze.model.config import EncoderConfig
+from cloze.tokens.manifest import read_manifest
 
 # A schedule for a run of usual length, so that `auto` decides as it would there.
 USUAL_STEPS = 100_000
@@ -128,8 +128,8 @@ def train_ours(gate: Gate, setting: Setting) -> dict[str, Any]:
     """Run `pretrain.py` until the gate or its last step ends it; returns how it computed."""
     import pretrain
     from cloze.files import read_json
-    from cloze.pretraining.batches import RowBatches
-    from cloze.pretraining.training_step import TrainingStep
+    from cloze.objectives.rows import RowBatches
+    from cloze.train.training_step import TrainingStep
 
     step, training_batch = TrainingStep.__call__, RowBatches.training_batch
     kept: dict[str, Any] = {}

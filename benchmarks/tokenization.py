@@ -21,8 +21,8 @@ import numpy as np
 sys.path.insert(0, str(measure.SCRIPTS))
 
 from cloze.corpus.document_reader import read_batches
-from cloze.data.text_encoder import TextEncoder
-from cloze.data.tokenizer import load_tokenizer
+from cloze.tokens.text_encoder import TextEncoder
+from cloze.tokens.tokenizer import load_tokenizer
 
 KINDS = ("wordpiece", "byte-level-bpe", "unigram")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cloze.cli import make_parser, run_script
 from cloze.files import read_json, write_json, write_text
-from cloze.report.average import average_reports, render_average
+from cloze.show.average import average_reports, render_average
 
 
 def build_parser() -> argparse.ArgumentParser:

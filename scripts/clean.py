@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, run_script
-from cloze.config.resolved import load_config
 from cloze.errors import ClozeError
-from cloze.leftovers import Wanted, find_leftovers, size
+from cloze.settings.leftovers import Wanted, find_leftovers, size
+from cloze.settings.resolved import load_config
 
 CONFIG = Path("config.yaml")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, positive_int, run_script
-from cloze.data.collect import collect_shards, shard_names
 from cloze.metrics import Stopwatch, write_metrics
+from cloze.tokens.collect import collect_shards, shard_names
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from cloze.cli import log, make_parser, run_script
 from cloze.errors import ClozeError
-from cloze.report.comparison import collect_rows, sort_rows
-from cloze.report.comparison_difference import describe_difference
-from cloze.report.comparison_formats import render_table, write_table
+from cloze.show.comparison import collect_rows, sort_rows
+from cloze.show.comparison_difference import describe_difference
+from cloze.show.comparison_formats import render_table, write_table
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 
 from cloze.cli import add_threads, capped_threads, log, make_parser, positive_int, run_script
-from cloze.data.tokenizer import load_tokenizer
-from cloze.encoder.device import DEVICES, PRECISIONS, resolve_compute
-from cloze.encoder.model_io import load_classifier
 from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.tasks.prediction import predict_logits, predictions_of, softmax
+from cloze.model.device import DEVICES, PRECISIONS, resolve_compute
+from cloze.model.model_io import load_classifier
+from cloze.objectives.prediction import predict_logits, predictions_of, softmax
+from cloze.objectives.texts import encode_texts
+from cloze.objectives.truncation import TRUNCATIONS, check_max_length
 from cloze.tasks.prediction_files import write_predictions
 from cloze.tasks.scores import task_metrics
-from cloze.tasks.sentence_batches import encode_texts
 from cloze.tasks.task import SPLITS, Task, load_task
-from cloze.tasks.truncation import TRUNCATIONS, check_max_length
+from cloze.tokens.tokenizer import load_tokenizer
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -30,28 +30,33 @@ from cloze.cli import (
     probability,
     run_script,
 )
-from cloze.codekey import code_key
-from cloze.data.tokenizer import load_tokenizer
-from cloze.encoder.device import DEVICES, PRECISIONS, resolve_compute
-from cloze.encoder.heads import DEFAULT_POOLING, POOLINGS
-from cloze.encoder.hf_config import config_from_folder
-from cloze.encoder.model_io import save_model
 from cloze.errors import ClozeError
 from cloze.files import atomic_folder, require_file, sha256_file
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.pretraining.run_directory import open_run
-from cloze.tasks.finetuning import (
+from cloze.model.device import DEVICES, PRECISIONS, resolve_compute
+from cloze.model.heads import DEFAULT_POOLING, POOLINGS
+from cloze.model.hf_config import config_from_folder
+from cloze.model.model_io import save_model
+from cloze.objectives.prediction import predict_logits, predictions_of
+from cloze.objectives.texts import encode_texts
+from cloze.objectives.truncation import TRUNCATIONS, check_max_length
+from cloze.settings.code_key import code_key
+from cloze.tasks.hold_out import hold_out
+from cloze.tasks.scores import task_metrics
+from cloze.tasks.task import Task, TaskSplit, load_task
+from cloze.tokens.tokenizer import load_tokenizer
+from cloze.train.finetuning import (
     HeldOut,
     build_classifier,
     train_classifier,
 )
-from cloze.tasks.hold_out import hold_out
-from cloze.tasks.prediction import predict_logits, predictions_of
-from cloze.tasks.recipe import CLASS_WEIGHTS, Recipe, default_epochs, default_learning_rate
-from cloze.tasks.scores import task_metrics
-from cloze.tasks.sentence_batches import encode_texts
-from cloze.tasks.task import Task, TaskSplit, load_task
-from cloze.tasks.truncation import TRUNCATIONS, check_max_length
+from cloze.train.finetuning_recipe import (
+    CLASS_WEIGHTS,
+    Recipe,
+    default_epochs,
+    default_learning_rate,
+)
+from cloze.train.run_directory import open_run
 
 _HELD_OUT_FRACTION = 0.1
 _NOT_IN_IDENTITY = frozenset(

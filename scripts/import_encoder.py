@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 from cloze.cli import log, make_parser, run_script
-from cloze.encoder.foreign import import_model, import_tokenizer
-from cloze.encoder.model import Encoder
-from cloze.encoder.model_io import save_model
 from cloze.errors import ClozeError
 from cloze.files import sha256_file
 from cloze.metrics import Stopwatch, write_metrics
+from cloze.model.foreign import import_model, import_tokenizer
+from cloze.model.model import Encoder
+from cloze.model.model_io import save_model
 
 _READ = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt")
 

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, run_script
-from cloze.data.tokenizer import load_tokenizer, special_ids
-from cloze.encoder.flags import add_architecture_flags, encoder_config
-from cloze.encoder.hf_config import config_to_hf, copy_tokenizer
 from cloze.files import write_json
+from cloze.model.flags import add_architecture_flags, encoder_config
+from cloze.model.hf_config import config_to_hf, copy_tokenizer
+from cloze.tokens.tokenizer import load_tokenizer, special_ids
 
 
 def build_parser() -> argparse.ArgumentParser:

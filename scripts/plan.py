@@ -22,16 +22,16 @@ from cloze.cli import (
     progress,
     run_script,
 )
-from cloze.config.resolved import Config, load_config
-from cloze.data.manifest import read_manifest
-from cloze.encoder.device import COMPILE_MODES, DEVICES, PRECISIONS
-from cloze.encoder.flags import encoder_config
 from cloze.errors import ClozeError
 from cloze.files import write_json
-from cloze.pretraining.budget import duration
-from cloze.pretraining.plan_table import as_json, render_plans
-from cloze.pretraining.planning import Corpus, Machine, Preset, make_plans, recommend
-from cloze.pretraining.recipe import RULES, fit_recipe
+from cloze.model.device import COMPILE_MODES, DEVICES, PRECISIONS
+from cloze.model.flags import encoder_config
+from cloze.settings.resolved import Config, load_config
+from cloze.show.plan_table import as_json, render_plans
+from cloze.tokens.manifest import read_manifest
+from cloze.train.budget import duration
+from cloze.train.planning import Corpus, Machine, Preset, make_plans, recommend
+from cloze.train.recipe import RULES, fit_recipe
 from pretrain import build_parser as build_pretrain_parser
 
 # Arguments that pretrain.py requires and that no plan depends on.

@@ -28,15 +28,15 @@ from cloze.cli import (
     progress,
     run_script,
 )
-from cloze.encoder.device import (
+from cloze.files import atomic_path
+from cloze.model.device import (
     DEVICES,
     PRECISIONS,
     Compute,
     keep_few_plans,
     resolve_compute,
 )
-from cloze.encoder.heads import POOLINGS
-from cloze.files import atomic_path
+from cloze.model.heads import POOLINGS
 from cloze.use.batches import windows
 from cloze.use.embeddings import embedding_suffix, open_embeddings
 from cloze.use.predictors import (

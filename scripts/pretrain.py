@@ -27,13 +27,13 @@ from cloze.cli import (
     probability,
     run_script,
 )
-from cloze.encoder.device import COMPILE_MODES, DEVICES, PRECISIONS
-from cloze.encoder.flags import add_architecture_flags
-from cloze.pretraining.budget import duration
-from cloze.pretraining.cooccurrence import EMBEDDING_INITS
-from cloze.pretraining.optimization import OPTIMIZERS
-from cloze.pretraining.run import pretrain_and_publish
-from cloze.pretraining.schedules import COOLDOWN_FRACTION, SCHEDULES
+from cloze.model.device import COMPILE_MODES, DEVICES, PRECISIONS
+from cloze.model.flags import add_architecture_flags
+from cloze.objectives.cooccurrence import EMBEDDING_INITS
+from cloze.train.budget import duration
+from cloze.train.optimization import OPTIMIZERS
+from cloze.train.run import pretrain_and_publish
+from cloze.train.schedules import COOLDOWN_FRACTION, SCHEDULES
 
 
 def build_parser() -> argparse.ArgumentParser:

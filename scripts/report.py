@@ -17,11 +17,11 @@ from pathlib import Path
 from cloze.cli import key_value, make_parser, run_script
 from cloze.errors import ClozeError
 from cloze.files import write_json, write_text
-from cloze.report.build import build_report
-from cloze.report.figures import draw_main_figure
-from cloze.report.page import read_pretraining, render_page
-from cloze.report.sources import Sources
-from cloze.report.text import render_report
+from cloze.show.build import build_report
+from cloze.show.figures import draw_main_figure
+from cloze.show.page import read_pretraining, render_page
+from cloze.show.sources import Sources
+from cloze.show.text import render_report
 from cloze.tasks.evaluations import Evaluations, read_evaluations
 from cloze.tasks.task import load_task
 

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, run_script
-from cloze.data.dataset_cli import add_dataset_flags, run_method
-from cloze.data.samples import SegmentText
+from cloze.tokens.dataset_cli import add_dataset_flags, run_method
+from cloze.tokens.samples import SegmentText
 
 
 def build_parser() -> argparse.ArgumentParser:

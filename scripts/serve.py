@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from cloze.cli import add_threads, capped_threads, make_parser, non_negative_int, run_script
-from cloze.encoder.device import DEVICES, PRECISIONS, keep_few_plans, resolve_compute
 from cloze.errors import ClozeError
+from cloze.model.device import DEVICES, PRECISIONS, keep_few_plans, resolve_compute
 from cloze.use.model_service import ModelService
 from cloze.use.optional import require_module
 

@@ -34,10 +34,13 @@ from cloze.cli import (
     run_script,
 )
 from cloze.corpus.arrays import use_system_memory
-from cloze.data.alphabet import Alphabet
-from cloze.data.bpe import train_bpe, train_byte_level_bpe
-from cloze.data.normalization import UNICODE_FORMS, in_unicode_form, text_normalizer
-from cloze.data.tokenizer import (
+from cloze.errors import ClozeError
+from cloze.files import atomic_path, sha256_path, write_text
+from cloze.metrics import Stopwatch, write_metrics
+from cloze.tokens.alphabet import Alphabet
+from cloze.tokens.bpe import train_bpe, train_byte_level_bpe
+from cloze.tokens.normalization import UNICODE_FORMS, in_unicode_form, text_normalizer
+from cloze.tokens.tokenizer import (
     bert_normalizer,
     bert_tokenizer,
     is_wordpiece,
@@ -49,16 +52,13 @@ from cloze.data.tokenizer import (
     vocab_size,
     write_tokenizer_config,
 )
-from cloze.data.training_text import (
+from cloze.tokens.training_text import (
     TrainingText,
     default_training_bytes,
     open_training_text,
 )
-from cloze.data.unigram import train_unigram
-from cloze.data.wordpiece import train_wordpiece
-from cloze.errors import ClozeError
-from cloze.files import atomic_path, sha256_path, write_text
-from cloze.metrics import Stopwatch, write_metrics
+from cloze.tokens.unigram import train_unigram
+from cloze.tokens.wordpiece import train_wordpiece
 
 MODELS = ("wordpiece", "bpe", "byte-level-bpe", "unigram")
 # What BERT's own vocabularies were made for.

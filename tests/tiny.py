@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from cloze.data.collect import ShardName
-from cloze.data.manifest import (
+from cloze.files import sha256_file
+from cloze.tokens.collect import ShardName
+from cloze.tokens.manifest import (
     FORMAT_VERSION,
     Header,
     Manifest,
@@ -14,9 +15,8 @@ from cloze.data.manifest import (
     split_entry,
     write_manifest,
 )
-from cloze.data.shards import EXTENSIONS, Rows, open_shard
-from cloze.data.tokenizer import load_tokenizer, special_ids
-from cloze.files import sha256_file
+from cloze.tokens.shards import EXTENSIONS, Rows, open_shard
+from cloze.tokens.tokenizer import load_tokenizer, special_ids
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

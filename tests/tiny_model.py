@@ -6,8 +6,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from cloze.encoder.config import EncoderConfig
-from cloze.encoder.packed_batch import PackedBatch
+from cloze.model.config import EncoderConfig
+from cloze.model.packed_batch import PackedBatch
 
 VOCAB_SIZE = 64
 Model = TypeVar("Model", bound=nn.Module)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cloze.data.manifest import FORMAT_VERSION, Header
-from cloze.data.shards import Rows
 from cloze.files import sha256_file
+from cloze.tokens.manifest import FORMAT_VERSION, Header
+from cloze.tokens.shards import Rows
 from tests.tiny import write_rows
 
 CLS, SEP, FIRST_WORD = 2, 3, 5

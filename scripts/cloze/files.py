@@ -142,7 +142,7 @@ def sha256_path(path: Path) -> str:
 def resource(name: str) -> Path:
     """Return the path of a data file that lies beside the library's modules.
 
-    `cloze.codekey` follows calls of this function with a literal name, so a script
+    `cloze.settings.code_key` follows calls of this function with a literal name, so a script
     that reads the file runs again when the file changes.
     """
     return Path(__file__).parent / name

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cloze.cli import available_cores
-from cloze.codekey import code_key
 from cloze.files import sha256_path, write_json
+from cloze.settings.code_key import code_key
 
 _LIBRARIES = ("torch", "numpy", "tokenizers", "pyarrow", "scikit-learn")
 _NOT_IN_ARGS = ("log", "threads")

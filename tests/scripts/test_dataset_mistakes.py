@@ -7,9 +7,9 @@ import pytest
 
 import segment_text
 from cloze.corpus.document_reader import DocumentBatch
-from cloze.data.dataset import DataSetRecipe, build_data_set
-from cloze.data.samples import Method, SplitTokens
 from cloze.errors import ClozeError
+from cloze.tokens.dataset import DataSetRecipe, build_data_set
+from cloze.tokens.samples import Method, SplitTokens
 from tests.data_sets import METHODS, VALIDATION, build, write_corpus
 from tests.texts import damage_pages, write_documents
 

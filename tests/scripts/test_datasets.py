@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import segment_text
-from cloze.data.loading import load_rows
-from cloze.data.sentences import split_sentences
-from cloze.data.shards import Rows
-from cloze.data.tokenizer import load_tokenizer
+from cloze.tokens.loading import load_rows
+from cloze.tokens.sentences import split_sentences
+from cloze.tokens.shards import Rows
+from cloze.tokens.tokenizer import load_tokenizer
 from tests.data_sets import METHODS, TRAIN, VALIDATION, build, write_corpus
 from tests.texts import without_space, write_documents
 

@@ -17,9 +17,9 @@ import segment_text
 import split_tokens
 import train_tokenizer
 from cloze.corpus.documents import read_documents
-from cloze.data.loading import iterate_rows
-from cloze.data.tokenizer import load_tokenizer, special_ids
 from cloze.fetch.archives import open_members
+from cloze.tokens.loading import iterate_rows
+from cloze.tokens.tokenizer import load_tokenizer, special_ids
 from tests.texts import without_space
 
 pytestmark = pytest.mark.skipif("CLOZE_DATA" not in os.environ, reason="needs CLOZE_DATA")

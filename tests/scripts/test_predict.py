@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import predict
-from cloze.encoder.device import resolve_compute
+from cloze.model.device import resolve_compute
 from tests.tiny_task import write_encoder
 from tests.unit.test_predictors import write_classifier
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import pretrain
-from cloze.encoder.model_io import load_masked_lm
 from cloze.files import read_json
-from cloze.pretraining.cooccurrence import STANDARD_DEVIATION
+from cloze.model.model_io import load_masked_lm
+from cloze.objectives.cooccurrence import STANDARD_DEVIATION
 from tests.tiny_pretraining import arguments, start, wait_for_checkpoint, write_inputs
 
 

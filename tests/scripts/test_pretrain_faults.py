@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 import pretrain
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.pretraining.loop import Pretraining
-from cloze.pretraining.run_directory import open_run
-from cloze.pretraining.schedules import Span
+from cloze.train.loop import Pretraining
+from cloze.train.run_directory import open_run
+from cloze.train.schedules import Span
 from tests.tiny_pretraining import command, start, wait_for_checkpoint, weights, write_inputs
 
 
@@ -114,7 +114,7 @@ def test_a_full_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
 
     with open_run(tmp_path, {}) as run:
         run.save_checkpoint(10, {"weight": torch.zeros(2)}, {})
-        monkeypatch.setattr("cloze.pretraining.run_directory.save_file", refuse)
+        monkeypatch.setattr("cloze.train.run_directory.save_file", refuse)
         with pytest.raises(ClozeError, match=r"checkpoint-00000020: the disk is full: free some"):
             run.save_checkpoint(20, {"weight": torch.zeros(2)}, {})
         assert run.load_checkpoint()[1]["step"] == 10

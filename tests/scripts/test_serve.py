@@ -7,7 +7,7 @@ import pytest
 import requests
 
 import serve
-from cloze.encoder.device import Compute
+from cloze.model.device import Compute
 from cloze.use.model_service import ModelService
 from cloze.use.predictors import Embedder
 from cloze.use.texts import Text

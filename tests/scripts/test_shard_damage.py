@@ -9,8 +9,8 @@ import pytest
 
 import collect_shards
 import split_tokens
-from cloze.data.loading import load_rows
 from cloze.errors import ClozeError
+from cloze.tokens.loading import load_rows
 from tests.shard_jobs import (
     FORMATS,
     METHODS,

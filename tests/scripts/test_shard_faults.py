@@ -12,7 +12,7 @@ import collect_shards
 import segment_text
 import split_tokens
 import train_tokenizer
-from cloze.data.loading import load_rows
+from cloze.tokens.loading import load_rows
 from tests.shard_jobs import (
     FORMATS,
     METHODS,
@@ -101,7 +101,7 @@ def test_killed_in_the_middle_of_a_data_set_and_started_again(
 
 @pytest.mark.parametrize(
     "call",
-    ["os.fsync", "cloze.data.dataset.write_shard_entry"],
+    ["os.fsync", "cloze.tokens.dataset.write_shard_entry"],
 )
 def test_killed_when_a_shard_is_whole_but_not_its_entry(
     corpus: Path, tmp_path: Path, call: str
@@ -145,7 +145,9 @@ def test_the_entry_of_another_run_does_not_vouch_for_a_shard(
     build_shards("split_tokens", corpus, tmp_path, "msgpack")
     flags = [*shard_flags(corpus, corpus, tmp_path, "msgpack"), "--shard", SHARD, "--whole-words"]
     assert (
-        killed_at("cloze.data.dataset.write_shard_entry", "split_tokens", flags) == -signal.SIGKILL
+        killed_at("cloze.tokens.dataset.write_shard_entry", "split_tokens", flags)
+        == -signal.SIGKILL
+        == -signal.SIGKILL
     )
     assert collect_shards.main(collect_flags(tmp_path)) == 1
     assert f"{SHARD}.msgpack.gz: " in capsys.readouterr().err

@@ -10,8 +10,8 @@ import pytest
 from tokenizers import Tokenizer
 
 import train_tokenizer
-from cloze.data.text_encoder import Splitting, TextEncoder
-from cloze.data.tokenizer import load_tokenizer, special_ids, vocab_size
+from cloze.tokens.text_encoder import Splitting, TextEncoder
+from cloze.tokens.tokenizer import load_tokenizer, special_ids, vocab_size
 from tests.texts import MULTILINGUAL, random_text, without_space, write_documents
 
 SCRIPT = Path(train_tokenizer.__file__)

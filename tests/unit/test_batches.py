@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from cloze.encoder.packed_batch import PackedBatch
-from cloze.pretraining.batches import RowBatches, describe_rows
-from cloze.pretraining.masking import Masker
+from cloze.model.packed_batch import PackedBatch
+from cloze.objectives.masking import Masker
+from cloze.objectives.rows import RowBatches, describe_rows
 from tests.tiny import make_rows
 from tests.tiny_pairs import make_pairs
 

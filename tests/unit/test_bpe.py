@@ -3,18 +3,18 @@ import random
 import pytest
 from tokenizers import Tokenizer
 
-from cloze.data.alphabet import Alphabet
-from cloze.data.bpe import train_bpe, train_byte_level_bpe
-from cloze.data.normalization import in_unicode_form, text_normalizer
-from cloze.data.splitting import Splitting, splitting_of
-from cloze.data.tokenizer import (
+from cloze.errors import ClozeError
+from cloze.tokens.alphabet import Alphabet
+from cloze.tokens.bpe import train_bpe, train_byte_level_bpe
+from cloze.tokens.normalization import in_unicode_form, text_normalizer
+from cloze.tokens.splitting import Splitting, splitting_of
+from cloze.tokens.tokenizer import (
     SPECIAL_TOKENS,
     bert_normalizer,
     special_ids,
     tokens_by_id,
     vocab_size,
 )
-from cloze.errors import ClozeError
 from tests.texts import MULTILINGUAL, random_text, without_space
 
 CASED = bert_normalizer(lowercase=False, strip_accents=False, clean_text=False)

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from cloze.errors import ClozeError
-from cloze.pretraining.budget import StepBudget, TimeBudget, duration, process_seconds
-from cloze.pretraining.schedules import Span
+from cloze.train.budget import StepBudget, TimeBudget, duration, process_seconds
+from cloze.train.schedules import Span
 
 
 class Machine:

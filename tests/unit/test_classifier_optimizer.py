@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from cloze.data.tokenizer import load_tokenizer
-from cloze.encoder.heads import SequenceClassifier
-from cloze.encoder.hf_config import config_from_folder
 from cloze.errors import ClozeError
-from cloze.tasks.classifier_optimizer import classifier_adamw, only_tokens_of
-from cloze.tasks.finetuning import text_weights
-from cloze.tasks.recipe import Recipe, default_epochs, default_learning_rate
-from cloze.tasks.sentence_batches import encode_texts, pack_texts
+from cloze.model.heads import SequenceClassifier
+from cloze.model.hf_config import config_from_folder
+from cloze.objectives.texts import encode_texts, pack_texts
+from cloze.tokens.tokenizer import load_tokenizer
+from cloze.train.classifier_optimizer import classifier_adamw, only_tokens_of
+from cloze.train.finetuning import text_weights
+from cloze.train.finetuning_recipe import Recipe, default_epochs, default_learning_rate
 from tests.tiny_task import write_encoder
 
 RECIPE = Recipe(

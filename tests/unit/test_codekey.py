@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cloze.codekey import code_key, digest_source
+from cloze.settings.code_key import code_key, digest_source
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SOURCE = '''"""Says what the module does."""
@@ -115,7 +115,7 @@ def test_an_edit_changes_only_its_own_entry(scripts: Path, name: str) -> None:
 
 
 def test_the_page_of_masked_examples_belongs_to_pretraining() -> None:
-    assert "cloze/pretraining/masked_examples.html" in modules(code_key(SCRIPTS / "pretrain.py"))
+    assert "cloze/show/masked_examples.html" in modules(code_key(SCRIPTS / "pretrain.py"))
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cloze.config.resolved import Config, load_config
 from cloze.errors import ClozeError
+from cloze.settings.resolved import Config, load_config
 from tests.configurations import HUB, config, flag, minimal
 
 OTHER = {"format": "text", "files": ["b.txt"]}

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from cloze.config.parts import MAX_PARTS, CorpusPart, corpus_parts
 from cloze.corpus.folders import Share
+from cloze.settings.parts import MAX_PARTS, CorpusPart, corpus_parts
 
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ten files of 40 bytes, where a part should hold 100."""
-    monkeypatch.setattr("cloze.config.parts.PART_BYTES", 100)
+    monkeypatch.setattr("cloze.settings.parts.PART_BYTES", 100)
     folder = tmp_path / "texts"
     folder.mkdir()
     for number in range(10):

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
-from cloze.config.resolved import SCHEMA, load_config
-from cloze.config.schema import SchemaReader
 from cloze.errors import ClozeError
+from cloze.settings.resolved import SCHEMA, load_config
+from cloze.settings.schema import SchemaReader
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))

@@ -3,8 +3,8 @@ import random
 import numpy as np
 import pytest
 
-from cloze.overlap import containment
-from cloze.overlap.containment import ContainmentIndex, grouped_hold_out, words_of
+from cloze.corpus import containment
+from cloze.corpus.containment import ContainmentIndex, grouped_hold_out, words_of
 
 
 def stands_inside(row: str, text: str) -> bool:

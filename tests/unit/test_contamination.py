@@ -3,8 +3,8 @@ import random
 import numpy as np
 import pytest
 
-from cloze.overlap import contamination, contamination_anchors
-from cloze.overlap.contamination import NGRAM_WORDS, ContaminationIndex
+from cloze.corpus import contamination, contamination_anchors
+from cloze.corpus.contamination import NGRAM_WORDS, ContaminationIndex
 from tests.texts import MULTILINGUAL, random_text
 
 

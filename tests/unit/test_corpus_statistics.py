@@ -3,16 +3,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cloze.data.shards import Rows
-from cloze.report.corpus_figures import FIGURES, draw_figures
-from cloze.report.corpus_statistics import (
+from cloze.show.corpus_figures import FIGURES, draw_figures
+from cloze.show.corpus_statistics import (
     Distribution,
     RowStatistics,
     describe_lengths,
     describe_vocabulary,
     own_text_lengths,
 )
-from cloze.report.themed_svg import for_a_file, for_a_page
+from cloze.show.themed_svg import for_a_file, for_a_page
+from cloze.tokens.shards import Rows
 
 CLS, SEP = 2, 3
 

@@ -1,4 +1,4 @@
-from cloze.pretraining.curves import draw_loss_curve, loss_figure
+from cloze.show.curves import draw_loss_curve, loss_figure
 
 RECORDS = [
     {"step": 0, "initial_loss": 9.0},

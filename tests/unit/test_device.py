@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cloze.encoder.device import Compute, resolve_compute
 from cloze.errors import ClozeError
+from cloze.model.device import Compute, resolve_compute
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -28,10 +28,10 @@ def test_auto_is_the_same_every_time_and_never_a_stopwatch():
 
 
 def test_long_runs_are_compiled_where_there_is_a_compiler(monkeypatch):
-    monkeypatch.setattr("cloze.encoder.device.shutil.which", lambda name: "/usr/bin/" + name)
+    monkeypatch.setattr("cloze.model.device.shutil.which", lambda name: "/usr/bin/" + name)
     assert resolve_compute("cpu", "auto", "auto", 1, flop=1e17).compile
     assert not resolve_compute("cpu", "auto", "off", 1, flop=1e17).compile
-    monkeypatch.setattr("cloze.encoder.device.shutil.which", lambda name: None)
+    monkeypatch.setattr("cloze.model.device.shutil.which", lambda name: None)
     assert not resolve_compute("cpu", "auto", "auto", 1, flop=1e17).compile
 
 
@@ -40,7 +40,7 @@ def test_long_runs_are_compiled_where_there_is_a_compiler(monkeypatch):
     [("bf16", 1e13, False), ("bf16", 2e14, True), ("fp32", 2e14, False), ("fp32", 2e15, True)],
 )
 def test_in_fp32_only_far_longer_runs_are_compiled(precision, flop, compiled, monkeypatch):
-    monkeypatch.setattr("cloze.encoder.device.shutil.which", lambda name: "/usr/bin/" + name)
+    monkeypatch.setattr("cloze.model.device.shutil.which", lambda name: "/usr/bin/" + name)
     assert resolve_compute("cpu", precision, "auto", 1, flop=flop).compile == compiled
 
 
@@ -96,7 +96,7 @@ def test_fp32_stays_fp32_whatever_multiplies(honest, monkeypatch):
     matmul = torch.backends.mkldnn.matmul
     matmul.fp32_precision = "ieee"
     if not honest:
-        monkeypatch.setattr("cloze.encoder.device._LARGEST_FP32_ERROR", 0.0)
+        monkeypatch.setattr("cloze.model.device._LARGEST_FP32_ERROR", 0.0)
     resolve_compute("cpu", "fp32", "off", 1, flop=0)
     if not honest:
         assert matmul.fp32_precision == "ieee"
@@ -108,7 +108,7 @@ def test_fp32_stays_fp32_whatever_multiplies(honest, monkeypatch):
 _PAGES_WRITTEN_AGAIN = """
 import resource, sys
 import torch
-from cloze.encoder.device import keep_freed_memory
+from cloze.model.device import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 # Small blocks that stay lie between large ones for a while before the holes are found again.

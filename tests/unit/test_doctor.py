@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cloze.pretraining.batches import RowBatches
-from cloze.pretraining.doctor import RunFacts, diagnose, duplicate_share, predicted_share
-from cloze.pretraining.masking import Masker
+from cloze.objectives.masking import Masker
+from cloze.objectives.rows import RowBatches
+from cloze.show.doctor import RunFacts, diagnose, duplicate_share, predicted_share
 from tests.tiny import make_rows
 
 FLOOR = 6.5

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cloze.encoder.dropout import Dropout, dropout
+from cloze.model.dropout import Dropout, dropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.25, 0.9])

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from cloze.encoder.embedding import embed
+from cloze.model.embedding import embed
 
 
 def gradient(lookup, weight, indices, upstream):

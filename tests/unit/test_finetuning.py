@@ -3,15 +3,15 @@ import math
 import pytest
 import torch
 
-from cloze.data.tokenizer import load_tokenizer
-from cloze.encoder.device import resolve_compute
-from cloze.encoder.hf_config import config_from_folder
-from cloze.encoder.model_io import load_weights
 from cloze.errors import ClozeError
-from cloze.tasks.finetuning import build_classifier, train_classifier
-from cloze.tasks.prediction import predict_logits
-from cloze.tasks.recipe import Recipe
-from cloze.tasks.sentence_batches import encode_texts
+from cloze.model.device import resolve_compute
+from cloze.model.hf_config import config_from_folder
+from cloze.model.model_io import load_weights
+from cloze.objectives.prediction import predict_logits
+from cloze.objectives.texts import encode_texts
+from cloze.tokens.tokenizer import load_tokenizer
+from cloze.train.finetuning import build_classifier, train_classifier
+from cloze.train.finetuning_recipe import Recipe
 from tests.tiny_task import make_split, write_encoder
 
 

@@ -3,13 +3,13 @@ import re
 import torch
 from torch import Tensor, nn
 
-from cloze.data.tokenizer import load_tokenizer
-from cloze.encoder.device import Compute
-from cloze.encoder.packed_batch import PackedBatch
-from cloze.pretraining.batches import RowBatches
-from cloze.pretraining.masked_examples import write_masked_examples
-from cloze.pretraining.masking import Masker
-from cloze.pretraining.prediction_history import PredictionHistory
+from cloze.model.device import Compute
+from cloze.model.packed_batch import PackedBatch
+from cloze.objectives.masking import Masker
+from cloze.objectives.prediction_history import PredictionHistory
+from cloze.objectives.rows import RowBatches
+from cloze.show.masked_examples import write_masked_examples
+from cloze.tokens.tokenizer import load_tokenizer
 from tests.tiny import make_rows, write_tokenizer
 
 CPU = Compute("cpu", "fp32", False, 1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from cloze.pretraining.masking import Masker
+from cloze.objectives.masking import Masker
 
 SPECIAL = frozenset({0, 1, 2, 3, 4})
 VOCAB_SIZE, MASK = 1000, 4

@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from cloze.errors import ClozeError
-from cloze.pretraining.metrics_stream import (
+from cloze.train.metrics_stream import (
     MetricsStream,
     TensorBoard,
     WeightsAndBiases,

@@ -5,17 +5,17 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from cloze.encoder.config import EncoderConfig
-from cloze.encoder.device import Compute
-from cloze.encoder.heads import MaskedLM, MaskedLMWithNextSentence
-from cloze.pretraining.batches import RowBatches
-from cloze.pretraining.masking import Masker
-from cloze.pretraining.mlm_evaluation import (
+from cloze.model.config import EncoderConfig
+from cloze.model.device import Compute
+from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
+from cloze.objectives.masking import Masker
+from cloze.objectives.mlm_evaluation import (
     bits_per_byte,
     evaluate_mlm,
     ordinary_tokens,
     unigram_entropy,
 )
+from cloze.objectives.rows import RowBatches
 from tests.tiny import make_rows
 from tests.tiny_pairs import make_pairs
 
@@ -70,7 +70,7 @@ def test_the_logits_of_a_batch_never_exist_all_at_once(monkeypatch):
         return logits
 
     monkeypatch.setattr(model, "predict", measured)
-    monkeypatch.setattr("cloze.pretraining.mlm_evaluation._MAX_LOGITS", 32 * VOCAB_SIZE)
+    monkeypatch.setattr("cloze.objectives.mlm_evaluation._MAX_LOGITS", 32 * VOCAB_SIZE)
     parts = evaluate_mlm(model, batches, CPU)
     assert max(sizes) == 32 * VOCAB_SIZE
     assert len(sizes) > 3

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from cloze.encoder.config import LAYOUTS, EncoderConfig
-from cloze.encoder.heads import MaskedLM
-from cloze.encoder.packed_batch import PackedBatch
 from cloze.errors import ClozeError
+from cloze.model.config import LAYOUTS, EncoderConfig
+from cloze.model.heads import MaskedLM
+from cloze.model.packed_batch import PackedBatch
 from tests.tiny_model import (
     VOCAB_SIZE,
     draw_ids,
@@ -149,7 +149,7 @@ def test_long_rows_are_read_as_short_ones_are(layout, position_embedding_type, m
     model = build(layout, position_embedding_type)
     batch, positions = packed_rows([[7, 5], [12]], 16), torch.tensor([[1, 8], [3, 4]])
     plain = gradients(model, mean_loss(model, batch, positions))
-    monkeypatch.setattr("cloze.encoder.attention._LONGEST_PLAIN_ROW", 15)
+    monkeypatch.setattr("cloze.model.attention._LONGEST_PLAIN_ROW", 15)
     fused = gradients(model, mean_loss(model, batch, positions))
     for name, gradient in plain.items():
         assert (fused[name] - gradient).abs().max() < 1e-5, name

@@ -1,10 +1,12 @@
 import pytest
 import torch
 
-from cloze.encoder.config import LAYOUTS
-from cloze.encoder.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
-from cloze.encoder.hf_config import config_from_folder
-from cloze.encoder.model_io import (
+from cloze.errors import ClozeError
+from cloze.files import read_json, write_json
+from cloze.model.config import LAYOUTS
+from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
+from cloze.model.hf_config import config_from_folder
+from cloze.model.model_io import (
     load_classifier,
     load_encoder,
     load_encoder_into,
@@ -13,8 +15,6 @@ from cloze.encoder.model_io import (
     load_weights,
     save_model,
 )
-from cloze.errors import ClozeError
-from cloze.files import read_json, write_json
 from tests.tiny import write_tokenizer
 from tests.tiny_model import draw_ids, make_config, perturbed, single_samples
 

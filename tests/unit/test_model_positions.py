@@ -2,8 +2,8 @@ import math
 
 import torch
 
-from cloze.encoder.attention import SelfAttention, attention_context
-from cloze.encoder.positions import relative_distances
+from cloze.model.attention import SelfAttention, attention_context
+from cloze.model.positions import relative_distances
 from tests.tiny_model import make_config, packed_rows, perturbed
 
 

@@ -8,10 +8,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention.varlen import varlen_attn
 
-from cloze.encoder.config import LAYOUTS
-from cloze.encoder.heads import MaskedLM
-from cloze.encoder.packed_batch import PackedBatch
-from cloze.encoder.varlen import assume_constant_capability, packed_segments, varlen_is_possible
+from cloze.model.config import LAYOUTS
+from cloze.model.heads import MaskedLM
+from cloze.model.packed_batch import PackedBatch
+from cloze.model.varlen import assume_constant_capability, packed_segments, varlen_is_possible
 from tests.tiny_model import draw_ids, gradients, make_config, packed_rows, perturbed
 
 
@@ -114,7 +114,7 @@ def test_segments_give_the_logits_and_gradients_of_the_mask(layout, kernel, monk
     labels = draw_ids(6)
     masked = model(batch, positions)
     masked_gradients = gradients(model, F.cross_entropy(masked.flatten(0, 1), labels))
-    monkeypatch.setattr("cloze.encoder.attention.varlen_is_possible", lambda *_: True)
+    monkeypatch.setattr("cloze.model.attention.varlen_is_possible", lambda *_: True)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
     varlen = model(batch, positions)
     varlen_gradients = gradients(model, F.cross_entropy(varlen.flatten(0, 1), labels))
@@ -126,7 +126,7 @@ def test_segments_give_the_logits_and_gradients_of_the_mask(layout, kernel, monk
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_pytorchs_own_kernel_takes_these_arguments_both_ways(layout, monkeypatch):
     # On fake tensors: shapes and types without numbers, so the kernel's device is not needed.
-    monkeypatch.setattr("cloze.encoder.attention.varlen_is_possible", lambda *_: True)
+    monkeypatch.setattr("cloze.model.attention.varlen_is_possible", lambda *_: True)
     calls = []
 
     def spy(*arguments):
@@ -203,7 +203,7 @@ def test_a_compiled_graph_takes_what_the_card_can_do_as_given(monkeypatch):
 def test_what_the_kernel_cannot_do_keeps_the_mask(config, dropout_prob, dtype, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "cloze.encoder.attention.varlen_is_possible",
+        "cloze.model.attention.varlen_is_possible",
         lambda device, dtype, head_size: asked.append(dtype) or True,
     )
     used = []
@@ -218,7 +218,7 @@ def test_what_the_kernel_cannot_do_keeps_the_mask(config, dropout_prob, dtype, m
 
 
 def test_one_graph_holds_the_whole_step_with_segments(monkeypatch):
-    monkeypatch.setattr("cloze.encoder.attention.varlen_is_possible", lambda *_: True)
+    monkeypatch.setattr("cloze.model.attention.varlen_is_possible", lambda *_: True)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", lambda query, *_: query)
     torch._dynamo.reset()
     graphs = []

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from cloze.encoder.config import EncoderConfig
-from cloze.encoder.heads import MaskedLM
-from cloze.pretraining.muon import Muon, orthogonalize
-from cloze.pretraining.optimization import Optimizers, adamw, muon
+from cloze.model.config import EncoderConfig
+from cloze.model.heads import MaskedLM
+from cloze.train.muon import Muon, orthogonalize
+from cloze.train.optimization import Optimizers, adamw, muon
 
 SHAPES = [(16, 16), (16, 16), (48, 16), (16, 64), (64, 16)]
 

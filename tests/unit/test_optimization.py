@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from cloze.encoder.config import EncoderConfig
-from cloze.encoder.heads import MaskedLM
-from cloze.pretraining.optimization import adamw, learning_rate_factor, training_flop
+from cloze.model.config import EncoderConfig
+from cloze.model.heads import MaskedLM
+from cloze.train.optimization import adamw, learning_rate_factor, training_flop
 
 
 def test_the_factor_of_a_step_rises_over_the_warm_up_and_then_falls():

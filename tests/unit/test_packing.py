@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cloze.data.packing import pack_best_fit
+from cloze.tokens.packing import pack_best_fit
 
 
 @pytest.mark.parametrize("seed", range(5))

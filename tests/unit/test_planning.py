@@ -1,10 +1,10 @@
 import pytest
 
-from cloze.encoder.config import EncoderConfig
-from cloze.encoder.device import Compute
-from cloze.pretraining.optimization import training_flop
-from cloze.pretraining.plan_table import as_json, duration_text, render_plans
-from cloze.pretraining.planning import (
+from cloze.model.config import EncoderConfig
+from cloze.model.device import Compute
+from cloze.show.plan_table import as_json, duration_text, render_plans
+from cloze.train.optimization import training_flop
+from cloze.train.planning import (
     Corpus,
     Machine,
     Measurement,
@@ -14,8 +14,8 @@ from cloze.pretraining.planning import (
     plan_run,
     recommend,
 )
-from cloze.pretraining.recipe import PretrainingRecipe
-from cloze.pretraining.utilisation import Utilisation
+from cloze.train.recipe import PretrainingRecipe
+from cloze.train.utilisation import Utilisation
 
 RECIPE = PretrainingRecipe(
     train_batch_size=8, optimizer="adamw", learning_rate=1e-3, muon_learning_rate=1e-3,

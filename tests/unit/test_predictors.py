@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from cloze.data.tokenizer import load_tokenizer
-from cloze.encoder.config import EncoderConfig
-from cloze.encoder.device import DEVICES, Compute
-from cloze.encoder.heads import SequenceClassifier
-from cloze.encoder.model_io import save_model
 from cloze.errors import ClozeError
 from cloze.files import write_json
-from cloze.tasks.sentence_batches import encode_texts
+from cloze.model.config import EncoderConfig
+from cloze.model.device import DEVICES, Compute
+from cloze.model.heads import SequenceClassifier
+from cloze.model.model_io import save_model
+from cloze.objectives.texts import encode_texts
+from cloze.tokens.tokenizer import load_tokenizer
 from cloze.use.batches import WINDOW_TEXTS, batches_by_length, windows
 from cloze.use.predictors import (
     Classifier,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
-from cloze.pretraining.run_directory import fingerprint, open_run
+from cloze.train.run_directory import fingerprint, open_run
 
 RECIPE = {"learning_rate": 0.1, "code": ["pretrain.py@12345678"]}
 
@@ -24,7 +24,7 @@ def test_a_recipe_finds_its_own_run_and_no_other(tmp_path):
 def test_two_trainers_are_kept_apart(tmp_path):
     code = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from cloze.pretraining.run_directory import open_run\n"
+        "from cloze.train.run_directory import open_run\n"
         f"with open_run(Path(sys.argv[1]), {RECIPE!r}):\n"
         "    print('locked', flush=True)\n    time.sleep(60)\n"
     )

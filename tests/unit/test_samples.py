@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from cloze.corpus.document_reader import DocumentBatch
-from cloze.data.samples import (
+from cloze.tokens.samples import (
     Method,
     RowBuilder,
     RowLayout,
@@ -14,11 +14,11 @@ from cloze.data.samples import (
     SplitTokens,
     cut_documents,
 )
-from cloze.data.sentences import split_sentences
-from cloze.data.shards import Rows
-from cloze.data.text_encoder import EncodedText, TextEncoder
-from cloze.data.tokenizer import SpecialIds, bert_normalizer, special_ids, vocab_size
-from cloze.data.wordpiece import train_wordpiece
+from cloze.tokens.sentences import split_sentences
+from cloze.tokens.shards import Rows
+from cloze.tokens.text_encoder import EncodedText, TextEncoder
+from cloze.tokens.tokenizer import SpecialIds, bert_normalizer, special_ids, vocab_size
+from cloze.tokens.wordpiece import train_wordpiece
 from tests.texts import MULTILINGUAL, random_text, without_space
 
 TEXTS = [MULTILINGUAL, "", " \n ", "short", *(random_text(seed, 30) for seed in range(12))]

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from cloze.pretraining.schedules import SCHEDULES, Span, factor_over, stage
+from cloze.train.schedules import SCHEDULES, Span, factor_over, stage
 
 
 def factors(schedule: str, steps: int, warmup: float, cooldown: float = 0.2) -> list[float]:

@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 import torch
 
-from cloze.data.tokenizer import load_tokenizer
-from cloze.encoder.config import EncoderConfig
-from cloze.encoder.heads import SequenceClassifier
-from cloze.encoder.packed_batch import PackedBatch
 from cloze.errors import ClozeError
-from cloze.tasks.sentence_batches import (
+from cloze.model.config import EncoderConfig
+from cloze.model.heads import SequenceClassifier
+from cloze.model.packed_batch import PackedBatch
+from cloze.objectives.texts import (
     ROW_TOKENS,
     encode_texts,
     pack_texts,
     packed_batches,
     slot_values,
 )
+from cloze.tokens.tokenizer import load_tokenizer
 from tests.tiny import write_tokenizer
 from tests.tiny_task import make_split
 

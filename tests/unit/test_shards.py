@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from cloze.data.loading import iterate_rows, load_rows
-from cloze.data.manifest import FORMAT_VERSION, Header
-from cloze.data.shards import Rows, open_shard, read_shard
 from cloze.errors import ClozeError
 from cloze.files import sha256_file
+from cloze.tokens.loading import iterate_rows, load_rows
+from cloze.tokens.manifest import FORMAT_VERSION, Header
+from cloze.tokens.shards import Rows, open_shard, read_shard
 from tests.tiny import write_one_shard, write_rows
 
 FORMATS = ["msgpack", "parquet"]
@@ -133,7 +133,7 @@ def test_what_exceeds_memory_is_mapped_and_decoded_once(
     assert isinstance(mapped.input_ids, np.memmap)
     assert_same(mapped, in_memory)
     (cache,) = (data_set / ".cache").iterdir()
-    monkeypatch.setattr("cloze.data.loading._fill", None)
+    monkeypatch.setattr("cloze.tokens.loading._fill", None)
     assert_same(load_rows(data_set, "train", tokenizer, memory_bytes=0), in_memory)
     # Another data set under the same name has a cache of its own.
     manifest = data_set / "manifest.json"

@@ -14,10 +14,10 @@ from tokenizers import (
     trainers,
 )
 
-from cloze.data import text_encoder
-from cloze.data.splitting import Splitting, splitting_of
-from cloze.data.text_encoder import TextEncoder
-from cloze.data.tokenizer import SPECIAL_TOKENS, bert_normalizer, bert_tokenizer
+from cloze.tokens import text_encoder
+from cloze.tokens.splitting import Splitting, splitting_of
+from cloze.tokens.text_encoder import TextEncoder
+from cloze.tokens.tokenizer import SPECIAL_TOKENS, bert_normalizer, bert_tokenizer
 
 ALPHABET = (
     list("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789")

@@ -1,6 +1,6 @@
 import pytest
 
-from cloze.report.text_layout import mean_count, short_number
+from cloze.show.text_layout import mean_count, short_number
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import pretrain
-from cloze.encoder.device import Compute
-from cloze.pretraining.inputs import load_inputs, new_model, start_from_counts
-from cloze.pretraining.mlm_evaluation import evaluate_mlm, unigram_entropy
-from cloze.pretraining.token_frequencies import unigram_log_probabilities
+from cloze.model.device import Compute
+from cloze.objectives.inputs import load_inputs, new_model, start_from_counts
+from cloze.objectives.mlm_evaluation import evaluate_mlm, unigram_entropy
+from cloze.objectives.token_frequencies import unigram_log_probabilities
 from tests.tiny import make_rows
 from tests.tiny_pretraining import command, write_inputs
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
-from cloze.data.tokenizer import (
+from cloze.errors import ClozeError
+from cloze.objectives.masking import Masker
+from cloze.tokens.tokenizer import (
     SPECIAL_TOKENS,
     bert_normalizer,
     bert_tokenizer,
@@ -16,8 +18,6 @@ from cloze.data.tokenizer import (
     tokens_by_id,
     vocab_size,
 )
-from cloze.errors import ClozeError
-from cloze.pretraining.masking import Masker
 
 WORDS = ["do", "not", "caf", "##é", "mask", "[", "]", ".", "don", "'", "t"]
 

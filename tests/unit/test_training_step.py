@@ -3,16 +3,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cloze.encoder.config import EncoderConfig
-from cloze.encoder.device import Compute
-from cloze.encoder.heads import MaskedLM, MaskedLMWithNextSentence
 from cloze.errors import ClozeError
-from cloze.pretraining.batches import RowBatches
-from cloze.pretraining.distributed import World
-from cloze.pretraining.masking import Masker
-from cloze.pretraining.objectives import pretraining_loss
-from cloze.pretraining.recipe import PretrainingRecipe
-from cloze.pretraining.training_step import TrainingStep
+from cloze.model.config import EncoderConfig
+from cloze.model.device import Compute
+from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
+from cloze.objectives.masking import Masker
+from cloze.objectives.mlm import pretraining_loss
+from cloze.objectives.rows import RowBatches
+from cloze.train.distributed import World
+from cloze.train.recipe import PretrainingRecipe
+from cloze.train.training_step import TrainingStep
 from tests.tiny import make_rows
 from tests.tiny_pairs import make_pairs
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloze.data.training_text import (
+from cloze.tokens.training_text import (
     PASSAGE_CHARACTERS,
     choose,
     default_training_bytes,

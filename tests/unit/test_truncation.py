@@ -1,7 +1,7 @@
 import pytest
 
 from cloze.errors import ClozeError
-from cloze.tasks.truncation import check_max_length, truncate, truncate_pair
+from cloze.objectives.truncation import check_max_length, truncate, truncate_pair
 
 TEXT = list(range(600))
 

@@ -1,12 +1,12 @@
 import pytest
 from tokenizers import Tokenizer
 
-from cloze.data.alphabet import Alphabet
-from cloze.data.normalization import text_normalizer
-from cloze.data.splitting import Splitting, splitting_of
-from cloze.data.tokenizer import SPECIAL_TOKENS, special_ids, tokens_by_id, vocab_size
-from cloze.data.unigram import train_unigram
 from cloze.errors import ClozeError
+from cloze.tokens.alphabet import Alphabet
+from cloze.tokens.normalization import text_normalizer
+from cloze.tokens.splitting import Splitting, splitting_of
+from cloze.tokens.tokenizer import SPECIAL_TOKENS, special_ids, tokens_by_id, vocab_size
+from cloze.tokens.unigram import train_unigram
 from tests.texts import MULTILINGUAL, random_text
 
 PLAIN = text_normalizer(lowercase=False, strip_accents=False, unicode_normalization="none")

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
-from cloze.pretraining.utilisation import Utilisation, matmul_peak, peak_memory_bytes
+from cloze.train.utilisation import Utilisation, matmul_peak, peak_memory_bytes
 
 
 def test_the_peak_is_measured_once_a_process():

@@ -3,15 +3,15 @@ import unicodedata
 import numpy as np
 import pytest
 
-from cloze.errors import ClozeError
-from cloze.overlap import word_stream as module
-from cloze.overlap.word_stream import (
+from cloze.corpus import word_stream as module
+from cloze.corpus.word_stream import (
     WordStream,
     compact_word_stream,
     pieces,
     same_words,
     word_stream,
 )
+from cloze.errors import ClozeError
 from tests.texts import MULTILINGUAL, random_text
 
 UNSPACED_BLOCKS = (

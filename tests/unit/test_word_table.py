@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cloze.data.word_table import MAX_WORD_BYTES, WordTable, distinct, words_of
+from cloze.tokens.word_table import MAX_WORD_BYTES, WordTable, distinct, words_of
 
 
 def _words(texts: list[bytes]):

@@ -4,17 +4,17 @@ from collections import Counter
 import pytest
 from tokenizers import Tokenizer
 
-from cloze.data.alphabet import Alphabet
-from cloze.data.splitting import Splitting, splitting_of
-from cloze.data.tokenizer import (
+from cloze.errors import ClozeError
+from cloze.tokens.alphabet import Alphabet
+from cloze.tokens.splitting import Splitting, splitting_of
+from cloze.tokens.tokenizer import (
     SPECIAL_TOKENS,
     bert_normalizer,
     special_ids,
     tokens_by_id,
     vocab_size,
 )
-from cloze.data.wordpiece import train_wordpiece
-from cloze.errors import ClozeError
+from cloze.tokens.wordpiece import train_wordpiece
 from tests.texts import MULTILINGUAL, random_text, without_space
 
 CASED = bert_normalizer(lowercase=False, strip_accents=False, clean_text=False)

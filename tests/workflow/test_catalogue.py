@@ -8,9 +8,9 @@ import yaml
 
 import init_encoder
 import train_tokenizer
-from cloze.config.resolved import Config, load_config
-from cloze.encoder.flags import encoder_config
 from cloze.fetch.sources import HubSource, parse_source
+from cloze.model.flags import encoder_config
+from cloze.settings.resolved import Config, load_config
 from tests.workflow.project import Project
 
 ROOT = Path(__file__).parents[2]

@@ -18,8 +18,8 @@ from cloze.cli import (
     positive_int,
     probability,
 )
-from cloze.config.resolved import NO_FLAGS, SCHEMA, load_config
-from cloze.pretraining.budget import duration
+from cloze.settings.resolved import NO_FLAGS, SCHEMA, load_config
+from cloze.train.budget import duration
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from cloze.cli import available_cores
-from cloze.config.resolved import load_config
 from cloze.fetch.sources import HubSource, parse_source
+from cloze.settings.resolved import load_config
 from tests.workflow.project import ROOT, Project
 
 CORES = available_cores()
@@ -210,7 +210,7 @@ def test_parts_of_a_corpus_are_jobs_and_make_what_one_job_makes(tmp_path: Path) 
     names = ["train.parquet", "validation.parquet", "test.parquet", "dropped.tsv.gz"]
     whole = [(documents / name).read_bytes() for name in names]
 
-    project.edit("scripts/cloze/config/parts.py", "16 << 20", "2000")
+    project.edit("scripts/cloze/settings/parts.py", "16 << 20", "2000")
     assert project.plan(*arguments) == {"extract_part": 3, "extract_documents": 1}
     project.snakemake("--cores", "2", *arguments)
     assert [(documents / name).read_bytes() for name in names] == whole

@@ -117,27 +117,25 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
 @pytest.mark.parametrize(
     ("module", "rules"),
     [
-        pytest.param("cloze/data/samples.py", SEGMENTED),
-        pytest.param("cloze/encoder/model.py", PRETRAINED | SCRATCH, id="cloze/encoder/model.py"),
-        pytest.param(
-            "cloze/encoder/config.py", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow
-        ),
-        pytest.param("cloze/data/wordpiece.py", TOKENIZED, marks=slow),
+        pytest.param("cloze/tokens/samples.py", SEGMENTED),
+        pytest.param("cloze/model/model.py", PRETRAINED | SCRATCH, id="cloze/model/model.py"),
+        pytest.param("cloze/model/config.py", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow),
+        pytest.param("cloze/tokens/wordpiece.py", TOKENIZED, marks=slow),
         pytest.param("cloze/corpus/readers.py", EXTRACTED, marks=slow),
-        pytest.param("cloze/pretraining/masking.py", PRETRAINED, marks=slow),
-        pytest.param("cloze/pretraining/masked_examples.html", PRETRAINED, marks=slow),
-        pytest.param("cloze/tasks/finetuning.py", FINETUNED | SCRATCH, marks=slow),
-        pytest.param("cloze/tasks/prediction.py", FINETUNED | SCRATCH, marks=slow),
+        pytest.param("cloze/objectives/masking.py", PRETRAINED, marks=slow),
+        pytest.param("cloze/show/masked_examples.html", PRETRAINED, marks=slow),
+        pytest.param("cloze/train/finetuning.py", FINETUNED | SCRATCH, marks=slow),
+        pytest.param("cloze/objectives/prediction.py", FINETUNED | SCRATCH, marks=slow),
         pytest.param("cloze/tasks/baselines.py", {"baselines"} | REPORT, marks=slow),
-        pytest.param("cloze/report/text.py", REPORT, marks=slow),
-        pytest.param("cloze/report/corpus_page.html", {"describe_corpus"}, marks=slow),
+        pytest.param("cloze/show/text.py", REPORT, marks=slow),
+        pytest.param("cloze/show/corpus_page.html", {"describe_corpus"}, marks=slow),
         pytest.param(
             "cloze/tasks/contamination_report.py", {"find_contamination"} | REPORT, marks=slow
         ),
         # Extraction can remove what it finds, and held-out rows are kept apart by it.
-        pytest.param("cloze/overlap/contamination.py", EVERYTHING, marks=slow),
-        pytest.param("cloze/report/comparison.py", set(), marks=slow),
-        pytest.param("cloze/config/resolved.py", set(), marks=slow),
+        pytest.param("cloze/corpus/contamination.py", EVERYTHING, marks=slow),
+        pytest.param("cloze/show/comparison.py", set(), marks=slow),
+        pytest.param("cloze/settings/resolved.py", set(), marks=slow),
         pytest.param("pretrain.py", PRETRAINED, marks=slow),
         pytest.param("segment_text.py", SEGMENTED, marks=slow),
         pytest.param("collect_shards.py", COLLECTED, marks=slow),

@@ -1,7 +1,7 @@
 """Evaluation sentences taken out of documents before anything is trained on them.
 
 A sentence of at least eight words that stands in a document, whatever the case, white space
-and punctuation, or thirteen words in a row that both share (`cloze.overlap.contamination`),
+and punctuation, or thirteen words in a row that both share (`cloze.corpus.contamination`),
 cost the document the paragraphs (lines) that hold them: less text than whole documents. A
 document goes as a whole where what was found runs over the end of a paragraph.
 """
@@ -12,11 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cloze.corpus.contamination import MIN_ROW_WORDS, ContaminationIndex, Matches
 from cloze.corpus.documents import Document
 from cloze.corpus.filters import Verdict
 from cloze.errors import ClozeError
 from cloze.files import require_file
-from cloze.overlap.contamination import MIN_ROW_WORDS, ContaminationIndex, Matches
 
 REASONS = ("contaminated_paragraph", "contaminated")
 _SPLITS = ("validation", "test")

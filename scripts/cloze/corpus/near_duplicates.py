@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cloze.corpus.duplicates import FirstNumbers
-from cloze.overlap.word_stream import pieces, word_stream
+from cloze.corpus.word_stream import pieces, word_stream
 
 NUM_HASHES = 128
 SHINGLE_WORDS = 5

@@ -1,1 +1,1 @@
-"""Tasks: labelled texts, fine-tuning, evaluation, baselines."""
+"""Labelled texts: their files, splits and hold-outs, measures and baselines."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from cloze.corpus.contamination import MIN_ROW_WORDS, ContaminationIndex
 from cloze.corpus.document_reader import DocumentBatch
-from cloze.overlap.contamination import MIN_ROW_WORDS, ContaminationIndex
 from cloze.tasks.task import Task
 
 _EVALUATION_SPLITS = ("validation", "test")

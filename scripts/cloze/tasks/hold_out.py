@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cloze.overlap.containment import HoldOut, grouped_hold_out
+from cloze.corpus.containment import HoldOut, grouped_hold_out
 from cloze.tasks.task import TaskSplit
 
 

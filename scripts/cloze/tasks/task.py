@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cloze.corpus.containment import ContainmentIndex, words_of
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file
-from cloze.overlap.containment import ContainmentIndex, words_of
 from cloze.tasks.labelled_rows import LabelledRow
 from cloze.tasks.metric_names import default_metric
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from cloze.encoder.packed_batch import PackedBatch
-from cloze.tasks.sentence_batches import (
+from cloze.model.packed_batch import PackedBatch
+from cloze.objectives.texts import (
     ROW_TOKENS,
     EncodedTexts,
     pack_texts,

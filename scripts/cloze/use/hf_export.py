@@ -11,7 +11,14 @@ import torch
 from tokenizers import Tokenizer, processors
 from torch import Tensor
 
-from cloze.data.tokenizer import (
+from cloze.errors import ClozeError
+from cloze.files import atomic_path, read_json, write_json, write_text
+from cloze.model.config import EncoderConfig
+from cloze.model.hf_config import config_from_folder
+from cloze.model.model_io import load_classifier, load_encoder, load_masked_lm
+from cloze.model.packed_batch import PackedBatch
+from cloze.objectives.texts import encode_texts, pack_texts
+from cloze.tokens.tokenizer import (
     is_wordpiece,
     load_tokenizer,
     special_ids,
@@ -20,13 +27,6 @@ from cloze.data.tokenizer import (
     vocab_size,
     write_tokenizer_config,
 )
-from cloze.encoder.config import EncoderConfig
-from cloze.encoder.hf_config import config_from_folder
-from cloze.encoder.model_io import load_classifier, load_encoder, load_masked_lm
-from cloze.encoder.packed_batch import PackedBatch
-from cloze.errors import ClozeError
-from cloze.files import atomic_path, read_json, write_json, write_text
-from cloze.tasks.sentence_batches import encode_texts, pack_texts
 from cloze.use.predictors import tasks_of
 
 _AUTO_CLASSES = {

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cloze.encoder.config import EncoderConfig
-from cloze.report.text_layout import short_number
+from cloze.model.config import EncoderConfig
+from cloze.show.text_layout import short_number
 
 _PIPELINES = {
     "fill-mask": "fill-mask",

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cloze.data.tokenizer import load_tokenizer, special_tokens
-from cloze.encoder.device import Compute
+from cloze.model.device import Compute
+from cloze.tokens.tokenizer import load_tokenizer, special_tokens
 from cloze.use.predictors import (
     Classifier,
     Embedder,

@@ -1,0 +1,1 @@
+"""What an encoder learns: each objective with its batches, head, loss and metrics."""

@@ -1,0 +1,185 @@
+"""Labelled texts as packed batches: tokenised once, then put into rows without padding waste."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from cloze.cli import progress
+from cloze.errors import ClozeError
+from cloze.model.packed_batch import PackedBatch
+from cloze.objectives.truncation import truncate, truncate_pair
+from cloze.tokens.packing import pack_best_fit
+from cloze.tokens.tokenizer import SpecialIds, special_ids
+from cloze.tokens.tokenizer import vocab_size as tokenizer_size
+
+# Rows as long as this hold a handful of sentences each: long enough to waste little on
+# padding, short enough that attention over a row stays cheap. Longer texts get rows of a
+# multiple, so there are few shapes to compile and to plan matrix products for.
+ROW_TOKENS = 64
+_TEXTS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """Texts as `[CLS] … [SEP]`, pairs as `[CLS] … [SEP] … [SEP]`, one after the other.
+
+    `input_ids` int32 [num_tokens]; `offsets` int64 [num_texts + 1]; `truncated`: how many
+    texts or pairs lost something to `max_length`. `first_lengths` int64 [num_texts]:
+    tokens of a pair up to its first [SEP] and with it; None where texts stand alone.
+    """
+
+    input_ids: np.ndarray
+    offsets: np.ndarray
+    truncated: int
+    special: SpecialIds
+    first_lengths: np.ndarray | None = None
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text, int64 [num_texts]."""
+        return np.diff(self.offsets)
+
+
+def encode_texts(
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    max_length: int,
+    vocab_size: int,
+    *,
+    pairs: Sequence[str] | None = None,
+    truncation: str = "head",
+) -> EncodedTexts:
+    """Tokenise `texts`, each with its second text if `pairs` are given.
+
+    What is longer than `max_length` tokens, the special ones among them, loses what
+    `truncation` says (see `truncate`); of a pair the longer text first. Raises
+    `ClozeError` if the tokenizer has more entries than the encoder's `vocab_size`.
+    """
+    entries = tokenizer_size(tokenizer)
+    if entries > vocab_size:
+        raise ClozeError(
+            f"tokenizer.json: has {entries} entries, the encoder {vocab_size}; "
+            "this is not the tokenizer it was trained with"
+        )
+    special = special_ids(tokenizer)
+    pieces: list[list[int]] = []
+    first_lengths: list[int] = []
+    truncated = 0
+    with progress(total=len(texts), unit=" texts", description="tokenise") as bar:
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            chunk = slice(start, start + _TEXTS_AT_ONCE)
+            firsts = _ids(tokenizer, texts[chunk])
+            if pairs is None:
+                room = max_length - 2
+                truncated += sum(len(ids) > room for ids in firsts)
+                kept = (truncate(ids, room, truncation) for ids in firsts)
+                pieces += ([special.cls, *ids, special.sep] for ids in kept)
+            else:
+                room = max_length - 3
+                for first, second in zip(firsts, _ids(tokenizer, pairs[chunk]), strict=True):
+                    truncated += len(first) + len(second) > room
+                    one, two = truncate_pair(first, second, room, truncation)
+                    pieces.append([special.cls, *one, special.sep, *two, special.sep])
+                    first_lengths.append(len(one) + 2)
+            bar.update(len(firsts))
+    offsets = np.zeros(len(pieces) + 1, dtype=np.int64)
+    np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
+    flat = np.fromiter((token for piece in pieces for token in piece), np.int32, int(offsets[-1]))
+    bounds = None if pairs is None else np.array(first_lengths, dtype=np.int64)
+    return EncodedTexts(flat, offsets, truncated, special, bounds)
+
+
+def _ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    return [
+        encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    ]
+
+
+def pack_texts(
+    encoded: EncodedTexts, texts: np.ndarray, multiple: int = ROW_TOKENS
+) -> tuple[PackedBatch, np.ndarray]:
+    """Return the texts with these numbers as one batch, and the order they have in it.
+
+    The classifier's logits [S, num_labels] of the batch belong to the texts that the
+    second array, int64 [S], names. multiple: as for `row_tokens`.
+    """
+    rows = pack_best_fit(encoded.lengths[texts], row_tokens(encoded.lengths[texts], multiple))
+    return _to_batch(encoded, texts, rows, multiple)
+
+
+def packed_batches(
+    encoded: EncodedTexts,
+    rows_per_batch: int,
+    texts: np.ndarray | None = None,
+    multiple: int = ROW_TOKENS,
+) -> Iterator[tuple[PackedBatch, np.ndarray]]:
+    """Yield each text once, as `pack_texts` does, in batches of this many full rows.
+
+    texts: int64 numbers of those that count, all by default; multiple: what the length of
+    a batch's rows is rounded up to where none is full.
+    """
+    texts = np.arange(len(encoded.lengths)) if texts is None else texts
+    rows = pack_best_fit(encoded.lengths[texts], row_tokens(encoded.lengths[texts]))
+    for start in range(0, len(rows), rows_per_batch):
+        yield _to_batch(encoded, texts, rows[start : start + rows_per_batch], multiple)
+
+
+def row_tokens(lengths: np.ndarray, multiple: int = ROW_TOKENS) -> int:
+    """Return the length of rows for texts of these lengths: the longest's, rounded up."""
+    return -(-int(lengths.max()) // multiple) * multiple
+
+
+def slot_values(
+    batch: PackedBatch, order: np.ndarray, values: np.ndarray, num_samples: int, empty: int = 0
+) -> np.ndarray:
+    """Return each text's value at its place among the first N samples of its row, [B, N].
+
+    order: as `pack_texts` returns it; values: [num_texts] of any type, indexed by it;
+    `empty` fills the places of rows that have fewer samples.
+    """
+    counts = batch.sample_ids.amax(dim=1).numpy()
+    filled = np.arange(num_samples) < counts[:, None]
+    slots = np.full(filled.shape, empty, dtype=values.dtype)
+    slots[filled] = values[order]
+    return slots
+
+
+def _to_batch(
+    encoded: EncodedTexts,
+    texts: np.ndarray,
+    rows: Sequence[Sequence[int]],
+    multiple: int = ROW_TOKENS,
+) -> tuple[PackedBatch, np.ndarray]:
+    """Put texts into rows; no loop runs over them. `rows` number the entries of `texts`."""
+    samples_per_row = np.array([len(row) for row in rows])
+    order = texts[np.concatenate([np.asarray(row) for row in rows])]
+    lengths = encoded.lengths[order]
+    row_of = np.repeat(np.arange(len(rows)), samples_per_row)
+    starts = np.cumsum(lengths) - lengths
+    first_of_row = np.cumsum(samples_per_row) - samples_per_row
+    columns = starts - starts[first_of_row][row_of]
+    numbers = np.arange(len(order)) - first_of_row[row_of] + 1
+    width = row_tokens((columns + lengths)[np.cumsum(samples_per_row) - 1], multiple)
+
+    positions = np.arange(lengths.sum()) - np.repeat(starts, lengths)
+    places = np.repeat(row_of * width + columns, lengths) + positions
+    tokens = encoded.input_ids[np.repeat(encoded.offsets[order], lengths) + positions]
+
+    def rows_of(values: np.ndarray, padding: int = 0) -> torch.Tensor:
+        grid = np.full(len(rows) * width, padding, dtype=np.int64)
+        grid[places] = values
+        return torch.from_numpy(grid.reshape(len(rows), width))
+
+    token_types = None
+    if encoded.first_lengths is not None:
+        token_types = rows_of(positions >= np.repeat(encoded.first_lengths[order], lengths))
+    batch = PackedBatch(
+        rows_of(tokens, encoded.special.pad),
+        rows_of(positions),
+        rows_of(np.repeat(numbers, lengths)),
+        token_types,
+    )
+    return batch, order

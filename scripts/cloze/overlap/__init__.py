@@ -1,1 +1,0 @@
-"""Which texts stand in which others: exact repeats, long phrases in common."""

@@ -1,1 +1,0 @@
-"""Masked-language-model pretraining: batches, masks, the loop, the run directory."""

@@ -1,1 +1,0 @@
-"""Reports and comparisons of what was measured."""

@@ -1,0 +1,1 @@
+"""Every setting once, and what `config.yaml` makes of them: runs and their files."""

@@ -1,0 +1,150 @@
+"""What lies under `results/` and `resources/` that no configuration asks for."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from cloze.settings.resolved import Config
+from cloze.settings.runs import Run, imported_folder
+
+_CORPUS_PAGE = (
+    "corpus.html",
+    "corpus.json",
+    *(
+        f"corpus_{figure}.svg"
+        for figure in ("document_lengths", "sample_lengths", "row_fill", "token_frequencies")
+    ),
+)
+
+
+@dataclass
+class Wanted:
+    """Paths that a configuration asks for, relative to the repository."""
+
+    files: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
+    """Folders whose own files are wanted; what lies deeper needs an entry of its own."""
+    trees: set[str] = field(default_factory=set)
+    recipes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Folder of a trained model to the recipes that some configuration gives it."""
+
+    def add(self, config: Config) -> None:
+        """Add everything that `config` asks for."""
+        self.files |= {"results/config.yaml", *config.files.downloads}
+        for run in config.runs:
+            self._add_run(config, run)
+        for name in (*config.reports, *config.averages):
+            suffixes = ("_report.txt", "_report.json", "_report.html", "_figure.svg")
+            self.files |= {f"results/{name}{suffix}" for suffix in suffixes}
+
+    def _add_run(self, config: Config, run: Run) -> None:
+        for report in run.reports.values():
+            self.trees.add(f"results/tasks/{report.task}")
+            if report.ceiling is not None:
+                folder = imported_folder(report.ceiling)
+                self.folders.add(folder)
+                self._add_classifiers(config, run, folder, report.task)
+        tasks = {report.task for report in run.reports.values()}
+        if run.is_imported:
+            self.folders.add(run.encoder_folder)
+            for task in tasks:
+                self._add_classifiers(config, run, run.encoder_folder, task)
+            return
+        self.folders |= {run.tokenizer_folder, run.encoder_folder, run.scratch_folder}
+        corpora = (run.corpus, *config.mixture(run.corpus))
+        self.trees |= {f"results/{name}/documents" for name in corpora}
+        evaluated = (task for name in corpora for task in config.decontaminated_tasks(name))
+        self.trees |= {f"results/tasks/{task}" for task in evaluated}
+        self.trees |= {run.documents_folder, f"{run.encoder_folder}/best"}
+        entries = (f"{name}.json" for name in config.shard_names(run.dataset))
+        files = (*config.dataset_files(run.dataset), *entries, "metrics.json", *_CORPUS_PAGE)
+        self.files |= {f"{run.dataset_folder}/{name}" for name in files}
+        recipe = config.section("architectures", str(run.architecture))
+        recipe |= config.section("encoders", run.encoder)
+        del recipe["architecture"]
+        self.recipes.setdefault(run.encoder_folder, []).append(recipe)
+        kept = [f"{run.encoder_folder}/at-{percent}" for percent in config.kept_at(run.encoder)]
+        self.folders |= set(kept)
+        for task in tasks:
+            for folder in (run.encoder_folder, *kept):
+                self._add_classifiers(config, run, folder, task)
+            self._add_classifiers(config, run, run.scratch_folder, task, from_scratch=True)
+
+    def _add_classifiers(
+        self, config: Config, run: Run, encoder: str, task: str, *, from_scratch: bool = False
+    ) -> None:
+        key = "finetuning_from_scratch" if from_scratch else "finetuning"
+        for seed in run.seeds:
+            folder = f"{encoder}/{task}/seed-{seed}"
+            self.folders.add(folder)
+            self.trees.add(f"{folder}/evaluation")
+            recipe = {**config.section("tasks", task)[key], "seed": seed}
+            self.recipes.setdefault(folder, []).append(recipe)
+
+
+def find_leftovers(root: Path, wanted: Wanted) -> list[Path]:
+    """Return what can go, sorted: whole folders where nothing below them is wanted.
+
+    `root` is the repository. Downloads count as leftovers only where the log of their
+    download says that they are one. Links are not followed.
+    """
+    found = list(_walk(root, PurePath("results"), wanted))
+    for place in _walk(root, PurePath("resources"), wanted):
+        files = [place] if (root / place).is_file() else _files(root, place)
+        found += [file for file in files if (root / "logs" / f"{file}.log").is_file()]
+    return sorted(Path(place) for place in found)
+
+
+def size(path: Path) -> int:
+    """Return the bytes in a file or in all files of a folder; a link counts nothing."""
+    if path.is_symlink():
+        return 0
+    if path.is_dir():
+        return sum(size(entry) for entry in path.iterdir())
+    return path.stat().st_size
+
+
+def _walk(root: Path, place: PurePath, wanted: Wanted) -> Iterator[PurePath]:
+    if not (root / place).is_dir():
+        return
+    for entry in sorted((root / place).iterdir()):
+        child = place / entry.name
+        if str(child) in wanted.trees or str(child) in wanted.files:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            if entry.name == ".runs" and str(place) in wanted.recipes:
+                yield from _stale_runs(root, child, wanted.recipes[str(place)])
+            elif _leads_somewhere(child, wanted):
+                yield from _walk(root, child, wanted)
+            else:
+                yield child
+        elif str(place) not in wanted.folders:
+            yield child
+
+
+def _leads_somewhere(place: PurePath, wanted: Wanted) -> bool:
+    every = (*wanted.files, *wanted.folders, *wanted.trees)
+    return any(PurePath(path).is_relative_to(place) for path in every)
+
+
+def _stale_runs(
+    root: Path, place: PurePath, recipes: Iterable[dict[str, Any]]
+) -> Iterator[PurePath]:
+    """Training runs whose recipe differs from every recipe that is asked for now."""
+    for folder in sorted((root / place).iterdir()):
+        try:
+            begun = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            begun = {}
+        if not any(
+            all(begun.get(key) == value for key, value in recipe.items() if key != "init_from")
+            for recipe in recipes
+        ):
+            yield place / folder.name
+
+
+def _files(root: Path, place: PurePath) -> list[PurePath]:
+    paths = (root / place).rglob("*")
+    return [PurePath(path.relative_to(root)) for path in paths if path.is_file()]

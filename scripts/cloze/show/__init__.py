@@ -1,0 +1,1 @@
+"""What a person looks at: curves, examples, reports, pages and comparisons."""

@@ -1,0 +1,125 @@
+"""The average over the reports of several tasks, as a benchmark such as GLUE has it."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from cloze.errors import ClozeError
+from cloze.show.text_layout import METRIC_NAMES, paragraph, percent, table
+from cloze.tasks.statistics import summarise
+
+# What is averaged, with its name in the text and the place of its score in a report.
+_ARMS = {
+    "this_encoder": "this encoder",
+    "no_pretraining": "no pretraining",
+    "tfidf_logistic_regression": "TF-IDF",
+    "majority": "majority",
+}
+
+Report = Mapping[str, Any]
+
+
+def average_reports(name: str, tasks: Sequence[Sequence[Report]]) -> dict[str, Any]:
+    """Return each task's scores and their averages.
+
+    tasks: the reports (as `build_report` returns) of each task; several of one task, such as
+    MNLI's matched and mismatched rows, count as their mean (Wang et al. 2019, §2). An arm that
+    some report lacks has no average. Scores lie between 0 and 1; the interval is Student's t
+    over the averages of each seed. Raises `ClozeError` if the reports have other seeds.
+    """
+    seeds = list(tasks[0][0]["score"]["per_seed"])
+    for report in (report for task in tasks for report in task):
+        if list(report["score"]["per_seed"]) != seeds:
+            raise ClozeError(
+                f"{report['name']}: has the seeds {', '.join(report['score']['per_seed'])}, "
+                f"{tasks[0][0]['name']} has {', '.join(seeds)}; an average needs the same of all"
+            )
+    rows = [
+        {
+            "name": "+".join(report["name"] for report in task),
+            "metric": task[0]["score"]["metric"],
+            "scores": {arm: _mean_of_task(task, arm) for arm in _ARMS if _has(task, arm)},
+        }
+        for task in tasks
+    ]
+    return {
+        "name": name,
+        "tasks": rows,
+        "average": {
+            arm: _average(tasks, arm) for arm in _ARMS if all(_has(task, arm) for task in tasks)
+        },
+    }
+
+
+def _score(report: Report, arm: str) -> Any:
+    if arm == "this_encoder":
+        return report["score"]
+    return report["baselines"].get(arm, {}).get("score")
+
+
+def _has(task: Sequence[Report], arm: str) -> bool:
+    return all(_score(report, arm) is not None for report in task)
+
+
+def _mean_of_task(task: Sequence[Report], arm: str) -> dict[str, Any]:
+    return _summary(_by_seed([task], arm))
+
+
+def _average(tasks: Sequence[Sequence[Report]], arm: str) -> dict[str, Any]:
+    return _summary(_by_seed(tasks, arm))
+
+
+def _by_seed(tasks: Sequence[Sequence[Report]], arm: str) -> dict[str, float]:
+    """Return seed to the mean over tasks; a baseline without seeds has one entry, named `all`."""
+    scores = [[_score(report, arm) for report in task] for task in tasks]
+    first = scores[0][0]
+    if not isinstance(first, Mapping):
+        return {"all": fmean(fmean(task) for task in scores)}
+    return {
+        seed: fmean(fmean(score["per_seed"][seed] for score in task) for task in scores)
+        for seed in first["per_seed"]
+    }
+
+
+def _summary(by_seed: Mapping[str, float]) -> dict[str, Any]:
+    summary = summarise(list(by_seed.values()))
+    interval = None if summary.ci95 is None else list(summary.ci95)
+    return {
+        "mean": summary.mean,
+        "std": summary.std,
+        "ci95": interval,
+        "per_seed": dict(by_seed),
+    }
+
+
+def render_average(average: Mapping[str, Any]) -> str:
+    """Return the text of what `average_reports` returned, scores times 100."""
+    arms = list(average["average"])
+    header = ("", *(_ARMS[arm] for arm in arms), "measure")
+    rows = [
+        (
+            task["name"],
+            *(_shown(task["scores"].get(arm)) for arm in arms),
+            METRIC_NAMES[task["metric"]],
+        )
+        for task in average["tasks"]
+    ]
+    rows.append(("average", *(_shown(average["average"][arm]) for arm in arms), ""))
+    title = f"{average['name']}: average of {len(average['tasks'])} tasks"
+    bounds = average["average"]["this_encoder"]["ci95"]
+    note = (
+        "One seed only: no deviation and no interval."
+        if bounds is None
+        else f"95 % interval of the average over seeds: {percent(bounds[0])} to "
+        f"{percent(bounds[1])}. It knows of the seeds, not of the choice of rows; each task's "
+        "own report has intervals over its rows."
+    )
+    lines = [title, "=" * len(title), "", *table(header, rows), "", *paragraph(note)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _shown(score: Mapping[str, Any] | None) -> str:
+    if score is None:
+        return "-"
+    spread = "" if score["std"] is None else f" ± {percent(score['std'])}"
+    return f"{percent(score['mean'])}{spread}"

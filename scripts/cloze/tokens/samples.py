@@ -1,0 +1,199 @@
+"""From encoded documents to rows: the two methods, and rows filled with whole samples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from cloze.corpus.document_reader import DocumentBatch
+from cloze.tokens.packing import pack_best_fit
+from cloze.tokens.pairs import Spans, pair_documents
+from cloze.tokens.sentences import one_sentence_a_line
+from cloze.tokens.shards import Rows, id_dtype
+from cloze.tokens.text_encoder import EncodedText, concatenate
+from cloze.tokens.tokenizer import SpecialIds
+
+
+class Method(Protocol):
+    """How documents become samples."""
+
+    name: ClassVar[str]
+
+    def lines(self, documents: DocumentBatch) -> DocumentBatch:
+        """Return the documents with each piece that is tokenised by itself on its own line."""
+
+    def preferred_cuts(self, encoded: EncodedText) -> tuple[np.ndarray, ...]:
+        """Return where samples may start, bool [num_tokens] each, the best kind of place first."""
+
+    def sentence_starts(self, encoded: EncodedText) -> np.ndarray:
+        """Return which tokens are known to start a sentence, bool [num_tokens]."""
+
+
+@dataclass(frozen=True)
+class SegmentText:
+    """Whole sentences, as many as fit; a longer sentence is cut between words."""
+
+    language: str
+    name: ClassVar[str] = "segment_text"
+
+    def lines(self, documents: DocumentBatch) -> DocumentBatch:
+        """Return the documents with one sentence a line."""
+        return one_sentence_a_line(documents, self.language)
+
+    def preferred_cuts(self, encoded: EncodedText) -> tuple[np.ndarray, ...]:
+        """A sample starts with a sentence, else with a word, else with any token."""
+        return (encoded.line_starts, encoded.word_starts)
+
+    def sentence_starts(self, encoded: EncodedText) -> np.ndarray:
+        """Every line is a sentence."""
+        return encoded.line_starts
+
+
+@dataclass(frozen=True)
+class SplitTokens:
+    """The token stream cut every so many tokens; with `whole_words`, never within a word."""
+
+    whole_words: bool
+    name: ClassVar[str] = "split_tokens"
+
+    def lines(self, documents: DocumentBatch) -> DocumentBatch:
+        """Return the documents as they are: a paragraph is a line."""
+        return documents
+
+    def preferred_cuts(self, encoded: EncodedText) -> tuple[np.ndarray, ...]:
+        """A sample starts with any token, or with a word."""
+        return (encoded.word_starts,) if self.whole_words else ()
+
+    def sentence_starts(self, encoded: EncodedText) -> np.ndarray:
+        """Sentences are not looked for."""
+        return np.zeros(len(encoded.input_ids), np.bool_)
+
+
+def cut_documents(
+    document_offsets: np.ndarray, capacity: int, starts: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Cut documents into pieces of at most `capacity` tokens, each as long as it may be.
+
+    `document_offsets`: int64 [num_documents + 1], token offsets. `starts`: bool arrays
+    [num_tokens], most preferred first: a piece ends before the last True of the first
+    array that offers one within reach, or at the end of its document; where none does,
+    it ends after `capacity` tokens.
+
+    Returns token offsets int64 [num_pieces + 1].
+    """
+    latest = [_latest(array) for array in starts]
+    bounds = [0]
+    for end in document_offsets[1:].tolist():
+        while (start := bounds[-1]) < end:
+            limit = start + capacity
+            if limit < end:
+                places = (array.item(limit) for array in latest)
+                limit = next((place for place in places if place > start), limit)
+            bounds.append(min(limit, end))
+    return np.array(bounds, np.int64)
+
+
+def _latest(starts: np.ndarray) -> np.ndarray:
+    """Return for each token the last True up to and including it."""
+    return np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """How samples are framed and packed: lengths in tokens, the vocabulary's special ids."""
+
+    max_length: int
+    row_length: int
+    vocab_size: int
+    special: SpecialIds
+
+
+class RowBuilder:
+    """Frames samples as `[CLS] A [SEP]`, pairs as `[CLS] A [SEP] B [SEP]`, and packs them."""
+
+    def __init__(
+        self, method: Method, layout: RowLayout, next_sentence: bool = False, shard: int = 0
+    ) -> None:
+        """`shard` draws the pairs: equal shards of equal text become equal rows."""
+        self._method, self._layout, self._next_sentence = method, layout, next_sentence
+        self._generator = np.random.Generator(np.random.Philox(key=shard))
+        self._previous: EncodedText | None = None
+
+    def build(self, document_ids: np.ndarray, encoded: EncodedText) -> Rows:
+        """Return the rows of some documents; `document_ids` uint32 [num_documents].
+
+        Raises `ClozeError` if pairs are wanted and a second document has never come.
+        """
+        if not self._next_sentence:
+            cuts = self._method.preferred_cuts(encoded)
+            capacity = self._layout.max_length - 2
+            spans = Spans.single(cut_documents(encoded.document_offsets, capacity, cuts))
+            return self._pack(document_ids, encoded, spans)
+        lent, current = 0, encoded
+        if np.count_nonzero(np.diff(encoded.document_offsets)) == 1 and self._previous:
+            lent = len(self._previous.document_offsets) - 1
+            encoded = concatenate(self._previous, encoded)
+            document_ids = np.concatenate([np.zeros(lent, document_ids.dtype), document_ids])
+        self._previous = current
+        capacity = self._layout.max_length - 3
+        sentences = np.append(np.flatnonzero(encoded.line_starts), len(encoded.input_ids))
+        sentences = np.unique(np.append(0, sentences))
+        units = cut_documents(sentences, capacity - 1, [encoded.word_starts])
+        pairs = pair_documents(units, encoded.document_offsets, capacity, self._generator, lent)
+        return self._pack(document_ids, encoded, pairs)
+
+    def _pack(self, document_ids: np.ndarray, encoded: EncodedText, spans: Spans) -> Rows:
+        layout, has_second = self._layout, spans.second_lengths > 0
+        lengths = spans.lengths + 2 + has_second
+        packed = pack_best_fit(lengths, layout.row_length)
+        order = np.fromiter(chain.from_iterable(packed), np.int64, len(lengths))
+        row_samples = _offsets(np.fromiter(map(len, packed), np.int64, len(packed)))
+        sample_offsets = _offsets(lengths[order])
+        in_text, sources = _sources(spans, order, sample_offsets)
+        opening = sample_offsets[:-1]
+
+        input_ids = np.full(len(in_text), layout.special.sep, id_dtype(layout.vocab_size))
+        input_ids[opening] = layout.special.cls
+        input_ids[in_text] = encoded.input_ids[sources]
+        word_starts = ~in_text
+        word_starts[in_text] = encoded.word_starts[sources]
+        sentence_starts = np.zeros_like(in_text)
+        sentence_starts[opening] = True
+        sentence_starts[in_text] = self._method.sentence_starts(encoded)[sources]
+        starts = spans.starts[order]
+        documents = np.searchsorted(encoded.document_offsets, starts, side="right") - 1
+        return Rows(
+            max_length=layout.max_length,
+            row_length=layout.row_length,
+            vocab_size=layout.vocab_size,
+            input_ids=input_ids,
+            row_offsets=sample_offsets[row_samples],
+            sample_offsets=sample_offsets,
+            word_starts=word_starts,
+            sentence_starts=sentence_starts,
+            documents=document_ids[documents],
+            second_lengths=(spans.second_lengths + has_second)[order].astype(np.uint32),
+            is_next=spans.is_next[order],
+        )
+
+
+def _sources(
+    spans: Spans, order: np.ndarray, sample_offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which tokens of the rows are text, bool, and where in the stream each is from."""
+    first = (spans.stops - spans.starts)[order]
+    second = spans.second_lengths[order]
+    opening, closing = sample_offsets[:-1], sample_offsets[1:] - 1
+    in_text = np.ones(sample_offsets[-1], np.bool_)
+    in_text[opening] = in_text[closing] = in_text[opening + 1 + first] = False
+    pieces = np.stack([first, second], axis=1).ravel()
+    starts = np.stack([spans.starts[order], spans.second_starts[order]], axis=1).ravel()
+    shifts = starts - _offsets(pieces)[:-1]
+    return in_text, np.arange(pieces.sum()) + np.repeat(shifts, pieces)
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    """Return int64 [len(lengths) + 1]: where pieces of these lengths start, and the end."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

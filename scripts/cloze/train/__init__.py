@@ -1,0 +1,1 @@
+"""One trainer: its loop, step, budget, run directory and processes."""
