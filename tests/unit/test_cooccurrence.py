@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from cloze.objectives import cooccurrence
 from cloze.objectives.cooccurrence import STANDARD_DEVIATION, cooccurrence_embeddings
 from cloze.tokens.shards import Rows
-from cloze.train import cooccurrence
 
 SPECIAL = frozenset(range(5))
 CLS, SEP = 2, 3
