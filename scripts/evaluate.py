@@ -13,19 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cloze.cli import add_threads, capped_threads, log, make_parser, positive_int, run_script
 from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import DEVICES, PRECISIONS, resolve_compute
 from cloze.model.model_io import load_classifier
-from cloze.objectives.prediction import predict_logits, predictions_of, softmax
-from cloze.objectives.texts import encode_texts
-from cloze.objectives.truncation import TRUNCATIONS, check_max_length
+from cloze.objectives.sequence import objective_of, predict_logits
+from cloze.objectives.texts import TRUNCATIONS, check_max_length, encode_texts
 from cloze.tasks.prediction_files import write_predictions
-from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import SPLITS, Task, load_task
 from cloze.tokens.tokenizer import load_tokenizer
 
@@ -70,23 +66,24 @@ def run(args: argparse.Namespace) -> None:
         truncation=args.truncation,
     )
     logits = predict_logits(model.to(compute.torch_device), encoded, compute)
-    predictions = predictions_of(logits)
-    probabilities = np.empty((len(split), 0)) if task.is_regression else softmax(logits)
+    objective = objective_of(task)
+    targets = objective.targets(split)
     metrics: dict[str, Any] = {
         "task": task.name,
         "split": args.split,
         "finetuning": _finetuning_facts(args.model),
-        **task_metrics(split.labels, predictions, names, task.metric),
+        **objective.metrics(task, targets, logits),
         "truncated_texts": encoded.truncated,
     }
-    if not task.is_regression:
-        chosen = probabilities[np.arange(len(split)), split.labels]
-        smallest = np.finfo(np.float32).tiny
-        metrics["cross_entropy"] = float(-np.log(np.maximum(chosen, smallest)).mean())
     if args.split != "train":
         metrics["overlap_with_train"] = task.facts.get("overlap_with_train", {}).get(args.split)
     log.info("%s %s %.4f on %d rows", args.split, task.metric, metrics["score"], len(split))
-    write_predictions(args.output / "predictions.parquet", split, predictions, probabilities)
+    write_predictions(
+        args.output / "predictions.parquet",
+        split,
+        objective.predictions(logits),
+        objective.probabilities(logits),
+    )
     write_metrics(
         args.output / "metrics.json",
         metrics=metrics,

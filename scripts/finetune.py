@@ -11,17 +11,11 @@ Try: python scripts/finetune.py --model MODEL_FOLDER --task TASK_FOLDER --output
 """
 
 import argparse
-import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from cloze.cli import (
     add_threads,
-    capped_threads,
-    log,
     make_parser,
     non_negative_float,
     non_negative_int,
@@ -30,38 +24,13 @@ from cloze.cli import (
     probability,
     run_script,
 )
-from cloze.errors import ClozeError
-from cloze.files import atomic_folder, require_file, sha256_file
-from cloze.metrics import Stopwatch, write_metrics
-from cloze.model.device import DEVICES, PRECISIONS, resolve_compute
-from cloze.model.heads import DEFAULT_POOLING, POOLINGS
-from cloze.model.hf_config import config_from_folder
-from cloze.model.model_io import save_model
-from cloze.objectives.prediction import predict_logits, predictions_of
-from cloze.objectives.texts import encode_texts
-from cloze.objectives.truncation import TRUNCATIONS, check_max_length
-from cloze.settings.code_key import code_key
-from cloze.tasks.hold_out import hold_out
-from cloze.tasks.scores import task_metrics
-from cloze.tasks.task import Task, TaskSplit, load_task
-from cloze.tokens.tokenizer import load_tokenizer
-from cloze.train.finetuning import (
-    HeldOut,
-    build_classifier,
-    train_classifier,
-)
-from cloze.train.finetuning_recipe import (
-    CLASS_WEIGHTS,
-    Recipe,
-    default_epochs,
-    default_learning_rate,
-)
-from cloze.train.run_directory import open_run
+from cloze.model.device import COMPILE_MODES, DEVICES, PRECISIONS
+from cloze.model.heads import POOLINGS
+from cloze.objectives.texts import TRUNCATIONS
+from cloze.train.budget import duration
+from cloze.train.finetuning import finetune
 
-_HELD_OUT_FRACTION = 0.1
-_NOT_IN_IDENTITY = frozenset(
-    {"model", "task", "output", "run_dir", "log", "device", "precision", "threads"}
-)
+CLASS_WEIGHTS = ("none", "balanced")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", type=Path, required=True, help="task folder")
     parser.add_argument("--output", type=Path, required=True, help="model folder to write")
     parser.add_argument(
-        "--run-dir", type=Path, help="folder that keeps finished work; unset: none is kept"
+        "--run-dir", type=Path, help="folder for work in progress; unset: OUTPUT/.runs"
     )
     parser.add_argument(
         "--from-scratch",
@@ -91,6 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--num-train-epochs",
         type=positive_int,
         help="passes over the training split; unset: 10 below 10,000 rows, 3 below 200,000, else 2",
+    )
+    recipe.add_argument("--max-steps", type=positive_int, help="optimizer steps, instead of passes")
+    recipe.add_argument(
+        "--budget", type=duration, help="time from start to end such as 5m, instead of passes"
     )
     recipe.add_argument(
         "--train-batch-size", type=positive_int, default=32, help="sentences of one step"
@@ -151,142 +124,30 @@ def build_parser() -> argparse.ArgumentParser:
     compute.add_argument(
         "--precision", choices=PRECISIONS, default="auto", help="of the matrix products"
     )
-    add_threads(parser)
+    compute.add_argument("--compile", choices=COMPILE_MODES, default="off", help="torch.compile")
+    compute.add_argument(
+        "--checkpoint-seconds",
+        type=non_negative_float,
+        default=120.0,
+        help="time between checkpoints: what a kill can cost",
+    )
+    compute.add_argument(
+        "--gradient-accumulation-steps",
+        type=positive_int,
+        help="parts in which a process computes its texts; default: all at once",
+    )
+    compute.add_argument(
+        "--gradient-checkpointing",
+        action="store_true",
+        help="keep only the inputs of layers and compute the rest again: slower, less memory",
+    )
+    add_threads(compute)
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, or publish what is finished already."""
-    if args.run_dir is None:
-        _train(args, args.output)
-        return
-    with open_run(args.run_dir, _identity(args)) as kept:
-        if kept.final.is_dir():
-            log.info("this very run is finished; publishing it again without a step")
-        else:
-            with atomic_folder(kept.final) as folder:
-                _train(args, folder)
-        kept.publish(args.output)
-
-
-def _identity(args: argparse.Namespace) -> dict[str, Any]:
-    """Everything that decides the weights, up to rounding: flags, the bytes read, the code."""
-    flags = {key: value for key, value in vars(args).items() if key not in _NOT_IN_IDENTITY}
-    inputs = {path.name: sha256_file(require_file(path)) for path in _inputs(args)}
-    return {**flags, "inputs": inputs, "code": code_key(Path(__file__))}
-
-
-def _train(args: argparse.Namespace, output: Path) -> None:
-    """Train, measure on the training split, save."""
-    stopwatch = Stopwatch()
-    compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
-    task = load_task(args.task)
-    config = config_from_folder(args.model).with_dropout(args.dropout)
-    check_max_length(args.max_length, config.max_position_embeddings)
-    train = task.split("train")
-    tokenizer = load_tokenizer(args.model / "tokenizer.json")
-    encoded = encode_texts(
-        tokenizer,
-        train.texts,
-        args.max_length,
-        config.vocab_size,
-        pairs=train.pairs,
-        truncation=args.truncation,
-    )
-    recipe = _recipe(args, len(train), config.hidden_size)
-    model = build_classifier(
-        config,
-        len(task.labels),
-        classifier_dropout=args.classifier_dropout,
-        seed=args.seed,
-        pretrained=None if args.from_scratch else args.model,
-        pooling=args.classifier_pooling or DEFAULT_POOLING[config.layout],
-    )
-    held_out = _held_out(task, train, recipe) if recipe.early_stopping_patience else None
-    result = train_classifier(model, encoded, train.labels, recipe, compute, held_out)
-    predictions = predictions_of(predict_logits(model, encoded, compute))
-    fitted = task_metrics(train.labels, predictions, task.labels, task.metric)
-    metrics: dict[str, Any] = {
-        "task": task.name,
-        "seed": args.seed,
-        "from_scratch": args.from_scratch,
-        "recipe": {
-            **dataclasses.asdict(recipe),
-            "dropout": args.dropout,
-            "classifier_dropout": args.classifier_dropout,
-            "classifier_pooling": model.pooling,
-            "max_length": args.max_length,
-            "truncation": args.truncation,
-        },
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "train_examples": len(train) - (0 if held_out is None else len(held_out.texts)),
-        "train_score": fitted["score"],
-        **({} if task.is_regression else {"train_accuracy": fitted["accuracy"]}),
-        "train_loss_last_epoch": result.mean_loss,
-        "held_out_scores": result.held_out_scores,
-        "best_epoch": result.best_epoch,
-        "truncated_texts": encoded.truncated,
-        "steps": result.steps,
-        "tokens": result.tokens,
-        "train_seconds": result.seconds,
-        "tokens_per_second": result.tokens / result.seconds,
-        "device": compute.device,
-        "precision": compute.precision,
-    }
-    log.info("training %s %.4f, %d steps", task.metric, fitted["score"], result.steps)
-    save_model(output, model, args.model, task.labels)
-    write_metrics(
-        output / "metrics.json",
-        metrics=metrics,
-        args=args,
-        inputs=_inputs(args),
-        script=Path(__file__),
-        seconds=stopwatch.read(),
-    )
-
-
-def _recipe(args: argparse.Namespace, num_rows: int, hidden_size: int) -> Recipe:
-    return Recipe(
-        learning_rate=args.learning_rate or default_learning_rate(hidden_size),
-        num_train_epochs=args.num_train_epochs or default_epochs(num_rows),
-        train_batch_size=args.train_batch_size,
-        warmup_ratio=args.warmup_ratio,
-        weight_decay=args.weight_decay,
-        max_grad_norm=args.max_grad_norm,
-        seed=args.seed,
-        layerwise_lr_decay=args.layerwise_lr_decay,
-        class_weights=args.class_weights,
-        early_stopping_patience=args.early_stopping_patience,
-    )
-
-
-def _held_out(task: Task, train: TaskSplit, recipe: Recipe) -> HeldOut:
-    """Hold out the part of the training split on which the best epoch is chosen."""
-    rows = hold_out(train, _HELD_OUT_FRACTION, recipe.seed)
-    if not rows.held_out.size or not rows.train.size:
-        raise ClozeError(
-            f"{task.split_path('train')}: {len(train)} rows are too few or too repetitive to hold "
-            "a part out; set --early-stopping-patience 0"
-        )
-    kept_out = np.union1d(rows.held_out, rows.removed)
-    is_scored = np.isin(kept_out, rows.held_out)
-    labels = train.labels[rows.held_out]
-
-    def score(logits: np.ndarray) -> float:
-        predictions = predictions_of(logits[is_scored])
-        return float(task_metrics(labels, predictions, task.labels, task.metric)["score"])
-
-    return HeldOut(kept_out, score)
-
-
-def _inputs(args: argparse.Namespace) -> list[Path]:
-    names = ["config.json", "tokenizer.json"]
-    if not args.from_scratch:
-        names.append("model.safetensors")
-    return [args.model / name for name in names] + [
-        args.task / "task.json",
-        args.task / "train.parquet",
-    ]
+    """Train, or go on, or publish what is finished."""
+    finetune(args, Path(__file__))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -30,10 +30,10 @@ from cloze.cli import (
 from cloze.model.device import COMPILE_MODES, DEVICES, PRECISIONS
 from cloze.model.flags import add_architecture_flags
 from cloze.objectives.cooccurrence import EMBEDDING_INITS
-from cloze.train.budget import duration
-from cloze.train.optimization import OPTIMIZERS
-from cloze.train.run import pretrain_and_publish
-from cloze.train.schedules import COOLDOWN_FRACTION, SCHEDULES
+from cloze.show.doctor import watch
+from cloze.train.budget import COOLDOWN_FRACTION, SCHEDULES, duration
+from cloze.train.plan import OPTIMIZERS
+from cloze.train.pretraining import pretrain
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -126,7 +126,8 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument(
         "--eval-steps",
         type=positive_int,
-        help="steps between validations; default: 250, or a tenth of a budget in time",
+        help="steps between validations; default: a twentieth of the run, at most 1,000, or a "
+        "tenth of a budget in time",
     )
     recipe.add_argument("--seed", type=non_negative_int, default=0, help="weights, order, masks")
     recipe.add_argument(
@@ -158,6 +159,12 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="keep only the inputs of layers and compute the rest again: slower, less memory",
     )
+    recipe.add_argument(
+        "--eval-tokens",
+        type=positive_int,
+        help="tokens of the validation split that an evaluation reads before the last, which reads "
+        "all; default: a quarter of those trained since the evaluation before",
+    )
     machine.add_argument(
         "--publish-at",
         type=percentage,
@@ -173,7 +180,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Train, or go on, or publish what is finished."""
-    pretrain_and_publish(args, Path(__file__))
+    pretrain(args, Path(__file__), watch)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from cloze.cli import log
 from cloze.errors import ClozeError
@@ -37,8 +37,8 @@ class World:
         """Whether this process writes, evaluates and decides."""
         return self.rank == 0
 
-    def rows(self, batch_size: int) -> tuple[int, int] | None:
-        """Return this process's rows (start, stop) of a global batch; None for all of them.
+    def part(self, batch_size: int) -> tuple[int, int] | None:
+        """Return this process's examples (start, stop) of a global batch; None for all of them.
 
         Raises `ClozeError` unless the batch can be shared out evenly.
         """
@@ -70,6 +70,12 @@ class World:
             dist.all_reduce(values)
             values /= self.size
         return values
+
+    def broadcast(self, model: nn.Module) -> None:
+        """Give every process the main process's weights."""
+        if self.size > 1:
+            for value in model.state_dict().values():
+                dist.broadcast(value, 0)
 
     def least(self, value: int) -> int:
         """Return the least of the processes' values."""

@@ -63,3 +63,20 @@ def out_of_memory(step: int, rows: int, size: int) -> ClozeError:
     return ClozeError(
         f"out of memory at step {step} with {size} of the {rows} rows computed at once; {advice}"
     )
+
+
+def decide_micro_batch_size(
+    rows: int,
+    accumulation_steps: int | None,
+    pinned: int | None,
+    attempt: Callable[[int], None] | None,
+) -> int:
+    """Return how many of a process's `rows` it computes at once: as told, as pinned, or probed.
+
+    Only where `attempt` is given there is a probe; see `probe_micro_batch_size`.
+    """
+    if accumulation_steps is not None:
+        return micro_batch_size(rows, accumulation_steps)
+    if pinned is not None:
+        return largest_divisor(rows, pinned)
+    return rows if attempt is None else probe_micro_batch_size(rows, attempt)

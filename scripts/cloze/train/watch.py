@@ -1,8 +1,11 @@
-"""Losses of the last steps, kept on the device, and what in them ends a run."""
+"""What ends a run before its time: a loss that has blown up, or a signal."""
 
 import math
+import signal
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -65,5 +68,37 @@ class LossWatch:
         self.lowest_median = min(self.lowest_median, median)
         return None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the state as plain values, None for infinity, which JSON does not know."""
+        lowest = self.lowest_median if math.isfinite(self.lowest_median) else None
+        return {**asdict(self), "lowest_median": lowest}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Return what `as_json` was made of."""
+        lowest = values["lowest_median"]
+        return cls(**{**values, "lowest_median": math.inf if lowest is None else lowest})
+
     def _limit(self) -> float:
         return self.lowest_median + max(_LEAST_RISE, _DEVIATIONS * self.deviation)
+
+
+class StopSignal:
+    """A context in which SIGTERM is noted in `received` instead of ending the process."""
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def __enter__(self) -> None:
+        self._previous = signal.signal(signal.SIGTERM, self._note)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        signal.signal(signal.SIGTERM, self._previous)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
