@@ -1,11 +1,11 @@
 """Tell whether this checkout trains the weights that another revision trains, to the bit.
 
-Checks the other revision out beside this one, makes the sample's data set and tasks with it,
-and lets both train on these: the default encoder by masked-language modelling and a BERT by
+Checks the other revision out beside this one, makes the sample data set and tasks with it, and
+lets both train on these: the default encoder by masked-language modelling and a BERT by
 next-sentence prediction too, 200 steps each; then, from the other revision's encoder, a
-classifier and a regression, one epoch each, with dropout and without. Everything in fp32 and bf16, with one thread.
-Prints the first 16 hexadecimal digits of the SHA-256 of each model.safetensors, and exits with
-1 if a pair differs.
+classifier and a regression, one epoch each, with dropout and without. Everything in fp32 and
+bf16, with one thread. Prints the first 16 hexadecimal digits of the SHA-256 of each
+model.safetensors, and exits with 1 if a pair differs.
 
 Try: python benchmarks/same_weights.py main
 """

@@ -45,6 +45,10 @@ class TrainingRecipe:
     adam_epsilon: float = 1e-8
     layerwise_lr_decay: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.layerwise_lr_decay <= 1:
+            raise ClozeError("--layerwise-lr-decay: must be above 0 and at most 1")
+
     def learning_rate_factor(self, span: Span) -> float:
         """Return the share of the peak learning rate that a step with this progress uses."""
         return learning_rate_factor(
