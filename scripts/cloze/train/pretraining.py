@@ -21,6 +21,7 @@ from cloze.objectives.prediction_history import PredictionHistory
 from cloze.settings.code_key import code_key
 from cloze.tokens.manifest import MANIFEST
 from cloze.train.fitting import fit_plan
+from cloze.train.longer import go_on_from_shorter
 from cloze.train.memory import decide_micro_batch_size
 from cloze.train.metrics_stream import open_dashboards
 from cloze.train.plan import TrainingPlan, decide
@@ -101,6 +102,7 @@ class _Pretraining:
             self._world,
         )
         if self._world.is_main:
+            go_on_from_shorter(self._run, plan)
             open_dashboards(
                 self._run.metrics, self._run.path.name, self._args.wandb, plan.as_json()
             )
