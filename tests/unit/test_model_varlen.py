@@ -142,7 +142,8 @@ def test_pytorchs_own_kernel_takes_these_arguments_both_ways(layout, monkeypatch
             logits = model(batch, ids[:, :3])
         logits.float().sum().backward()
     query, _, _, cu_seq, *_ = calls[0]
-    assert len(calls) == 3
+    # Not in the last layer, where fewer tokens are queries than keys.
+    assert len(calls) == 2
     assert (tuple(query.shape), query.dtype) == ((64, 4, 8), torch.bfloat16)
     assert tuple(cu_seq.shape) == (13,)
     assert model.encoder.layers[0].attention.qkv.weight.grad.shape == (96, 32)
@@ -214,7 +215,7 @@ def test_what_the_kernel_cannot_do_keeps_the_mask(config, dropout_prob, dtype, m
     with torch.autocast("cpu", torch.bfloat16):
         model(packed_rows([[7, 5]], 16), torch.zeros(1, 1, dtype=torch.long))
     assert asked == [torch.bfloat16]
-    assert used == ([dtype] * 3 if dtype else [])
+    assert used == ([dtype] * 2 if dtype else [])
 
 
 def test_one_graph_holds_the_whole_step_with_segments(monkeypatch):

@@ -32,6 +32,7 @@ class AttentionContext:
     `segments`. `rotary` as `rotary_angles`; `distances` as `relative_distances`.
     """
 
+    sample_ids: Tensor
     mask: Tensor | None
     segments: Segments | None
     rotary: Tensor | None
@@ -39,17 +40,20 @@ class AttentionContext:
 
     @property
     def lets_few_ask(self) -> bool:
-        """Whether `at` is possible: neither segments nor distances know of single queries."""
-        return self.mask is not None and self.distances is None
+        """Whether `at` is possible: distances do not know of single queries."""
+        return self.distances is None
 
     def at(self, positions_BM: Tensor) -> "AttentionContext":
-        """Return what queries at these positions of each row need, in the place of all."""
-        assert self.mask is not None
-        mask = self.mask.take_along_dim(positions_BM[:, None, :, None], dim=2)
+        """Return what queries at these positions of each row need, in the place of all.
+
+        Always a mask: the kernel for segments wants as many queries as keys.
+        """
+        samples_BM = self.sample_ids.gather(1, positions_BM)
+        mask = samples_BM[:, None, :, None] == self.sample_ids[:, None, None, :]
         if self.rotary is None:
-            return replace(self, mask=mask)
+            return replace(self, mask=mask, segments=None)
         rotary = self.rotary.take_along_dim(positions_BM[None, :, None, :, None], dim=3)
-        return replace(self, mask=mask, rotary=rotary)
+        return replace(self, mask=mask, segments=None, rotary=rotary)
 
 
 def attention_context(
@@ -66,6 +70,7 @@ def attention_context(
     )
     length, farthest = batch.input_ids.shape[1], config.max_position_embeddings
     return AttentionContext(
+        sample_ids=batch.sample_ids,
         mask=None if by_segments else batch.attention_mask(),
         segments=packed_segments(batch) if by_segments else None,
         rotary=rotary_angles(batch.position_ids, config) if config.layout != "bert" else None,
