@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import PackedBatch
 from cloze.objectives.masking import MaskedTokens, Masker, counter_generator
 from cloze.tokens.shards import Rows
 

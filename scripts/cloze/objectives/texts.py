@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from cloze.cli import progress
 from cloze.errors import ClozeError
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import PackedBatch
 from cloze.objectives.truncation import truncate, truncate_pair
 from cloze.tokens.packing import pack_best_fit
 from cloze.tokens.tokenizer import SpecialIds, special_ids

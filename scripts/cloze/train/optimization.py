@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 from cloze.train.muon import Muon
 from cloze.train.schedules import Span, factor_over
 

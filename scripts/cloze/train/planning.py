@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloze.errors import ClozeError
-from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute, resolve_compute
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM
 from cloze.objectives.masking import Masker
 from cloze.objectives.rows import RowBatches

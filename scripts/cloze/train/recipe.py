@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cloze.errors import ClozeError
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
-from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute, keep_freed_memory
+from cloze.model.encoder import EncoderConfig
 from cloze.objectives.inputs import Inputs, load_inputs, new_model, start_from_counts
 from cloze.objectives.mlm_evaluation import (
     EVALUATION_BATCH_SIZE,

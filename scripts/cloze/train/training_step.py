@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cloze.model.device import Compute
-from cloze.model.varlen import assume_constant_capability
+from cloze.model.kernels import assume_constant_capability
 from cloze.objectives.mlm import PretrainingLoss, PretrainingModel, pretraining_loss
 from cloze.objectives.rows import MaskedBatch, RowBatches
 from cloze.train.distributed import World
