@@ -16,8 +16,8 @@ from cloze.cli import log, make_parser, run_script
 from cloze.errors import ClozeError
 from cloze.files import sha256_file
 from cloze.metrics import Stopwatch, write_metrics
+from cloze.model.encoder import Encoder
 from cloze.model.foreign import import_model, import_tokenizer
-from cloze.model.model import Encoder
 from cloze.model.model_io import save_model
 
 _READ = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt")

@@ -29,13 +29,7 @@ from cloze.cli import (
     run_script,
 )
 from cloze.files import atomic_path
-from cloze.model.device import (
-    DEVICES,
-    PRECISIONS,
-    Compute,
-    keep_few_plans,
-    resolve_compute,
-)
+from cloze.model.device import DEVICES, PRECISIONS, Compute, keep_few_plans, resolve_compute
 from cloze.model.heads import POOLINGS
 from cloze.use.batches import windows
 from cloze.use.embeddings import embedding_suffix, open_embeddings

@@ -4,12 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from cloze.model.heads import (
-    MaskedLM,
-    MaskedLMWithNextSentence,
-    SequenceClassifier,
-    sequence_loss,
-)
+from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier, sequence_loss
 from cloze.model.hf_names import rename_to_hf
 from cloze.model.model_io import save_model
 from tests.tiny import write_tokenizer

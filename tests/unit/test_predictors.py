@@ -6,8 +6,8 @@ import torch
 
 from cloze.errors import ClozeError
 from cloze.files import write_json
-from cloze.model.config import EncoderConfig
 from cloze.model.device import DEVICES, Compute
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import SequenceClassifier
 from cloze.model.model_io import save_model
 from cloze.objectives.texts import encode_texts

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 
 _PREFIXES = {"bert": "bert.", "modernbert": "model."}
 _ENCODER_PARTS = {"bert": ("embeddings.", "encoder."), "modernbert": ("embeddings.", "layers.")}

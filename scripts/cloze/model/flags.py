@@ -3,7 +3,7 @@
 import argparse
 
 from cloze.cli import positive_float, positive_int
-from cloze.model.config import LAYOUTS, POSITION_EMBEDDING_TYPES, EncoderConfig
+from cloze.model.encoder import LAYOUTS, POSITION_EMBEDDING_TYPES, EncoderConfig
 
 
 def add_architecture_flags(parser: argparse.ArgumentParser) -> None:

@@ -9,15 +9,11 @@ from torch import nn
 
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json
-from cloze.model.checkpoints import (
-    has_tied_masked_lm_head,
-    normalized_checkpoint,
-    read_checkpoint,
-)
+from cloze.model.checkpoints import has_tied_masked_lm_head, normalized_checkpoint, read_checkpoint
+from cloze.model.encoder import Encoder
 from cloze.model.heads import MaskedLM
 from cloze.model.hf_config import config_from_folder
 from cloze.model.hf_names import import_state
-from cloze.model.model import Encoder
 from cloze.tokens.tokenizer import (
     bert_normalizer,
     bert_tokenizer,

@@ -6,7 +6,7 @@ from typing import Any
 
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 
 # `transformers` 5 has no BERT with relative positions: by the name `bert` it would load
 # the weights and read every text as if all its tokens stood in one place.

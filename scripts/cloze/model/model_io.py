@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file, write_json
 from cloze.model.checkpoints import load_safetensors
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import Encoder, EncoderConfig
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
 from cloze.model.hf_config import (
     classifier_pooling,
@@ -18,7 +18,6 @@ from cloze.model.hf_config import (
     copy_tokenizer,
 )
 from cloze.model.hf_names import export_state, import_state
-from cloze.model.model import Encoder
 
 SavedModel = MaskedLM | MaskedLMWithNextSentence | SequenceClassifier | Encoder
 

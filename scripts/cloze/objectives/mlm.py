@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
-from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute
+from cloze.model.encoder import EncoderConfig
 from cloze.model.flags import encoder_config
 from cloze.model.heads import MaskedLM
 from cloze.model.model_io import load_encoder_into

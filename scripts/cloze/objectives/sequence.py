@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from cloze.cli import progress
 from cloze.model.device import Compute
+from cloze.model.encoder import PackedBatch
 from cloze.model.heads import SequenceClassifier
-from cloze.model.packed_batch import PackedBatch
 from cloze.objectives.objective import Objective, map_tensors, moved
 from cloze.objectives.texts import EncodedTexts, pack_texts, packed_batches, slot_values
 from cloze.settings.objectives import FINETUNING_OBJECTIVES

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from cloze.cli import progress
 from cloze.errors import ClozeError
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import PackedBatch
 from cloze.tokens.packing import pack_best_fit
 from cloze.tokens.tokenizer import SpecialIds, special_ids
 from cloze.tokens.tokenizer import vocab_size as tokenizer_size
