@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from cloze.cli import (
-    add_threads,
     capped_threads,
     log,
     make_parser,
@@ -24,12 +23,12 @@ from cloze.cli import (
 )
 from cloze.errors import ClozeError
 from cloze.files import write_json
-from cloze.model.device import COMPILE_MODES, DEVICES, PRECISIONS
 from cloze.model.flags import encoder_config
-from cloze.settings.resolved import Config, load_config
+from cloze.settings.config import Config, load_config
+from cloze.settings.fields import add_flags, duration
+from cloze.settings.machine import CompiledSettings
 from cloze.show.plan_table import as_json, render_plans
 from cloze.tokens.manifest import read_manifest
-from cloze.train.budget import duration
 from cloze.train.planning import Corpus, Machine, Preset, make_plans, recommend
 from cloze.train.recipe import RULES, fit_recipe
 from pretrain import build_parser as build_pretrain_parser
@@ -59,13 +58,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     corpus.add_argument("--row-length", type=positive_int, default=128, help="without a data set")
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
-    machine.add_argument("--precision", choices=PRECISIONS, default="auto", help="of products")
-    machine.add_argument("--compile", choices=COMPILE_MODES, default="auto", help="torch.compile")
+    add_flags(machine, CompiledSettings)
     machine.add_argument(
         "--seconds", type=positive_float, default=3.0, help="of steps to time with each encoder"
     )
-    add_threads(machine)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     return parser
 
@@ -106,9 +102,12 @@ def _corpus(args: argparse.Namespace) -> tuple[Corpus, int]:
 
 def _preset(config: Config, name: str, vocab_size: int, corpus: Corpus) -> Preset:
     """Return an encoder of the configuration with what `pretrain.py` would make of its flags."""
-    if name not in config.names("encoders"):
-        known = ", ".join(config.names("encoders"))
-        raise ClozeError(f"--encoders: {name!r} is not in the configuration; there are {known}")
+    known = config.names("encoders")
+    if name not in known:
+        raise ClozeError(
+            f"--encoders: {name!r} is not in the configuration; there are "
+            f"{', '.join(known)}"
+        )
     architecture = config.section("encoders", name)["architecture"]
     flags = config.flags("architectures", architecture) + config.flags("encoders", name)
     args = build_pretrain_parser().parse_args([*_UNUSED, *flags])

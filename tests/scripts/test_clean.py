@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import clean
-from cloze.settings.resolved import load_config
+from cloze.settings.config import load_config
 
 ROOT = Path(__file__).parents[2]
 HUB = "hf://datasets/owner/name@0123456789abcdef0123456789abcdef01234567"

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, replace
 
 from cloze.errors import ClozeError
-
-LAYOUTS = ("bert", "modernbert")
-POSITION_EMBEDDING_TYPES = ("absolute", "relative_key")
+from cloze.settings.encoders import LAYOUTS, POSITION_EMBEDDING_TYPES
 
 
 @dataclass(frozen=True)

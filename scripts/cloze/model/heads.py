@@ -13,8 +13,8 @@ from cloze.model.config import EncoderConfig
 from cloze.model.dropout import Dropout
 from cloze.model.model import Encoder
 from cloze.model.packed_batch import PackedBatch
+from cloze.settings.encoders import POOLINGS
 
-POOLINGS = ("mean", "cls")
 # Nothing in masked-language modelling trains the vector of [CLS], so the mean learns faster;
 # `transformers` has it for `modernbert` only.
 DEFAULT_POOLING = {"bert": "cls", "modernbert": "mean"}

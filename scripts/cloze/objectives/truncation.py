@@ -2,7 +2,6 @@
 
 from cloze.errors import ClozeError
 
-TRUNCATIONS = ("head", "tail", "head+tail")
 # Sun et al. 2019, §5.3.1: of 510 tokens the first 128 and the last 382.
 _HEAD_SHARE = 128 / 510
 MIN_MAX_LENGTH = 4

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from cloze.settings.resolved import Config
+from cloze.settings.config import Config
 from cloze.settings.runs import Run, imported_folder
 
 _CORPUS_PAGE = (

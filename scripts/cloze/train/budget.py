@@ -1,8 +1,6 @@
 """How long to train: a number of optimizer steps, or seconds by the clock."""
 
-import argparse
 import os
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +10,6 @@ from cloze.errors import ClozeError
 from cloze.train.recipe import RULES
 from cloze.train.schedules import Span
 
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 # Masked examples, curve, hashes and the end of the process take up to a quarter of what
 # the imports and the reading of the data took on the same machine.
 _FINISHING_SHARE_OF_START = 0.25
@@ -20,14 +17,6 @@ _FINISHING_SHARE_OF_START = 0.25
 _SAVES_AT_THE_END = 4
 _LEAST_TRAINING_SHARE = 0.25
 _imported = time.monotonic()
-
-
-def duration(text: str) -> float:
-    """argparse type: seconds from text such as `90s`, `20m`, `1.5h` or `600`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if not found or not float(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90s, 20m or 1.5h")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def process_seconds() -> float:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from cloze.errors import ClozeError
 
-CLASS_WEIGHTS = ("none", "balanced")
 # Passes over the training split, by its rows at most. Small tasks need the steps (Mosbach
 # et al. 2021, §5: 20 epochs where 3 were usual), large ones do not.
 _EPOCHS_BY_ROWS = ((10_000, 10), (200_000, 3), (math.inf, 2))

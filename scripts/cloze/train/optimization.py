@@ -9,7 +9,6 @@ from cloze.model.config import EncoderConfig
 from cloze.train.muon import Muon
 from cloze.train.schedules import Span, factor_over
 
-OPTIMIZERS = ("adamw", "muon")
 # What one weight of a layer holds, one matrix on the other.
 _FUSED_MATRICES = {"qkv": 3}
 

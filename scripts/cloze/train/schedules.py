@@ -7,7 +7,6 @@ where it is in seconds; a schedule does not know which.
 import math
 from dataclasses import dataclass
 
-SCHEDULES = ("linear", "cosine", "warmup_stable_decay", "constant")
 COOLDOWN_FRACTION = 0.2
 
 
