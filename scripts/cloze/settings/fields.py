@@ -180,6 +180,15 @@ def from_args(cls: type[Settings], args: argparse.Namespace) -> Settings:
     return cls(**{key.name: getattr(args, key.name) for key in keys})
 
 
+def script_values(settings: Any, cls: type) -> dict[str, Any]:
+    """Return the values that a script gets of a checked entry: times in seconds."""
+    values = {key.name: (key.type, getattr(settings, key.name)) for key in keys_of(cls)}
+    return {
+        name: duration(value) if kind == Duration and value is not None else value
+        for name, (kind, value) in values.items()
+    }
+
+
 def render_flags(settings: Any, cls: type | None = None) -> list[str]:
     """Return `["--max-length", "128", …]` for settings, those of `cls` alone if given.
 
