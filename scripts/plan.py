@@ -25,6 +25,7 @@ from cloze.errors import ClozeError
 from cloze.files import write_json
 from cloze.model.flags import encoder_config
 from cloze.settings.config import Config, load_config
+from cloze.settings.entries import EncoderEntry
 from cloze.settings.fields import add_flags, duration
 from cloze.settings.machine import CompiledSettings
 from cloze.show.plan_table import as_json, render_plans
@@ -69,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Measure, print, write."""
     config = load_config(args.config)
-    names = args.encoders or config.names("encoders")
+    names = args.encoders or _pretrained_here(config)
     corpus, vocab_size = _corpus(args)
     presets = [_preset(config, name, vocab_size, corpus) for name in names]
     if args.budget is not None:
@@ -100,12 +101,18 @@ def _corpus(args: argparse.Namespace) -> tuple[Corpus, int]:
     return Corpus(train.tokens, train.rows, manifest.row_length), manifest.vocab_size
 
 
+def _pretrained_here(config: Config) -> list[str]:
+    """Return the encoders that do not come from elsewhere."""
+    encoders = config.settings.encoders.items()
+    return [name for name, encoder in encoders if isinstance(encoder, EncoderEntry)]
+
+
 def _preset(config: Config, name: str, vocab_size: int, corpus: Corpus) -> Preset:
     """Return an encoder of the configuration with what `pretrain.py` would make of its flags."""
-    known = config.names("encoders")
+    known = _pretrained_here(config)
     if name not in known:
         raise ClozeError(
-            f"--encoders: {name!r} is not in the configuration; there are "
+            f"--encoders: {name!r} is none that the configuration pretrains; there are "
             f"{', '.join(known)}"
         )
     architecture = config.section("encoders", name)["architecture"]
