@@ -19,6 +19,8 @@ from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.encoder import Encoder
 from cloze.model.foreign import import_model, import_tokenizer
 from cloze.model.model_io import save_model
+from cloze.settings.encoders import ImportSettings
+from cloze.settings.fields import add_flags
 
 _READ = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt")
 
@@ -28,11 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument("--pretrained", type=Path, required=True, help="folder to read")
     parser.add_argument("--output", type=Path, required=True, help="model folder to write")
-    parser.add_argument(
-        "--unpickle",
-        action="store_true",
-        help="read a pytorch_model.bin too, by PyTorch's loader that admits tensors alone",
-    )
+    add_flags(parser, ImportSettings)
     return parser
 
 

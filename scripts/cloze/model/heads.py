@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from cloze.errors import ClozeError
 from cloze.model.encoder import Encoder, EncoderConfig, PackedBatch, initialize_weights
 from cloze.model.kernels import Dropout
+from cloze.settings.encoders import POOLINGS
 
-POOLINGS = ("mean", "cls")
 # Nothing in masked-language modelling trains the vector of [CLS], so the mean learns faster;
 # `transformers` has it for `modernbert` only.
 DEFAULT_POOLING = {"bert": "cls", "modernbert": "mean"}

@@ -3,16 +3,18 @@
 import argparse
 from pathlib import Path
 
-from cloze.cli import add_threads, capped_threads, positive_int
+from cloze.cli import capped_threads
 from cloze.metrics import Stopwatch, write_metrics
+from cloze.settings.datasets import DataSetSettings
+from cloze.settings.fields import add_flags
+from cloze.settings.machine import ThreadSettings
 from cloze.tokens.collect import SPLITS, ShardName
 from cloze.tokens.dataset import DataSetRecipe, build_data_set, build_one_shard
 from cloze.tokens.samples import Method
-from cloze.tokens.shards import EXTENSIONS
 
 
-def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a data set that do not depend on the method."""
+def add_dataset_flags(parser: argparse.ArgumentParser, settings: type[DataSetSettings]) -> None:
+    """Add the flags of both methods and the settings of one."""
     parser.add_argument(
         "--documents",
         type=Path,
@@ -21,24 +23,7 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tokenizer", type=Path, required=True, help="a tokenizer.json")
     parser.add_argument("--output", type=Path, required=True, help="folder for the data set")
-    parser.add_argument(
-        "--max-length",
-        type=positive_int,
-        default=128,
-        help="tokens in a sample at most, [CLS] and [SEP] included; at least 8",
-    )
-    parser.add_argument(
-        "--row-length",
-        type=positive_int,
-        help="tokens in a row of samples at most; unset: --max-length. Longer rows waste less "
-        "padding where samples differ in length, and cost memory and attention",
-    )
-    parser.add_argument(
-        "--num-shards", type=positive_int, default=1, help="files that train is divided into"
-    )
-    parser.add_argument(
-        "--format", choices=sorted(EXTENSIONS), default="msgpack", help="format of the shards"
-    )
+    add_flags(parser, settings)
     parser.add_argument(
         "--shard",
         type=shard_name,
@@ -46,7 +31,7 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
         help="make this shard alone, such as train-00003-of-00008; collect_shards.py then makes "
         "the manifest of all",
     )
-    add_threads(parser)
+    add_flags(parser, ThreadSettings)
 
 
 def shard_name(text: str) -> ShardName:

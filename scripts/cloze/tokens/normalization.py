@@ -2,13 +2,12 @@
 
 from tokenizers import normalizers
 
-UNICODE_FORMS = ("none", "nfc", "nfkc")
 _COMPOSED = {"nfc": normalizers.NFC, "nfkc": normalizers.NFKC}
 _DECOMPOSED = {"none": normalizers.NFD, "nfc": normalizers.NFD, "nfkc": normalizers.NFKD}
 
 
 def in_unicode_form(form: str, normalizer: normalizers.Normalizer) -> normalizers.Normalizer:
-    """Return a normalizer that first brings a text to a form, one of `UNICODE_FORMS`."""
+    """Return a normalizer that first brings a text to a form, `none`, `nfc` or `nfkc`."""
     if form == "none":
         return normalizer
     return normalizers.Sequence([_COMPOSED[form](), normalizer])
@@ -19,7 +18,7 @@ def text_normalizer(
 ) -> normalizers.Normalizer:
     """Return a normalizer that adds no spaces, as BERT's does around Han characters.
 
-    `unicode_normalization` is one of `UNICODE_FORMS`.
+    `unicode_normalization` is `none`, `nfc` or `nfkc`.
     """
     steps: list[normalizers.Normalizer] = []
     if strip_accents:

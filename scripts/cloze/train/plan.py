@@ -19,8 +19,6 @@ from cloze.train.budget import Budget, Span, StepBudget, TimeBudget, learning_ra
 from cloze.train.processes import World
 from cloze.train.run_directory import RunDirectory
 
-OPTIMIZERS = ("adamw", "muon")
-
 
 @dataclass(frozen=True)
 class TrainingRecipe:
