@@ -20,7 +20,7 @@ from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import DEVICES, PRECISIONS, resolve_compute
-from cloze.model.model_io import load_classifier
+from cloze.model.hf import load_classifier
 from cloze.objectives.prediction import predict_logits, predictions_of, softmax
 from cloze.objectives.texts import encode_texts
 from cloze.objectives.truncation import TRUNCATIONS, check_max_length

@@ -35,8 +35,7 @@ from cloze.files import atomic_folder, require_file, sha256_file
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import DEVICES, PRECISIONS, resolve_compute
 from cloze.model.heads import DEFAULT_POOLING, POOLINGS
-from cloze.model.hf_config import config_from_folder
-from cloze.model.model_io import save_model
+from cloze.model.hf import config_from_folder, save_model
 from cloze.objectives.prediction import predict_logits, predictions_of
 from cloze.objectives.texts import encode_texts
 from cloze.objectives.truncation import TRUNCATIONS, check_max_length

@@ -13,7 +13,7 @@ from pathlib import Path
 from cloze.cli import make_parser, run_script
 from cloze.files import write_json
 from cloze.model.flags import add_architecture_flags, encoder_config
-from cloze.model.hf_config import config_to_hf, copy_tokenizer
+from cloze.model.hf import config_to_hf, copy_tokenizer
 from cloze.tokens.tokenizer import load_tokenizer, special_ids
 
 

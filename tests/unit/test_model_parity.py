@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier, sequence_loss
-from cloze.model.hf_names import rename_to_hf
-from cloze.model.model_io import save_model
+from cloze.model.hf import save_model
+from cloze.model.weights import rename_to_hf
 from tests.tiny import write_tokenizer
 from tests.tiny_model import draw_ids, gradients, make_config, perturbed, single_samples
 

@@ -12,7 +12,7 @@ from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
 from cloze.model.flags import encoder_config
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
-from cloze.model.model_io import load_encoder_into
+from cloze.model.hf import load_encoder_into
 from cloze.objectives.cooccurrence import cooccurrence_embeddings, head_scale
 from cloze.objectives.masking import Masker
 from cloze.objectives.mlm import PretrainingModel, masked_lm_of

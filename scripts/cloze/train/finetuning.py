@@ -16,7 +16,7 @@ from cloze.errors import ClozeError
 from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig, PackedBatch
 from cloze.model.heads import SequenceClassifier
-from cloze.model.model_io import load_encoder_into
+from cloze.model.hf import load_encoder_into
 from cloze.objectives.prediction import predict_logits
 from cloze.objectives.texts import EncodedTexts, pack_texts, slot_values
 from cloze.train.classifier_optimizer import classifier_adamw, only_tokens_of

@@ -9,7 +9,7 @@ from typing import Any
 
 from cloze.files import atomic_folder
 from cloze.metrics import write_metrics
-from cloze.model.model_io import save_model
+from cloze.model.hf import save_model
 from cloze.objectives.inputs import Inputs
 from cloze.objectives.mlm import masked_lm_of
 from cloze.objectives.prediction_history import PredictionHistory

@@ -5,14 +5,13 @@ from cloze.errors import ClozeError
 from cloze.files import read_json, write_json
 from cloze.model.encoder import LAYOUTS
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
-from cloze.model.hf_config import config_from_folder
-from cloze.model.model_io import (
+from cloze.model.hf import (
+    config_from_folder,
     load_classifier,
     load_encoder,
     load_encoder_into,
     load_masked_lm,
     load_masked_lm_with_next_sentence,
-    load_weights,
     save_model,
 )
 from tests.tiny import write_tokenizer
@@ -69,9 +68,10 @@ def test_broken_folders_are_named(tmp_path):
     weights = tmp_path / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ClozeError, match=r"model\.safetensors: cannot be read"):
-        load_weights(tmp_path / "model")
-    with pytest.raises(ClozeError, match="no such file"):
-        load_weights(tmp_path)
+        load_masked_lm(tmp_path / "model")
+    weights.unlink()
+    with pytest.raises(ClozeError, match=r"model: has no model\.safetensors"):
+        load_masked_lm(tmp_path / "model")
 
 
 def test_a_head_that_the_folder_does_not_have_is_named(tmp_path):

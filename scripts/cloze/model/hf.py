@@ -1,12 +1,50 @@
-"""What a model folder holds beside its weights: `config.json` and the tokenizer's files."""
+"""Model folders as `transformers` reads and writes them: configuration, weights, tokenizer.
+
+How the weights are called and stored is in `weights`.
+"""
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
+
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import nn
 
 from cloze.errors import ClozeError
-from cloze.files import atomic_path, read_json, require_file
-from cloze.model.encoder import EncoderConfig
+from cloze.files import atomic_path, read_json, require_file, write_json
+from cloze.model.encoder import Encoder, EncoderConfig
+from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
+from cloze.model.weights import (
+    export_state,
+    has_tied_masked_lm_head,
+    import_state,
+    read_weights,
+)
+from cloze.tokens.tokenizer import (
+    bert_normalizer,
+    bert_tokenizer,
+    load_tokenizer,
+    read_vocab,
+    special_ids,
+    vocab_size,
+    write_tokenizer_config,
+)
+
+ModelWithHeads = MaskedLM | MaskedLMWithNextSentence | SequenceClassifier
+SavedModel = ModelWithHeads | Encoder
+_Model = TypeVar("_Model", MaskedLM, MaskedLMWithNextSentence, SequenceClassifier, Encoder)
+
+_ARCHITECTURES = {
+    MaskedLM: "ForMaskedLM",
+    MaskedLMWithNextSentence: "ForPreTraining",
+    SequenceClassifier: "ForSequenceClassification",
+    Encoder: "Model",
+}
+_FAMILIES = {"bert": "Bert", "modernbert": "ModernBert"}
+
+# What BERT's own vocabularies were made for.
+_MAX_INPUT_CHARS_PER_WORD = 100
 
 # `transformers` 5 has no BERT with relative positions: by the name `bert` it would load
 # the weights and read every text as if all its tokens stood in one place.
@@ -180,3 +218,143 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
         if (source / name).is_file():
             with atomic_path(folder / name) as temporary:
                 shutil.copyfile(source / name, temporary)
+
+
+def load_masked_lm(folder: Path) -> MaskedLM:
+    """Load a model folder with a masked-language-modelling head, whatever else it has."""
+    return _filled(MaskedLM(config_from_folder(folder)), folder)
+
+
+def load_masked_lm_with_next_sentence(folder: Path) -> MaskedLMWithNextSentence:
+    """Load a model folder with both heads of BERT's pretraining."""
+    return _filled(MaskedLMWithNextSentence(config_from_folder(folder)), folder)
+
+
+def load_encoder(folder: Path) -> Encoder:
+    """Load the encoder of a model folder with any head."""
+    return _filled(Encoder(config_from_folder(folder)), folder)
+
+
+def load_encoder_into(model: ModelWithHeads, folder: Path) -> None:
+    """Fill `model.encoder` from a model folder; whatever head the folder has is left out.
+
+    Raises `ClozeError` if the folder's encoder has another shape.
+    """
+    _filled(model.encoder, folder)
+
+
+def load_classifier(folder: Path) -> tuple[SequenceClassifier, list[str]]:
+    """Load a fine-tuned model folder; returns the model and its label names in order.
+
+    A regression has one label.
+    """
+    names = label_names(folder)
+    if not names:
+        raise ClozeError(f"{folder / 'config.json'}: has no id2label; fine-tune the model first")
+    model = SequenceClassifier(
+        config_from_folder(folder), num_labels=len(names), pooling=classifier_pooling(folder)
+    )
+    return _filled(model, folder), names
+
+
+def label_names(folder: Path) -> list[str]:
+    """Return the names of a model folder's labels in order; none if it has no classifier."""
+    labels = read_json(folder / "config.json").get("id2label") or {}
+    return [labels[str(index)] for index in range(len(labels))]
+
+
+def _filled(model: _Model, folder: Path) -> _Model:
+    layout = model.config.layout
+    import_state(_below_a_head(model), read_weights(folder, layout), layout, folder)
+    return model
+
+
+def _below_a_head(model: SavedModel) -> nn.Module:
+    """Return a module whose parameters have the names that they have in a model with a head."""
+    return nn.ModuleDict({"encoder": model}) if isinstance(model, Encoder) else model
+
+
+def save_model(
+    folder: Path, model: SavedModel, tokenizer_folder: Path, labels: list[str] | None = None
+) -> None:
+    """Write weights, `config.json` and the tokenizer's files into `folder`, each atomically.
+
+    labels: the names of a classifier's labels in order. One label is a regression, and
+    `config.json` says so.
+    """
+    architecture = _FAMILIES[model.config.layout] + _ARCHITECTURES[type(model)]
+    hf_config = config_to_hf(model.config, architecture)
+    if isinstance(model, SequenceClassifier) and model.config.layout == "modernbert":
+        hf_config["classifier_pooling"] = model.pooling
+    if labels is not None:
+        hf_config["id2label"] = {str(index): name for index, name in enumerate(labels)}
+        hf_config["label2id"] = {name: index for index, name in enumerate(labels)}
+        if len(labels) == 1:
+            hf_config["problem_type"] = "regression"
+    write_json(folder / "config.json", hf_config)
+    copy_tokenizer(tokenizer_folder, folder)
+    with atomic_path(folder / "model.safetensors") as temporary:
+        state = export_state(_below_a_head(model), model.config.layout)
+        save_file(state, temporary, metadata={"format": "pt"})
+
+
+class Imported(NamedTuple):
+    """A model read from a folder; `unused` names the weights that it has no place for."""
+
+    model: MaskedLM | Encoder
+    unused: list[str]
+
+
+def import_model(folder: Path, *, unpickle: bool = False) -> Imported:
+    """Read a BERT or ModernBERT folder that `transformers` wrote, whatever its head.
+
+    With a masked-language head tied to the embeddings it is a `MaskedLM`, else the
+    encoder alone. Raises `ClozeError` for a model of another kind and for weights that
+    are missing, misshapen or not safe to read (see `read_weights`).
+    """
+    config = config_from_folder(folder)
+    weights = read_weights(folder, config.layout, unpickle=unpickle)
+    has_head = has_tied_masked_lm_head(weights, config.layout)
+    model = MaskedLM(config) if has_head else Encoder(config)
+    used = import_state(_below_a_head(model), weights, config.layout, folder)
+    return Imported(model, sorted(weights.keys() - used))
+
+
+def import_tokenizer(folder: Path, output: Path, entries: int) -> None:
+    """Write a foreign folder's tokenizer as `tokenizer.json` and `tokenizer_config.json`.
+
+    A `tokenizer.json` is copied; around a `vocab.txt` BERT's pipeline is built, with the
+    choices of `tokenizer_config.json`. Raises `ClozeError` if there is neither, if a
+    special token is missing or if the encoder has fewer than its `entries`.
+    """
+    if (folder / "tokenizer.json").is_file():
+        tokenizer = load_tokenizer(folder / "tokenizer.json")
+        with atomic_path(output / "tokenizer.json") as temporary:
+            shutil.copyfile(folder / "tokenizer.json", temporary)
+    elif (folder / "vocab.txt").is_file():
+        tokenizer = _tokenizer_of_vocab(folder)
+        with atomic_path(output / "tokenizer.json") as temporary:
+            tokenizer.save(str(temporary))
+    else:
+        raise ClozeError(f"{folder}: has neither tokenizer.json nor vocab.txt; add one of them")
+    special_ids(tokenizer)
+    if vocab_size(tokenizer) > entries:
+        raise ClozeError(
+            f"{folder}: the tokenizer has {vocab_size(tokenizer)} entries, the encoder {entries}; "
+            "they do not belong together"
+        )
+    write_tokenizer_config(output / "tokenizer_config.json", tokenizer)
+
+
+def _tokenizer_of_vocab(folder: Path) -> Tokenizer:
+    path = folder / "tokenizer_config.json"
+    settings: dict[str, Any] = read_json(path) if path.is_file() else {}
+    lowercase = bool(settings.get("do_lower_case", True))
+    strip_accents = settings.get("strip_accents")
+    normalizer = bert_normalizer(
+        lowercase=lowercase,
+        # Unset, BERT strips accents where it lowercases.
+        strip_accents=lowercase if strip_accents is None else bool(strip_accents),
+        clean_text=True,
+    )
+    return bert_tokenizer(read_vocab(folder / "vocab.txt"), normalizer, _MAX_INPUT_CHARS_PER_WORD)
