@@ -4,6 +4,7 @@ How the weights are called and stored is in `weights`.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,6 +19,7 @@ from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassi
 from cloze.model.weights import (
     export_state,
     has_tied_masked_lm_head,
+    hf_names,
     import_state,
     read_weights,
 )
@@ -255,6 +257,59 @@ def load_classifier(folder: Path) -> tuple[SequenceClassifier, list[str]]:
         config_from_folder(folder), num_labels=len(names), pooling=classifier_pooling(folder)
     )
     return _filled(model, folder), names
+
+
+class LoadedParts(NamedTuple):
+    """Which weights of a model's heads came from a folder and which were drawn anew.
+
+    Names as in `transformers`, without the encoder's.
+    """
+
+    loaded: list[str]
+    drawn: list[str]
+
+    def __str__(self) -> str:
+        parts = (("loaded", self.loaded), ("drawn anew", self.drawn))
+        said = [
+            f"{how}: {', '.join(dict.fromkeys(name.rpartition('.')[0] for name in names))}"
+            for how, names in parts
+            if names
+        ]
+        return "; ".join(said) or "no head"
+
+
+def load_matching(
+    model: ModelWithHeads,
+    folder: Path,
+    *,
+    labels: Sequence[str] | None = None,
+    reset_heads: bool = False,
+) -> LoadedParts:
+    """Fill `model` from a model folder: its encoder, and its heads wherever they match.
+
+    As `from_pretrained` of `transformers`: weights of a head are loaded if the folder has
+    some of the same name and shape, and stay as drawn if not. The last layer of a classifier
+    must have been trained for the same `labels`, too: names in order.
+
+    reset_heads: leave all heads as drawn. Raises `ClozeError` if the folder's encoder is
+    absent or has another shape.
+    """
+    layout = model.config.layout
+    weights = read_weights(folder, layout)
+    import_state(_below_a_head(model.encoder), weights, layout, folder)
+    same_labels = labels is not None and list(labels) == label_names(folder)
+    parts = LoadedParts([], [])
+    for name, parameter in model.named_parameters():
+        if name.removeprefix("masked_lm.").startswith("encoder."):
+            continue
+        (foreign,) = hf_names(name, layout)
+        has_it = foreign in weights and weights[foreign].shape == parameter.shape
+        if reset_heads or not has_it or (name.startswith("classifier.") and not same_labels):
+            parts.drawn.append(foreign)
+        else:
+            parameter.data.copy_(weights[foreign])
+            parts.loaded.append(foreign)
+    return parts
 
 
 def label_names(folder: Path) -> list[str]:
