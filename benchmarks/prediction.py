@@ -26,7 +26,7 @@ sys.path.insert(0, str(measure.SCRIPTS))
 
 from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import SequenceClassifier
-from cloze.model.model_io import save_model
+from cloze.model.hf import save_model
 from cloze.tokens.tokenizer import bert_normalizer, write_tokenizer_config
 from cloze.tokens.wordpiece import train_wordpiece
 

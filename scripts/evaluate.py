@@ -18,7 +18,7 @@ from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
-from cloze.model.model_io import load_classifier
+from cloze.model.hf import load_classifier
 from cloze.objectives.sequence import objective_of, predict_logits
 from cloze.objectives.texts import check_max_length, encode_texts
 from cloze.settings.fields import add_flags

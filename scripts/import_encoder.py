@@ -17,8 +17,7 @@ from cloze.errors import ClozeError
 from cloze.files import sha256_file
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.encoder import Encoder
-from cloze.model.foreign import import_model, import_tokenizer
-from cloze.model.model_io import save_model
+from cloze.model.hf import import_model, import_tokenizer, save_model
 from cloze.settings.encoders import ImportSettings
 from cloze.settings.fields import add_flags
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from cloze.cli import make_parser, run_script
 from cloze.files import write_json
 from cloze.model.flags import encoder_config
-from cloze.model.hf_config import config_to_hf, copy_tokenizer
+from cloze.model.hf import config_to_hf, copy_tokenizer
 from cloze.settings.encoders import ArchitectureSettings
 from cloze.settings.fields import add_flags, from_args
 from cloze.tokens.tokenizer import load_tokenizer, special_ids

@@ -20,7 +20,7 @@ from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig
 from cloze.model.flags import encoder_config
 from cloze.model.heads import MaskedLM
-from cloze.model.model_io import load_encoder_into
+from cloze.model.hf import load_encoder_into
 from cloze.objectives.cooccurrence import cooccurrence_embeddings, head_scale
 from cloze.objectives.masking import Masker
 from cloze.objectives.objective import Objective

@@ -14,8 +14,7 @@ from cloze.files import require_file, sha256_file
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.heads import DEFAULT_POOLING, SequenceClassifier
-from cloze.model.hf_config import config_from_folder
-from cloze.model.model_io import load_encoder_into, save_model
+from cloze.model.hf import config_from_folder, load_encoder_into, save_model
 from cloze.objectives.sequence import (
     LabelledTexts,
     SequenceObjective,
@@ -31,7 +30,8 @@ from cloze.tokens.tokenizer import load_tokenizer
 from cloze.train.plan import TrainingPlan, TrainingRecipe, decide
 from cloze.train.processes import World, open_world
 from cloze.train.run_directory import RunDirectory, open_run
-from cloze.train.trainer import Routine, Trainer, TrainingStep
+from cloze.train.step import TrainingStep
+from cloze.train.trainer import Routine, Trainer
 
 _HELD_OUT_FRACTION = 0.1
 _NOT_IN_RECIPE = frozenset(

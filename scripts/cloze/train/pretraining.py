@@ -14,7 +14,7 @@ from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
 from cloze.metrics import write_metrics
 from cloze.model.device import keep_freed_memory
-from cloze.model.model_io import save_model
+from cloze.model.hf import save_model
 from cloze.objectives.mlm import MaskedLanguageModeling, PretrainingData
 from cloze.objectives.next_sentence import NextSentencePrediction
 from cloze.objectives.prediction_history import PredictionHistory
@@ -27,7 +27,8 @@ from cloze.train.metrics_stream import open_dashboards
 from cloze.train.plan import TrainingPlan, decide
 from cloze.train.processes import World, open_world
 from cloze.train.run_directory import RunDirectory, open_run
-from cloze.train.trainer import PlanChangedError, Routine, Trainer, TrainingStep
+from cloze.train.step import TrainingStep
+from cloze.train.trainer import PlanChangedError, Routine, Trainer
 from cloze.train.utilisation import Utilisation, matmul_peak, peak_memory_bytes, training_flop
 
 # About ten seconds of a small CPU.

@@ -15,7 +15,7 @@ from cloze.files import read_json
 from cloze.model.device import Compute
 from cloze.model.encoder import Encoder, EncoderConfig, PackedBatch
 from cloze.model.heads import MaskedLM, SequenceClassifier, embed_samples
-from cloze.model.model_io import load_classifier, load_encoder, load_masked_lm
+from cloze.model.hf import load_classifier, load_encoder, load_masked_lm
 from cloze.objectives.texts import EncodedTexts, check_max_length, encode_texts
 from cloze.tokens.tokenizer import load_tokenizer, special_ids, special_tokens
 from cloze.use.batches import batches_by_length

@@ -5,14 +5,14 @@ from cloze.errors import ClozeError
 from cloze.files import read_json, write_json
 from cloze.model.encoder import LAYOUTS
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
-from cloze.model.hf_config import config_from_folder
-from cloze.model.model_io import (
+from cloze.model.hf import (
+    config_from_folder,
     load_classifier,
     load_encoder,
     load_encoder_into,
     load_masked_lm,
     load_masked_lm_with_next_sentence,
-    load_weights,
+    load_matching,
     save_model,
 )
 from tests.tiny import write_tokenizer
@@ -69,15 +69,51 @@ def test_broken_folders_are_named(tmp_path):
     weights = tmp_path / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ClozeError, match=r"model\.safetensors: cannot be read"):
-        load_weights(tmp_path / "model")
-    with pytest.raises(ClozeError, match="no such file"):
-        load_weights(tmp_path)
+        load_masked_lm(tmp_path / "model")
+    weights.unlink()
+    with pytest.raises(ClozeError, match=r"model: has no model\.safetensors"):
+        load_masked_lm(tmp_path / "model")
 
 
 def test_a_head_that_the_folder_does_not_have_is_named(tmp_path):
     save_model(tmp_path / "m", MaskedLM(make_config()), write_tokenizer(tmp_path).parent)
     with pytest.raises(ClozeError, match=r"has no weight 'bert\.pooler\.dense\.weight'"):
         load_masked_lm_with_next_sentence(tmp_path / "m")
+
+
+def test_the_last_layer_of_a_classifier_loads_for_the_same_labels_alone(tmp_path):
+    saved = perturbed(SequenceClassifier(make_config(), num_labels=2))
+    save_model(tmp_path / "m", saved, write_tokenizer(tmp_path).parent, ["bad", "good"])
+    last = ["classifier.weight", "classifier.bias"]
+    for labels in (["no", "yes"], ["good", "bad"], ["bad", "fair", "good"], None):
+        model = SequenceClassifier(make_config(), num_labels=len(labels or "12"))
+        parts = load_matching(model, tmp_path / "m", labels=labels)
+        assert parts.drawn == last
+        assert str(parts) == "loaded: bert.pooler.dense; drawn anew: classifier"
+        assert torch.equal(model.pooler_dense.weight, saved.pooler_dense.weight)
+    model = SequenceClassifier(make_config(), num_labels=2)
+    assert load_matching(model, tmp_path / "m", labels=["bad", "good"]).drawn == []
+    assert same_weights(model, saved)
+
+
+def test_heads_can_be_left_as_drawn(tmp_path):
+    saved = perturbed(MaskedLM(make_config()))
+    save_model(tmp_path / "m", saved, write_tokenizer(tmp_path).parent)
+    model = MaskedLM(make_config())
+    drawn = {name: value.clone() for name, value in model.state_dict().items()}
+    parts = load_matching(model, tmp_path / "m", reset_heads=True)
+    assert parts.loaded == []
+    assert same_weights(model.encoder, saved.encoder)
+    for name in ("head_dense.weight", "head_norm.bias", "decoder_bias"):
+        assert torch.equal(model.state_dict()[name], drawn[name])
+
+
+def test_an_encoder_that_does_not_match_is_named(tmp_path):
+    save_model(tmp_path / "m", MaskedLM(make_config()), write_tokenizer(tmp_path).parent)
+    with pytest.raises(ClozeError, match=r"word_embeddings\.weight has shape \(64, 32\)"):
+        load_matching(MaskedLM(make_config(hidden_size=16)), tmp_path / "m")
+    with pytest.raises(ClozeError, match="has no weight 'model"):
+        load_matching(MaskedLM(make_config("modernbert")), tmp_path / "m")
 
 
 def test_a_weight_of_another_shape_is_named(tmp_path):
