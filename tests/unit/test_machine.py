@@ -1,0 +1,55 @@
+"""The limits of the container that a process runs in."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cloze.machine import memory_limit
+
+PHYSICAL = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+GIB = 1 << 30
+
+
+def machine(root: Path, groups: str, files: dict[str, str]) -> Path:
+    """Write what Linux says of a process's control groups below `root`."""
+    for name, text in {"proc/self/cgroup": groups, **files}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return root
+
+
+MEMORY = [
+    ("0::/", {"sys/fs/cgroup/memory.max": f"{GIB}"}, GIB),
+    ("0::/", {"sys/fs/cgroup/memory.max": "max"}, PHYSICAL),
+    # The tightest of a group and those around it holds.
+    (
+        "0::/slurm/job",
+        {
+            "sys/fs/cgroup/slurm/memory.max": f"{GIB // 2}",
+            "sys/fs/cgroup/slurm/job/memory.max": f"{GIB}",
+        },
+        GIB // 2,
+    ),
+    # A container of Docker sees its own group as the top one.
+    ("4:memory:/docker/1a2b", {"sys/fs/cgroup/memory/memory.limit_in_bytes": f"{GIB}"}, GIB),
+    (
+        "5:cpu,cpuacct:/\n4:memory:/a\n0::/",
+        {"sys/fs/cgroup/memory/a/memory.limit_in_bytes": f"{GIB}"},
+        GIB,
+    ),
+    # No limit is a number that no machine has.
+    ("4:memory:/", {"sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2**63 - 4096}"}, PHYSICAL),
+]
+
+
+@pytest.mark.parametrize(("groups", "files", "limit"), MEMORY)
+def test_memory_is_that_of_the_container(
+    tmp_path: Path, groups: str, files: dict[str, str], limit: int
+) -> None:
+    assert memory_limit(machine(tmp_path, groups, files)) == limit
+
+
+def test_without_control_groups_memory_is_that_of_the_machine(tmp_path: Path) -> None:
+    assert memory_limit(tmp_path) == PHYSICAL
