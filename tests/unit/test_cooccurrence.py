@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from cloze.objectives import cooccurrence
 from cloze.objectives.cooccurrence import STANDARD_DEVIATION, cooccurrence_embeddings
 from cloze.tokens.shards import Rows
-from cloze.train import cooccurrence
 
 SPECIAL = frozenset(range(5))
 CLS, SEP = 2, 3
@@ -78,6 +78,27 @@ def test_the_scale_is_as_stated_and_every_token_has_an_embedding(rows: Rows) -> 
     assert embeddings.shape == (20, 4)
     assert float(embeddings.std()) == pytest.approx(STANDARD_DEVIATION, rel=1e-4)
     assert bool((embeddings.abs().sum(1) > 0).all())
+
+
+def test_special_tokens_and_tokens_never_seen_are_drawn(rows: Rows) -> None:
+    embeddings = cooccurrence_embeddings(rows, SPECIAL, 4, seed=0)
+    counted = embeddings[10:19].norm(dim=1).mean()
+    drawn = embeddings[[*SPECIAL, 5, 19]]
+    assert bool((drawn.norm(dim=1) > 0.02 * counted).all())
+    assert len(torch.unique(drawn.sign(), dim=0)) > 4
+
+
+def test_without_neighbours_all_is_drawn() -> None:
+    rows = rows_of_samples([[CLS, 10, SEP], [CLS, 11, SEP]], 20)
+    embeddings = cooccurrence_embeddings(rows, SPECIAL, 4, seed=0)
+    assert float(embeddings.std()) == pytest.approx(STANDARD_DEVIATION, rel=1e-4)
+
+
+def test_directions_beyond_the_rank_are_drawn(rows: Rows) -> None:
+    # Nine tokens have company, so the rank is at most nine.
+    embeddings = cooccurrence_embeddings(rows, SPECIAL, 20, seed=0)
+    drawn = float(embeddings[list(SPECIAL)].std())
+    assert float(embeddings[10:19, 9:].std()) == pytest.approx(drawn, rel=0.3)
 
 
 def test_more_dimensions_than_the_matrix_has_are_drawn(rows: Rows) -> None:

@@ -29,6 +29,10 @@ _COUNTED_TOKENS = 2**25
 _TOKENS_AT_ONCE = 2**20
 _EXTRA_DIRECTIONS = 32
 _POWER_ITERATIONS = 3
+# Singular values below this share of the largest are rounding.
+_SMALLEST_VALUE = 1e-5
+# What is drawn is small beside what is counted.
+_DRAWN_SCALE = 0.2
 
 
 def cooccurrence_embeddings(
@@ -38,17 +42,20 @@ def cooccurrence_embeddings(
 
     Counts at most 2^25 tokens, spread evenly over `rows`, within samples and without
     special tokens; the contexts are the most frequent tokens, as many as keep the matrix
-    at 2^27 entries (512 MiB). Tokens that never occur, and directions beyond the matrix's
-    rank, are drawn at random from `seed`, which also draws the projections.
+    at 2^27 entries (512 MiB). Special tokens, tokens that never occur or stand near nothing
+    oftener than chance, and directions beyond the matrix's rank are drawn at random from
+    `seed`, which also draws the projections.
     """
     generator = torch.Generator().manual_seed(seed)
     counts = _count(rows, special_token_ids)
     association = _positive_pmi(counts)
+    # The factors of an empty row are rounding noise, not zeros, so the matrix tells it.
+    is_known = association.amax(1) > 0
     factors = _leading_factors(association, min(hidden_size, *association.shape), generator)
+    factors = factors[is_known]
     embeddings = torch.randn(rows.vocab_size, hidden_size, generator=generator)
-    embeddings *= factors.std() * 0.2
-    seen = factors.abs().sum(1) > 0
-    embeddings[seen, : factors.shape[1]] = factors[seen]
+    embeddings *= factors.std() * _DRAWN_SCALE if factors.numel() else 1.0
+    embeddings[is_known, : factors.shape[1]] = factors
     return embeddings * (STANDARD_DEVIATION / embeddings.std())
 
 
@@ -122,10 +129,14 @@ def _positive_pmi(counts: Tensor) -> Tensor:
 
 
 def _leading_factors(matrix: Tensor, rank: int, generator: torch.Generator) -> Tensor:
-    """Return U·√S, float32 [V, rank], of the matrix's leading singular vectors and values."""
+    """Return U·√S, float32 [V, R], of the matrix's leading singular vectors and values.
+
+    R is `rank`, or that of the matrix if it is less.
+    """
     directions = min(rank + _EXTRA_DIRECTIONS, *matrix.shape)
     basis = matrix @ torch.randn(matrix.shape[1], directions, generator=generator)
     for _ in range(_POWER_ITERATIONS):
         basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis).Q).Q
     left, values, _ = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
+    rank = min(rank, int((values > _SMALLEST_VALUE * values[0]).sum()))
     return (basis @ left[:, :rank]) * values[:rank].sqrt()
