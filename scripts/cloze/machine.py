@@ -2,10 +2,14 @@
 
 import contextlib
 import os
+import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = Path("/")
+# Those that decide which kernels a matrix product takes, and so its last digits.
+_VECTOR_EXTENSIONS = re.compile(r"(sse4|avx|fma|amx|asimd|sve|bf16|i8mm)\w*")
 
 
 def memory_limit(root: Path = _ROOT) -> int:
@@ -19,6 +23,18 @@ def memory_limit(root: Path = _ROOT) -> int:
         for name in ("memory.max", "memory.limit_in_bytes"):
             limits += [int(word) for word in _words(group / name) if word.isdigit()]
     return min(limits)
+
+
+def cpu_model(root: Path = _ROOT) -> str:
+    """Return the processor's name, or its architecture where the system does not tell it."""
+    found = re.search(r"^model name\s*: (.+)$", _text(root / "proc/cpuinfo"), re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def vector_extensions(root: Path = _ROOT) -> list[str]:
+    """Return the processor's instruction sets for vectors and matrices, as Linux names them."""
+    found = re.search(r"^(flags|Features)\s*: (.+)$", _text(root / "proc/cpuinfo"), re.MULTILINE)
+    return sorted(filter(_VECTOR_EXTENSIONS.fullmatch, found[2].split() if found else []))
 
 
 def _control_groups(controller: str, root: Path) -> Iterator[Path]:
@@ -36,7 +52,11 @@ def _control_groups(controller: str, root: Path) -> Iterator[Path]:
 
 
 def _words(path: Path) -> list[str]:
-    """Return what white space parts in a file, nothing if there is no such file."""
+    return _text(path).split()
+
+
+def _text(path: Path) -> str:
+    """Return what a file says, nothing if there is no such file."""
     with contextlib.suppress(OSError):
-        return path.read_text(encoding="utf-8").split()
-    return []
+        return path.read_text(encoding="utf-8")
+    return ""

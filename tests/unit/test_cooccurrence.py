@@ -1,5 +1,11 @@
 """Embeddings counted in the corpus."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -110,6 +116,61 @@ def test_more_dimensions_than_the_matrix_has_are_drawn(rows: Rows) -> None:
 def test_the_same_rows_and_seed_give_the_same_bits(rows: Rows) -> None:
     first, second = (cooccurrence_embeddings(rows, SPECIAL, 4, seed=3) for _ in range(2))
     assert torch.equal(first, second)
+
+
+SCRIPT = """
+import hashlib, torch
+from cloze.objectives.cooccurrence import cooccurrence_embeddings
+from tests.unit.test_cooccurrence import SPECIAL, wide_rows
+embeddings = cooccurrence_embeddings(wide_rows(), SPECIAL, 64, seed=3)
+print(torch.get_num_threads(), hashlib.sha256(embeddings.numpy().tobytes()).hexdigest())
+"""
+ENVIRONMENTS = [
+    {"OMP_NUM_THREADS": "1"},
+    {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "MKL_DYNAMIC": "FALSE"},
+    # Other kernels than those made for this processor add in another order.
+    {"OMP_NUM_THREADS": "2", "MKL_CBWR": "COMPATIBLE"},
+]
+
+
+def wide_rows() -> Rows:
+    """Rows of 1,500 tokens, enough for a product to be worth several threads."""
+    rng = np.random.default_rng(1)
+    words = 5 + (rng.zipf(1.3, size=(3000, 12)) % 1495)
+    return rows_of_samples([[CLS, *line, SEP] for line in words.tolist()], 1500)
+
+
+@pytest.fixture
+def busy_process() -> Iterator[None]:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        yield
+        process.kill()
+
+
+def test_neither_threads_nor_kernels_nor_load_change_a_bit(busy_process: None) -> None:
+    folders = [str(Path(__file__).parents[2] / name) for name in (".", "scripts")]
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(folders), **environment},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for environment in ENVIRONMENTS
+    ]
+    threads, digests = zip(*(job.communicate(timeout=300)[0].split() for job in jobs), strict=True)
+    assert threads == ("1", "2", "2")
+    assert len(set(digests)) == 1
+
+
+def test_the_number_of_threads_stays_as_it_was(rows: Rows) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        cooccurrence_embeddings(rows, SPECIAL, 4, seed=0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_few_contexts_still_tell_company_apart(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cloze.machine import memory_limit
+from cloze.machine import cpu_model, memory_limit, vector_extensions
+from cloze.metrics import environment
 
 PHYSICAL = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 GIB = 1 << 30
@@ -53,3 +54,26 @@ def test_memory_is_that_of_the_container(
 
 def test_without_control_groups_memory_is_that_of_the_machine(tmp_path: Path) -> None:
     assert memory_limit(tmp_path) == PHYSICAL
+
+
+def test_the_processor_is_named_with_what_decides_its_last_digits(tmp_path: Path) -> None:
+    flags = "fpu sse2 sse4_1 avx2 fma avx512f avx512_bf16 amx_tile aes"
+    core = f"processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: {flags}\n"
+    root = machine(tmp_path, "0::/", {"proc/cpuinfo": core + core})
+    assert cpu_model(root) == "Some CPU @ 2 GHz"
+    assert vector_extensions(root) == [
+        "amx_tile", "avx2", "avx512_bf16", "avx512f", "fma", "sse4_1",
+    ]  # fmt: skip
+    arm = machine(tmp_path, "0::/", {"proc/cpuinfo": "processor : 0\nFeatures : fp asimd sve aes"})
+    assert vector_extensions(arm) == ["asimd", "sve"]
+    assert cpu_model(arm)
+
+
+def test_a_record_tells_the_processor() -> None:
+    assert environment()["cpu_model"] == cpu_model()
+    assert environment()["vector_extensions"] == vector_extensions()
+
+
+def test_without_a_description_there_is_still_a_name(tmp_path: Path) -> None:
+    assert cpu_model(tmp_path)
+    assert vector_extensions(tmp_path) == []

@@ -5,10 +5,15 @@ can count. Positive pointwise mutual information with a smoothed context distrib
 (Levy, Goldberg and Dagan 2015, §3) is counted in seconds; the leading singular vectors of
 that matrix, found at random projections (Halko, Martinsson and Tropp 2011, alg. 4.4), are
 embeddings in which like tokens are neighbours from the first step on.
+
+A run must not begin elsewhere because its machine was busy: each sum is taken in an order that
+no number of threads changes, and what the last digits could still turn is fixed or rounded away.
 """
 
+import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -29,10 +34,14 @@ _COUNTED_TOKENS = 2**25
 _TOKENS_AT_ONCE = 2**20
 _EXTRA_DIRECTIONS = 32
 _POWER_ITERATIONS = 3
+# The matrix is multiplied in stripes, side by side, and their results are added in order.
+_STRIPES = 8
+_ROWS_AT_ONCE = 256
 # Singular values below this share of the largest are rounding.
 _SMALLEST_VALUE = 1e-5
 # What is drawn is small beside what is counted.
 _DRAWN_SCALE = 0.2
+_RESOLUTION = 2.0**-12
 
 
 def cooccurrence_embeddings(
@@ -45,18 +54,33 @@ def cooccurrence_embeddings(
     at 2^27 entries (512 MiB). Special tokens, tokens that never occur or stand near nothing
     oftener than chance, and directions beyond the matrix's rank are drawn at random from
     `seed`, which also draws the projections.
+
+    Values are multiples of 2^-12, the same for any number of threads.
     """
     generator = torch.Generator().manual_seed(seed)
-    counts = _count(rows, special_token_ids)
-    association = _positive_pmi(counts)
-    # The factors of an empty row are rounding noise, not zeros, so the matrix tells it.
-    is_known = association.amax(1) > 0
-    factors = _leading_factors(association, min(hidden_size, *association.shape), generator)
-    factors = factors[is_known]
-    embeddings = torch.randn(rows.vocab_size, hidden_size, generator=generator)
-    embeddings *= factors.std() * _DRAWN_SCALE if factors.numel() else 1.0
-    embeddings[is_known, : factors.shape[1]] = factors
-    return embeddings * (STANDARD_DEVIATION / embeddings.std())
+    with _one_thread_an_operation() as threads:
+        counts = _count(rows, special_token_ids)
+        association = _positive_pmi(counts)
+        # The factors of an empty row are rounding noise, not zeros, so the matrix tells it.
+        is_known = association.amax(1) > 0
+        rank = min(hidden_size, *association.shape)
+        factors = _leading_factors(association, rank, generator, threads)[is_known]
+        embeddings = _normal((rows.vocab_size, hidden_size), generator)
+        embeddings *= factors.std() * _DRAWN_SCALE if factors.numel() else 1.0
+        embeddings[is_known, : factors.shape[1]] = factors
+        embeddings *= STANDARD_DEVIATION / embeddings.std()
+        return embeddings.div_(_RESOLUTION).round_().mul_(_RESOLUTION).float()
+
+
+@contextlib.contextmanager
+def _one_thread_an_operation() -> Iterator[int]:
+    """Keep PyTorch from splitting sums among threads; yields how many there were."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 def head_scale(hidden_size: int) -> float:
@@ -128,15 +152,44 @@ def _positive_pmi(counts: Tensor) -> Tensor:
     return counts.div_(tokens).div_(contexts).clamp_(min=1.0).log_()
 
 
-def _leading_factors(matrix: Tensor, rank: int, generator: torch.Generator) -> Tensor:
-    """Return U·√S, float32 [V, R], of the matrix's leading singular vectors and values.
+def _leading_factors(matrix: Tensor, rank: int, generator: torch.Generator, threads: int) -> Tensor:
+    """Return U·√S, float64 [V, R], of the matrix's leading singular vectors and values.
 
-    R is `rank`, or that of the matrix if it is less.
+    R is `rank`, or that of the matrix if it is less. The largest entry of a column is positive.
     """
-    directions = min(rank + _EXTRA_DIRECTIONS, *matrix.shape)
-    basis = matrix @ torch.randn(matrix.shape[1], directions, generator=generator)
+
+    def gram_product(stripe: Tensor) -> Tensor:
+        total = torch.zeros_like(directions)
+        for block in _doubles(stripe):
+            total.addmm_(block.T, block @ directions)
+        return total
+
+    def product(stripe: Tensor) -> Tensor:
+        return torch.cat([block @ directions for block in _doubles(stripe)])
+
+    directions = _normal((matrix.shape[1], min(rank + _EXTRA_DIRECTIONS, *matrix.shape)), generator)
+    zeros = torch.zeros_like(directions)
     for _ in range(_POWER_ITERATIONS):
-        basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis).Q).Q
-    left, values, _ = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
+        directions = torch.linalg.qr(sum(_by_stripes(gram_product, matrix, threads), zeros)).Q
+    image = torch.cat(list(_by_stripes(product, matrix, threads)))
+    squares, right = torch.linalg.eigh(image.T @ image)
+    values = squares.clamp(min=0).sqrt().flip(0)
     rank = min(rank, int((values > _SMALLEST_VALUE * values[0]).sum()))
-    return (basis @ left[:, :rank]) * values[:rank].sqrt()
+    factors = image @ right.flip(1)[:, :rank] / values[:rank].sqrt()
+    largest = factors.gather(0, factors.abs().argmax(0, keepdim=True))
+    return factors * largest.sign()
+
+
+def _by_stripes(
+    product: Callable[[Tensor], Tensor], matrix: Tensor, threads: int
+) -> Iterator[Tensor]:
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield from pool.map(product, matrix.chunk(_STRIPES))
+
+
+def _doubles(stripe: Tensor) -> Iterator[Tensor]:
+    return (block.double() for block in stripe.split(_ROWS_AT_ONCE))
+
+
+def _normal(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
