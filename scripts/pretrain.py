@@ -29,7 +29,7 @@ from cloze.cli import (
 )
 from cloze.model.device import COMPILE_MODES, DEVICES, PRECISIONS
 from cloze.model.flags import add_architecture_flags
-from cloze.objectives.cooccurrence import EMBEDDING_INITS
+from cloze.objectives.initial_embeddings import EMBEDDING_INITS
 from cloze.train.budget import duration
 from cloze.train.optimization import OPTIMIZERS
 from cloze.train.run import pretrain_and_publish

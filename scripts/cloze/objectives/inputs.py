@@ -13,11 +13,14 @@ from cloze.files import require_file, sha256_file
 from cloze.model.flags import encoder_config
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
 from cloze.model.model_io import load_encoder_into
-from cloze.objectives.cooccurrence import cooccurrence_embeddings, head_scale
+from cloze.objectives.initial_embeddings import (
+    cooccurrence_embeddings,
+    head_scale,
+    unigram_log_probabilities,
+)
 from cloze.objectives.masking import Masker
 from cloze.objectives.mlm import PretrainingModel, masked_lm_of
 from cloze.objectives.rows import RowBatches, has_pairs
-from cloze.objectives.token_frequencies import unigram_log_probabilities
 from cloze.tokens.loading import load_rows
 from cloze.tokens.shards import Rows
 from cloze.tokens.tokenizer import SpecialIds, load_tokenizer, special_ids

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from cloze.model.device import Compute
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
+from cloze.objectives.initial_embeddings import unigram_log_probabilities
 from cloze.objectives.mlm import PretrainingModel, masked_lm_of
 from cloze.objectives.rows import MaskedBatch, RowBatches
-from cloze.objectives.token_frequencies import unigram_log_probabilities
 from cloze.tokens.shards import Rows
 
 EVALUATION_BATCH_SIZE = 32

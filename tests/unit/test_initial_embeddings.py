@@ -1,4 +1,4 @@
-"""Embeddings counted in the corpus."""
+"""The start of a run from what can be counted in its rows."""
 
 import os
 import subprocess
@@ -12,9 +12,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from cloze.objectives import cooccurrence
-from cloze.objectives.cooccurrence import STANDARD_DEVIATION, cooccurrence_embeddings
+import pretrain
+from cloze.model.device import Compute
+from cloze.objectives import initial_embeddings
+from cloze.objectives.initial_embeddings import (
+    STANDARD_DEVIATION,
+    cooccurrence_embeddings,
+    unigram_log_probabilities,
+)
+from cloze.objectives.inputs import load_inputs, new_model, start_from_counts
+from cloze.objectives.mlm_evaluation import evaluate_mlm, unigram_entropy
 from cloze.tokens.shards import Rows
+from tests.tiny import make_rows
+from tests.tiny_pretraining import command, write_inputs
 
 SPECIAL = frozenset(range(5))
 CLS, SEP = 2, 3
@@ -67,14 +77,14 @@ def test_tokens_in_the_same_company_are_neighbours(rows: Rows) -> None:
 
 def test_counts_stop_at_the_bounds_of_a_sample() -> None:
     rows = rows_of_samples([[CLS, 10, SEP], [CLS, 11, SEP], [CLS, 12, 13, SEP]], 20)
-    counts = cooccurrence._count(rows, SPECIAL)
+    counts = initial_embeddings._count(rows, SPECIAL)
     assert counts.sum() == 2.0
 
 
 def test_a_near_neighbour_counts_more_than_a_far_one() -> None:
     rows = rows_of_samples([[CLS, 10, 11, 12, SEP]], 20)
-    counts = cooccurrence._count(rows, SPECIAL)
-    column = cooccurrence._context_columns(rows, SPECIAL, 20)
+    counts = initial_embeddings._count(rows, SPECIAL)
+    column = initial_embeddings._context_columns(rows, SPECIAL, 20)
     assert counts[10, column[11]] == 1.0
     assert counts[10, column[12]] == pytest.approx(0.8)
 
@@ -120,8 +130,8 @@ def test_the_same_rows_and_seed_give_the_same_bits(rows: Rows) -> None:
 
 SCRIPT = """
 import hashlib, torch
-from cloze.objectives.cooccurrence import cooccurrence_embeddings
-from tests.unit.test_cooccurrence import SPECIAL, wide_rows
+from cloze.objectives.initial_embeddings import cooccurrence_embeddings
+from tests.unit.test_initial_embeddings import SPECIAL, wide_rows
 embeddings = cooccurrence_embeddings(wide_rows(), SPECIAL, 64, seed=3)
 print(torch.get_num_threads(), hashlib.sha256(embeddings.numpy().tobytes()).hexdigest())
 """
@@ -174,13 +184,37 @@ def test_the_number_of_threads_stays_as_it_was(rows: Rows) -> None:
 
 
 def test_few_contexts_still_tell_company_apart(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cooccurrence, "_MATRIX_ENTRIES", 20 * 9)
+    monkeypatch.setattr(initial_embeddings, "_MATRIX_ENTRIES", 20 * 9)
     embeddings = cooccurrence_embeddings(rows, SPECIAL, 4, seed=0)
     assert similarity(embeddings, *LIKE) > similarity(embeddings, LIKE[0], UNLIKE)
 
 
 def test_a_large_corpus_is_sampled_evenly(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cooccurrence, "_COUNTED_TOKENS", 1000)
-    monkeypatch.setattr(cooccurrence, "_TOKENS_AT_ONCE", 50)
-    counted = sum(len(ids) for ids, _ in cooccurrence._ordinary_tokens(rows, SPECIAL))
+    monkeypatch.setattr(initial_embeddings, "_COUNTED_TOKENS", 1000)
+    monkeypatch.setattr(initial_embeddings, "_TOKENS_AT_ONCE", 50)
+    counted = sum(len(ids) for ids, _ in initial_embeddings._ordinary_tokens(rows, SPECIAL))
     assert 400 < counted < 1000
+
+
+def test_shares_of_the_ordinary_tokens_with_add_one_smoothing() -> None:
+    rows = make_rows(50, 16, 64, seed=0)
+    shares = np.exp(unigram_log_probabilities(rows, SPECIAL))
+    ordinary = rows.input_ids[rows.input_ids >= len(SPECIAL)]
+    assert shares.sum() == pytest.approx(1.0)
+    assert shares[7] == pytest.approx((np.sum(ordinary == 7) + 1) / (len(ordinary) + 64))
+    assert shares[:5] == pytest.approx(1 / (len(ordinary) + 64))
+
+
+def test_the_first_guesses_are_by_frequency(tmp_path: Path) -> None:
+    line = command(write_inputs(tmp_path), tmp_path / "model", 1)
+    args = pretrain.build_parser().parse_args(line)
+    inputs = load_inputs(args)
+    model = new_model(args, inputs)
+    compute = Compute("cpu", "fp32", False, 1)
+    drawn = evaluate_mlm(model, inputs.validation, compute).validation_loss
+    start_from_counts(model, inputs, args.seed)
+    counted = evaluate_mlm(model, inputs.validation, compute).validation_loss
+    floor = unigram_entropy(inputs.train_rows, inputs.validation, inputs.special.all)
+    # The embeddings add logits with a standard deviation of 0.5, and so half its square.
+    assert abs(counted - floor) < 0.2
+    assert counted < drawn - 0.1

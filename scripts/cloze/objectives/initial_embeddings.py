@@ -1,10 +1,11 @@
-"""Token embeddings to start from: a factorisation of which tokens stand near which.
+"""PMI-initialised embeddings, and the head that goes with them.
 
 Early in pretraining a masked language model mostly learns what a few passes over the text
 can count. Positive pointwise mutual information with a smoothed context distribution
 (Levy, Goldberg and Dagan 2015, §3) is counted in seconds; the leading singular vectors of
-that matrix, found at random projections (Halko, Martinsson and Tropp 2011, alg. 4.4), are
-embeddings in which like tokens are neighbours from the first step on.
+that matrix, found by subspace iteration from random directions (Halko, Martinsson and Tropp
+2011, alg. 4.4), are embeddings in which like tokens are neighbours from the first step on. The
+head's norm and bias are set so that the first guesses follow each token's frequency.
 
 A run must not begin elsewhere because its machine was busy: each sum is taken in an order that
 no number of threads changes, and what the last digits could still turn is fixed or rounded away.
@@ -72,6 +73,26 @@ def cooccurrence_embeddings(
         return embeddings.div_(_RESOLUTION).round_().mul_(_RESOLUTION).float()
 
 
+def head_scale(hidden_size: int) -> float:
+    """Return a scale of the head's norm with which the embeddings hardly tilt the first guesses.
+
+    The head's output is the embeddings' transpose, so its logits would start with a standard
+    deviation of 0.3·√hidden_size and the loss several times above ln V; here it is 0.5.
+    """
+    return _FIRST_LOGITS / (STANDARD_DEVIATION * math.sqrt(hidden_size))
+
+
+def unigram_log_probabilities(rows: Rows, special_token_ids: frozenset[int]) -> np.ndarray:
+    """Return float64 [V], the logarithm of each token's share of the rows' tokens.
+
+    What a model knows of a text before it reads any context: the bias of its predictions. With
+    add-one smoothing, and as if special tokens, which are never predicted, did not occur.
+    """
+    counts = np.bincount(rows.input_ids, minlength=rows.vocab_size) + 1.0
+    counts[sorted(special_token_ids)] = 1.0
+    return np.asarray(np.log(counts / counts.sum()))
+
+
 @contextlib.contextmanager
 def _one_thread_an_operation() -> Iterator[int]:
     """Keep PyTorch from splitting sums among threads; yields how many there were."""
@@ -81,15 +102,6 @@ def _one_thread_an_operation() -> Iterator[int]:
         yield threads
     finally:
         torch.set_num_threads(threads)
-
-
-def head_scale(hidden_size: int) -> float:
-    """Return a scale of the head's norm with which the embeddings hardly tilt the first guesses.
-
-    The head's output is the embeddings' transpose, so its logits would start with a standard
-    deviation of 0.3·√hidden_size and the loss several times above ln V; here it is 0.5.
-    """
-    return _FIRST_LOGITS / (STANDARD_DEVIATION * math.sqrt(hidden_size))
 
 
 def _count(rows: Rows, special_token_ids: frozenset[int]) -> Tensor:
