@@ -23,6 +23,7 @@ from cloze.objectives.initial_embeddings import (
 from cloze.objectives.inputs import load_inputs, new_model, start_from_counts
 from cloze.objectives.mlm_evaluation import evaluate_mlm, unigram_entropy
 from cloze.tokens.shards import Rows
+from tests import tiny
 from tests.tiny import make_rows
 from tests.tiny_pretraining import command, write_inputs
 
@@ -205,8 +206,19 @@ def test_shares_of_the_ordinary_tokens_with_add_one_smoothing() -> None:
     assert shares[:5] == pytest.approx(1 / (len(ordinary) + 64))
 
 
-def test_the_first_guesses_are_by_frequency(tmp_path: Path) -> None:
-    line = command(write_inputs(tmp_path), tmp_path / "model", 1)
+def zipf_rows(num_rows: int, max_length: int, vocab_size: int, seed: int) -> Rows:
+    """Words as unevenly frequent as those of a language."""
+    rng = np.random.default_rng(seed)
+    words = 5 + (rng.zipf(1.5, size=(num_rows, max_length - 2)) - 1) % (vocab_size - 5)
+    return rows_of_samples([[CLS, *line, SEP] for line in words.tolist()], vocab_size)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_first_guesses_are_by_frequency(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(tiny, "make_rows", zipf_rows)
+    line = command(write_inputs(tmp_path), tmp_path / "model", 1, f"--seed={seed}")
     args = pretrain.build_parser().parse_args(line)
     inputs = load_inputs(args)
     model = new_model(args, inputs)
@@ -216,5 +228,5 @@ def test_the_first_guesses_are_by_frequency(tmp_path: Path) -> None:
     counted = evaluate_mlm(model, inputs.validation, compute).validation_loss
     floor = unigram_entropy(inputs.train_rows, inputs.validation, inputs.special.all)
     # The embeddings add logits with a standard deviation of 0.5, and so half its square.
-    assert abs(counted - floor) < 0.2
-    assert counted < drawn - 0.1
+    assert abs(counted - floor) < 0.3
+    assert counted < drawn - 0.5
