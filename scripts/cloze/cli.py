@@ -3,7 +3,6 @@
 import argparse
 import inspect
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from cloze.errors import ClozeError
 from cloze.files import describe_os_error
+from cloze.machine import available_cores
 
 log = logging.getLogger("cloze")
 
@@ -78,15 +78,8 @@ def _bounded(kind: Callable[[str], Any], text: str, holds: Callable[[Any], bool]
     return value
 
 
-def available_cores() -> int:
-    """Return how many cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def add_threads(parser: argparse._ActionsContainer) -> None:
-    """Add `--threads`, whose default is every core this process may run on."""
+    """Add `--threads`, whose default is every core this process may use."""
     parser.add_argument(
         "--threads",
         type=positive_int,
@@ -96,7 +89,7 @@ def add_threads(parser: argparse._ActionsContainer) -> None:
 
 
 def capped_threads(args: argparse.Namespace) -> int:
-    """Return `args.threads`, never more than the cores this process may run on."""
+    """Return `args.threads`, never more than the cores this process may use."""
     return min(int(args.threads), available_cores())
 
 

@@ -25,6 +25,26 @@ def memory_limit(root: Path = _ROOT) -> int:
     return min(limits)
 
 
+def available_cores(root: Path = _ROOT) -> int:
+    """Return how many cores this process may keep busy, at least 1.
+
+    Those it may run on, or fewer where a control group allows it less CPU time than they have.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    for group in _control_groups("cpu", root):
+        quota = _words(group / "cpu.max") or [
+            *_words(group / "cpu.cfs_quota_us"),
+            *_words(group / "cpu.cfs_period_us"),
+        ]
+        # "max" and -1 are no limit.
+        if len(quota) == 2 and all(word.isdigit() for word in quota):
+            cores = min(cores, int(quota[0]) // int(quota[1]))
+    return max(1, cores)
+
+
 def cpu_model(root: Path = _ROOT) -> str:
     """Return the processor's name, or its architecture where the system does not tell it."""
     found = re.search(r"^model name\s*: (.+)$", _text(root / "proc/cpuinfo"), re.MULTILINE)

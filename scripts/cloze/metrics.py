@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cloze.cli import available_cores
 from cloze.files import sha256_path, write_json
-from cloze.machine import cpu_model, vector_extensions
+from cloze.machine import available_cores, cpu_model, vector_extensions
 from cloze.settings.code_key import code_key
 
 _LIBRARIES = ("torch", "numpy", "tokenizers", "pyarrow", "scikit-learn")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cloze.machine import cpu_model, memory_limit, vector_extensions
+from cloze.machine import available_cores, cpu_model, memory_limit, vector_extensions
 from cloze.metrics import environment
 
 PHYSICAL = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -54,6 +54,51 @@ def test_memory_is_that_of_the_container(
 
 def test_without_control_groups_memory_is_that_of_the_machine(tmp_path: Path) -> None:
     assert memory_limit(tmp_path) == PHYSICAL
+
+
+CORES = [
+    ("0::/", {"sys/fs/cgroup/cpu.max": "max 100000"}, 8),
+    ("0::/", {"sys/fs/cgroup/cpu.max": "250000 100000"}, 2),
+    ("0::/", {"sys/fs/cgroup/cpu.max": "50000 100000"}, 1),
+    ("0::/", {"sys/fs/cgroup/cpu.max": "1600000 100000"}, 8),
+    # A job's own group is free, that of its user is not.
+    (
+        "0::/slurm/job",
+        {
+            "sys/fs/cgroup/slurm/cpu.max": "300000 100000",
+            "sys/fs/cgroup/slurm/job/cpu.max": "max 100000",
+        },
+        3,
+    ),
+    (
+        "3:cpu,cpuacct:/docker/1a2b",
+        {
+            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "400000",
+            "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
+        },
+        4,
+    ),
+    (
+        "1:cpu:/",
+        {
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+        },
+        8,
+    ),
+]
+
+
+@pytest.mark.parametrize(("groups", "files", "cores"), CORES)
+def test_cores_are_those_that_the_container_may_keep_busy(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: str,
+    files: dict[str, str],
+    cores: int,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert available_cores(machine(tmp_path, groups, files)) == cores
 
 
 def test_the_processor_is_named_with_what_decides_its_last_digits(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from cloze.cli import available_cores, capped_threads, log
+from cloze.cli import capped_threads, log
+from cloze.machine import available_cores
 from cloze.metrics import environment
 from cloze.model.device import Compute, device_is_present, resolve_compute
 from cloze.objectives.mlm import PretrainingModel
