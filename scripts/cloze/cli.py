@@ -4,7 +4,6 @@ import argparse
 import inspect
 import logging
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from cloze.errors import ClozeError
 from cloze.files import describe_os_error
+from cloze.machine import available_cores
 
 log = logging.getLogger("cloze")
 
@@ -87,15 +87,8 @@ def key_value(text: str) -> tuple[str, str]:
     return key, value
 
 
-def available_cores() -> int:
-    """Return how many cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def capped_threads(args: argparse.Namespace) -> int:
-    """Return `args.threads`, never more than the cores this process may run on."""
+    """Return `args.threads`, never more than the cores this process may use."""
     return min(int(args.threads), available_cores())
 
 

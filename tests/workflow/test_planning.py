@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cloze.cli import available_cores
 from cloze.fetch.sources import HubSource, parse_source
+from cloze.machine import available_cores
 from cloze.settings.config import load_config
 from tests.workflow.project import ROOT, Project
 

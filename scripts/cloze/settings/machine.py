@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cloze.cli import available_cores
+from cloze.machine import available_cores
 from cloze.settings.fields import setting
 
 DEVICES = ("auto", "cpu", "cuda", "mps")

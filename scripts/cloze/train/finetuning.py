@@ -14,7 +14,7 @@ from cloze.files import require_file, sha256_file
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.heads import DEFAULT_POOLING, SequenceClassifier
-from cloze.model.hf import config_from_folder, load_encoder_into, save_model
+from cloze.model.hf import config_from_folder, load_matching, save_model
 from cloze.objectives.sequence import (
     LabelledTexts,
     SequenceObjective,
@@ -146,7 +146,10 @@ class _Finetuning:
         labels = len(self._task.labels)
         model = SequenceClassifier(config, labels, args.classifier_dropout, pooling)
         if not args.from_scratch:
-            load_encoder_into(model, args.model)
+            parts = load_matching(
+                model, args.model, labels=self._task.labels, reset_heads=args.reset_heads
+            )
+            log.info("heads of %s %s", args.model, parts)
         return model
 
     def _plan(self, objective: SequenceObjective, threads: int) -> TrainingPlan:

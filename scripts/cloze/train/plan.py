@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from cloze.cli import available_cores, capped_threads, log
+from cloze.cli import capped_threads, log
 from cloze.errors import ClozeError
+from cloze.machine import available_cores
 from cloze.metrics import environment
 from cloze.model.device import Compute, device_is_present, resolve_compute
 from cloze.train.budget import Budget, Span, StepBudget, TimeBudget, learning_rate_factor
