@@ -76,6 +76,17 @@ def test_a_document_of_nothing_else_goes_as_one(tasks: list[Path]) -> None:
     assert cleaned(tasks, text) == [(text, "contaminated", "two validation row 0 (whole)")]
 
 
+def test_either_text_of_a_pair_counts(tmp_path: Path) -> None:
+    rows = {"text": ["a question", LONG], "text_pair": [SENTENCE, "an answer"], "label": [0, 1]}
+    pq.write_table(pa.table(rows), tmp_path / "validation.parquet")
+    found = cleaned([tmp_path], f"Kept.\n{SENTENCE}\n{LONG}")
+    assert found == [
+        (SENTENCE, "contaminated_paragraph", f"{tmp_path.name} validation row 0 (whole)"),
+        (LONG, "contaminated_paragraph", f"{tmp_path.name} validation row 1 (whole)"),
+        ("Kept.", None, ""),
+    ]
+
+
 def test_every_planted_sentence_is_found(tasks: list[Path]) -> None:
     filler = "\n".join(f"Paragraph {n} of a harmless text." for n in range(50))
     texts = [f"{filler}\nHere: {row}.\n{filler}" for row in (SENTENCE, LONG) for _ in range(20)]

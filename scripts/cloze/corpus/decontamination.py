@@ -3,7 +3,8 @@
 A sentence of at least eight words that stands in a document, whatever the case, white space
 and punctuation, or thirteen words in a row that both share (`cloze.corpus.contamination`),
 cost the document the paragraphs (lines) that hold them: less text than whole documents. A
-document goes as a whole where what was found runs over the end of a paragraph.
+document goes as a whole where what was found runs over the end of a paragraph. Both texts of
+a pair count, each by itself.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,10 +37,10 @@ class Decontamination:
                 path = task / f"{split}.parquet"
                 if split == "test" and not path.is_file():
                     continue
-                rows = _texts(path)
                 self.files.append(path)
-                texts += rows
-                self._names += [f"{task.name} {split} row {row}" for row in range(len(rows))]
+                for row, row_texts in enumerate(_texts(path)):
+                    texts += row_texts
+                    self._names += [f"{task.name} {split} row {row}"] * len(row_texts)
         self._index = ContaminationIndex(texts, MIN_ROW_WORDS)
 
     def clean(self, documents: Sequence[Document]) -> list[tuple[Document, Verdict | None]]:
@@ -83,9 +84,13 @@ class Decontamination:
         return f"{self._names[matches.rows[at]]} ({how})"
 
 
-def _texts(path: Path) -> list[str]:
+def _texts(path: Path) -> list[tuple[str, ...]]:
+    """Return the one or two texts of each row of a task's split."""
     try:
-        return list(pq.read_table(require_file(path), columns=["text"]).column("text").to_pylist())
+        names = pq.read_schema(require_file(path)).names
+        columns = ["text", *(["text_pair"] if "text_pair" in names else [])]
+        table = pq.read_table(path, columns=columns)
+        return list(zip(*(table.column(name).to_pylist() for name in columns), strict=True))
     except (pa.ArrowException, KeyError) as error:
         raise ClozeError(
             f"{path}: not the split of a task ({error}); make it with prepare_task.py"
