@@ -268,6 +268,7 @@ def _held_out(task: Task, train: TaskSplit, recipe: Recipe) -> HeldOut:
             f"{task.split_path('train')}: {len(train)} rows are too few or too repetitive to hold "
             "a part out; set --early-stopping-patience 0"
         )
+    log.info("early stopping: %s", rows.describe(task.labels))
     kept_out = np.union1d(rows.held_out, rows.removed)
     is_scored = np.isin(kept_out, rows.held_out)
     labels = train.labels[rows.held_out]

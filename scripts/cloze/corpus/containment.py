@@ -1,4 +1,4 @@
-"""Texts that stand inside other texts, and hold-outs that such texts cannot leak into.
+"""Texts that stand inside other texts.
 
 Texts are compared as sequences of words: case is folded, white space only separates,
 punctuation marks are words, and in scripts written without spaces each letter is one.
@@ -6,7 +6,6 @@ punctuation marks are words, and in scripts written without spaces each letter i
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -56,39 +55,3 @@ class ContainmentIndex:
             found[matches.rows[counts]] = True
             first += len(some)
         return found
-
-
-@dataclass(frozen=True)
-class HoldOut:
-    """Row numbers, int64, increasing: kept for training, held out, and in neither part."""
-
-    train: np.ndarray
-    held_out: np.ndarray
-    removed: np.ndarray
-
-
-def grouped_hold_out(texts: Sequence[str], fraction: float, seed: int) -> HoldOut:
-    """Hold out a part of `texts` that shares no row, and no part of a row, with the rest.
-
-    A `fraction` (0..1) of the distinct texts that stand inside no other text is drawn;
-    these are a task's sentences where its rows are sentences and their phrases. A row
-    equal to a held-out one is held out with it if its text is the same word for word;
-    every other row that stands inside a held-out one goes to neither part. Then no
-    held-out row stands inside a training row, nor the other way round.
-    """
-    keys = [" ".join(words_of(text)) for text in texts]
-    distinct = sorted(set(keys))
-    number = {key: index for index, key in enumerate(distinct)}
-    group = np.array([number[key] for key in keys], dtype=np.int64)
-    index = ContainmentIndex(distinct)
-    candidates = np.flatnonzero(~index.find_parts() & (index.lengths > 0))
-    count = round(fraction * candidates.size)
-    chosen = np.random.default_rng(seed).permutation(candidates)[:count]
-    is_chosen = np.zeros(len(distinct), dtype=bool)
-    is_chosen[chosen] = True
-    touched = index.find(distinct[row] for row in chosen) & ~is_chosen
-    return HoldOut(
-        train=np.flatnonzero(~is_chosen[group] & ~touched[group]),
-        held_out=np.flatnonzero(is_chosen[group]),
-        removed=np.flatnonzero(touched[group]),
-    )
