@@ -40,6 +40,11 @@ class Evaluations:
         return self.seeds[0].predictions.labels
 
     @property
+    def num_labels(self) -> int:
+        """The task's classes, whether these rows hold them or not; 1 for scores."""
+        return max(1, self.seeds[0].predictions.probabilities.shape[1])
+
+    @property
     def predictions(self) -> np.ndarray:
         """Predicted labels, [num_seeds, num_examples], of the type of `labels`."""
         return np.stack([seed.predictions.predictions for seed in self.seeds])
@@ -73,7 +78,7 @@ def read_evaluations(folders: Sequence[Path]) -> Evaluations:
     """Read evaluation folders that `evaluate.py` wrote, at least one.
 
     Raises `ClozeError` if two of them are of the same seed, or if they were not made
-    on the same rows of the same task.
+    on the same rows of the same task, with the same classes.
     """
     seeds: list[SeedEvaluation] = []
     for folder in folders:
@@ -96,8 +101,9 @@ def require_comparable(ours: Evaluations, theirs: Evaluations, folder: Path) -> 
 
 def _require_same_rows(folder: Path, expected: Predictions, found: Predictions) -> None:
     same_texts = expected.texts == found.texts and expected.pairs == found.pairs
-    if not same_texts or not np.array_equal(expected.labels, found.labels):
+    same_classes = expected.probabilities.shape[1] == found.probabilities.shape[1]
+    if not (same_texts and same_classes and np.array_equal(expected.labels, found.labels)):
         raise ClozeError(
-            f"{folder}: was evaluated on other rows than the other folders; "
+            f"{folder}: was evaluated on other rows or classes than the other folders; "
             "run evaluate.py again on the same task and split"
         )

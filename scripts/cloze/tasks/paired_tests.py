@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from cloze.tasks.resampled_scores import scores_of_draws
+from cloze.tasks.resampled_scores import NUMBERS_AT_ONCE, scores_of_draws
 
 PERMUTATIONS = 5_000
-_WEIGHTS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def permutation_p_value(
 
     observed = differences(np.zeros((1, rows), dtype=bool))[0]
     generator, as_large = np.random.default_rng(seed), 1
-    at_once = max(1, _WEIGHTS_AT_ONCE // (2 * rows))
+    at_once = max(1, NUMBERS_AT_ONCE // max(2 * rows, num_labels))
     for start in range(0, permutations, at_once):
         size = min(at_once, permutations - start)
         found = differences(generator.random((size, rows)) < 0.5)
