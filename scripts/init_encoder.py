@@ -14,7 +14,7 @@ from cloze.cli import make_parser, run_script
 from cloze.files import write_json
 from cloze.model.flags import add_architecture_flags, encoder_config
 from cloze.model.hf_config import config_to_hf, copy_tokenizer
-from cloze.tokens.tokenizer import load_tokenizer, special_ids
+from cloze.tokens.tokenizer import load_tokenizer, special_ids, vocab_size
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the folder."""
     tokenizer = load_tokenizer(args.tokenizer)
     pad_token_id = special_ids(tokenizer).pad
-    config = encoder_config(args, tokenizer.get_vocab_size(), pad_token_id, dropout=0.0)
+    config = encoder_config(args, vocab_size(tokenizer), pad_token_id, dropout=0.0)
     copy_tokenizer(args.tokenizer.parent, args.output)
     write_json(args.output / "config.json", config_to_hf(config))
 
