@@ -1,8 +1,8 @@
 """Fetch one input file, resume where an earlier try stopped, and check its hash.
 
 Reads a source: an https:, http: or file: address, a plain path, or
-hf://datasets/OWNER/NAME@REVISION/PATH, without datasets/ for a model (HF_ENDPOINT
-and HF_TOKEN are honoured).
+hf://datasets/OWNER/NAME@REVISION/PATH, without datasets/ for a model (with the token and
+settings of huggingface_hub: HF_TOKEN or `hf auth login`, HF_ENDPOINT).
 Writes the file as it is, or nothing; an interrupted download is kept beside it
 as .NAME.partial for the next try.
 
@@ -88,10 +88,8 @@ def fetch_from_hub(source: HubSource, output: Path, sha256: str | None) -> None:
             source.revision,
             pinned.revision,
         )
-    checksums = hub.published_checksums(hub.file_info(pinned), sha256)
-    url = hub.download_url(pinned)
-    with hub.refusals_explained(pinned):
-        fetch_url(url, output, checksums, hub.authorization(url))
+    file = hub.file_info(pinned)
+    hub.fetch_file(file, output, hub.published_checksums(file, sha256))
 
 
 def fetch_from_mirror(

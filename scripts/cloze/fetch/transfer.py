@@ -71,7 +71,7 @@ def _fetch_rest(url: str, partial: PartialFile, auth: AuthBase | None) -> None:
     # A compressed answer would have another length and other ranges than the file.
     headers = {"Accept-Encoding": "identity", **resume}
     try:
-        response = send("GET", url, headers=headers, auth=auth)
+        response = send(url, headers, auth)
     except HttpError as error:
         if error.status != requests.codes.requested_range_not_satisfiable or not resume:
             raise

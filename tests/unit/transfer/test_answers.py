@@ -101,7 +101,7 @@ def test_certificate_that_is_not_trusted_is_explained(
     def fail(*args: Any, **options: Any) -> None:
         raise requests.exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")
 
-    monkeypatch.setattr(requests, "request", fail)
+    monkeypatch.setattr(requests, "get", fail)
     with pytest.raises(ClozeError, match=r"certificate is not trusted .*set REQUESTS_CA_BUNDLE"):
         fetch_url("https://host/a", tmp_path / "a", Checksums())
     assert waits == []
