@@ -17,7 +17,7 @@ import numpy as np
 
 from cloze.cli import add_threads, capped_threads, log, make_parser, positive_int, run_script
 from cloze.errors import ClozeError
-from cloze.files import read_json
+from cloze.files import SPLITS, read_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import DEVICES, PRECISIONS, resolve_compute
 from cloze.model.model_io import load_classifier
@@ -26,7 +26,7 @@ from cloze.objectives.texts import encode_texts
 from cloze.objectives.truncation import TRUNCATIONS, check_max_length
 from cloze.tasks.prediction_files import write_predictions
 from cloze.tasks.scores import task_metrics
-from cloze.tasks.task import SPLITS, Task, load_task
+from cloze.tasks.task import Task, load_task
 from cloze.tokens.tokenizer import load_tokenizer
 
 

@@ -2,12 +2,12 @@ import random
 
 import pytest
 
-from cloze.corpus import containment
-from cloze.corpus.containment import ContainmentIndex, words_of
+from cloze.corpus import contamination
+from cloze.corpus.contamination import ContainmentIndex, normalized_words
 
 
 def stands_inside(row: str, text: str) -> bool:
-    return f" {' '.join(words_of(row))} " in f" {' '.join(words_of(text))} "
+    return f" {' '.join(normalized_words(row))} " in f" {' '.join(normalized_words(text))} "
 
 
 def random_texts(count: int, seed: int) -> list[str]:
@@ -46,7 +46,7 @@ def test_texts_are_searched_some_at_a_time(monkeypatch):
     rows, others = texts[::2], texts[1::2]
     found, parts = ContainmentIndex(rows).find(others), ContainmentIndex(texts).find_parts()
     assert parts.any()
-    monkeypatch.setattr(containment, "_TEXTS_AT_ONCE", 7)
+    monkeypatch.setattr(contamination, "_TEXTS_AT_ONCE", 7)
     assert ContainmentIndex(rows).find(others).tolist() == found.tolist()
     assert ContainmentIndex(texts).find_parts().tolist() == parts.tolist()
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cloze.corpus.decontamination import Decontamination
+from cloze.corpus.cleaning import Decontamination
 from cloze.corpus.documents import Document
 from cloze.errors import ClozeError
 

@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from cloze.errors import ClozeError
-from cloze.files import require_file
+from cloze.files import SPLITS, require_file
 from cloze.settings.averages import resolve_averages
 from cloze.settings.corpora import check_mixtures, require_one_kind
 from cloze.settings.encoders import check_lengths, check_objectives, require_own_or_imported
-from cloze.settings.files import TASK_SPLITS, InputFiles
+from cloze.settings.files import InputFiles
 from cloze.settings.parts import CorpusPart, corpus_parts
 from cloze.settings.runs import Report, Run
 from cloze.settings.schema import Schema, SchemaReader, require_known
@@ -37,7 +37,7 @@ NO_FLAGS = {
     "datasets": {"method"},
     "architectures": set[str](),
     "encoders": {"architecture", "pretrained", "files"},
-    "tasks": {*TASK_SPLITS, "finetuning", "finetuning_from_scratch"},
+    "tasks": {*SPLITS, "finetuning", "finetuning_from_scratch"},
 }
 
 

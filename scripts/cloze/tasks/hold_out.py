@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cloze.corpus.containment import ContainmentIndex, words_of
+from cloze.corpus.contamination import ContainmentIndex, normalized_words
 from cloze.tasks.task import TaskSplit
 
 
@@ -75,7 +75,7 @@ def hold_out(split: TaskSplit, fraction: float, seed: int) -> HoldOut:
 
 
 def _hold_out_texts(split: TaskSplit, fraction: float, seed: int) -> HoldOut:
-    distinct, text_of_row = _numbered(" ".join(words_of(text)) for text in split.texts)
+    distinct, text_of_row = _numbered(" ".join(normalized_words(text)) for text in split.texts)
     index = ContainmentIndex(distinct)
     candidates = np.flatnonzero(~index.find_parts() & (index.lengths > 0))
     order = np.random.default_rng(seed).permutation(candidates)
@@ -96,7 +96,7 @@ def _joined_rows(split: TaskSplit) -> tuple[str, np.ndarray]:
     """
     rows = np.arange(len(split))
     texts = [*split.texts, *(split.pairs or ())]
-    distinct, node = _numbered(" ".join(words_of(text)) for text in texts)
+    distinct, node = _numbered(" ".join(normalized_words(text)) for text in texts)
     joins = np.bincount(node)[node] <= len(split) / 2
     joins &= np.array([text != "" for text in distinct])[node]
     row_of_text = np.arange(len(texts)) % len(split)

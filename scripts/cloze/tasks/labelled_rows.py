@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cloze.corpus.tables import read_values
+from cloze.corpus.text_streams import read_values
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 

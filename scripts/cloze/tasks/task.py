@@ -16,13 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cloze.corpus.containment import ContainmentIndex, words_of
+from cloze.corpus.contamination import ContainmentIndex, normalized_words
 from cloze.errors import ClozeError
-from cloze.files import atomic_path, read_json, require_file
+from cloze.files import SPLITS, atomic_path, read_json, require_file
 from cloze.tasks.labelled_rows import LabelledRow
 from cloze.tasks.metric_names import default_metric
 
-SPLITS = ("train", "validation", "test")
 _TEXTS_AT_ONCE = 1024
 _OPTIONAL = ("text_pair", "group")
 
@@ -243,9 +242,9 @@ def overlap_with_train(train: TaskSplit, other: TaskSplit) -> dict[str, int]:
     pairs each text by itself anywhere in one; `same_group`, where rows have groups: those
     whose group has rows in the training split.
     """
-    train_rows = {tuple(words_of(text)) for text in train.whole_texts}
+    train_rows = {tuple(normalized_words(text)) for text in train.whole_texts}
     counts = {
-        "equal": sum(tuple(words_of(text)) in train_rows for text in other.whole_texts),
+        "equal": sum(tuple(normalized_words(text)) in train_rows for text in other.whole_texts),
         "inside": int(_stand_inside(train, other).sum()),
     }
     if train.groups is not None and other.groups is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cloze.cli import add_threads, capped_threads, positive_int
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.tokens.collect import SPLITS, ShardName
+from cloze.tokens.collect import DATASET_SPLITS, ShardName
 from cloze.tokens.dataset import DataSetRecipe, build_data_set, build_one_shard
 from cloze.tokens.samples import Method
 from cloze.tokens.shards import EXTENSIONS
@@ -79,7 +79,10 @@ def run_method(
         args.output / "metrics.json",
         metrics=metrics,
         args=args,
-        inputs=[args.tokenizer, *(args.documents / f"{split}.parquet" for split in SPLITS)],
+        inputs=[
+            args.tokenizer,
+            *(args.documents / f"{split}.parquet" for split in DATASET_SPLITS),
+        ],
         script=script,
         seconds=stopwatch.read(),
     )
