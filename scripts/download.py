@@ -26,7 +26,6 @@ from pathlib import Path
 from cloze.cli import make_parser, run_script
 from cloze.errors import ClozeError
 from cloze.fetch import hub
-from cloze.fetch.checksums import Checksums
 from cloze.fetch.sources import (
     HubSource,
     LocalSource,
@@ -35,7 +34,7 @@ from cloze.fetch.sources import (
     parse_hub,
     parse_source,
 )
-from cloze.fetch.transfer import copy_file, fetch_url
+from cloze.fetch.transfer import Checksums, copy_file, fetch_url
 from cloze.fetch.web import HttpError
 
 log = logging.getLogger("cloze")

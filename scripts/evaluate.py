@@ -24,7 +24,7 @@ from cloze.model.model_io import load_classifier
 from cloze.objectives.prediction import predict_logits, predictions_of, softmax
 from cloze.objectives.texts import encode_texts
 from cloze.objectives.truncation import TRUNCATIONS, check_max_length
-from cloze.tasks.prediction_files import write_predictions
+from cloze.tasks.evaluations import write_predictions
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import Task, load_task
 from cloze.tokens.tokenizer import load_tokenizer

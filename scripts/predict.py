@@ -37,7 +37,6 @@ from cloze.model.device import (
     resolve_compute,
 )
 from cloze.model.heads import POOLINGS
-from cloze.use.batches import windows
 from cloze.use.embeddings import embedding_suffix, open_embeddings
 from cloze.use.predictors import (
     Classification,
@@ -47,6 +46,7 @@ from cloze.use.predictors import (
     Predictor,
     as_record,
     finetuning_limits,
+    windows,
 )
 from cloze.use.texts import FORMATS, Text, TextSource
 

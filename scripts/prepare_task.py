@@ -26,9 +26,11 @@ from cloze.errors import ClozeError
 from cloze.files import sha256_file, write_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.tasks.hold_out import hold_out
-from cloze.tasks.labelled_rows import FORMATS, LabelledRow, RowSource
-from cloze.tasks.metric_names import METRICS, check_metric, default_metric
+from cloze.tasks.scores import METRICS, check_metric, default_metric
 from cloze.tasks.task import (
+    FORMATS,
+    LabelledRow,
+    RowSource,
     TaskSplit,
     describe_split,
     encode_labels,

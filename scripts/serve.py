@@ -13,10 +13,9 @@ import sys
 from pathlib import Path
 
 from cloze.cli import add_threads, capped_threads, make_parser, non_negative_int, run_script
-from cloze.errors import ClozeError
+from cloze.errors import ClozeError, require_module
 from cloze.model.device import DEVICES, PRECISIONS, keep_few_plans, resolve_compute
-from cloze.use.model_service import ModelService
-from cloze.use.optional import require_module
+from cloze.use.predictors import ModelService
 
 _HOST = "127.0.0.1"
 _PACKAGES = "starlette uvicorn"

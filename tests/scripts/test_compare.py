@@ -6,7 +6,7 @@ import pytest
 
 import compare
 from cloze.files import read_json, write_json
-from cloze.tasks.prediction_files import write_predictions
+from cloze.tasks.evaluations import write_predictions
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import TaskSplit
 from tests.scripts.test_report import write_evaluation as write_predicted

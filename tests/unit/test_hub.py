@@ -9,8 +9,8 @@ from huggingface_hub import constants
 
 from cloze.errors import ClozeError
 from cloze.fetch import hub, web
-from cloze.fetch.checksums import Checksums
 from cloze.fetch.sources import HubSource, parse_hub
+from cloze.fetch.transfer import Checksums
 from tests.file_server import COMMIT, Answer, FakeHub, as_json, git_blob_hash
 
 LARGE, SMALL = b"large" * 100, b"small"

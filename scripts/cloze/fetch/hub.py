@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cloze.errors import ClozeError
-from cloze.fetch.checksums import Checksums
 from cloze.fetch.sources import HubSource
-from cloze.fetch.transfer import fetch_url
+from cloze.fetch.transfer import Checksums, fetch_url
 from cloze.fetch.web import (
     ATTEMPTS,
     BearerToken,

@@ -8,8 +8,12 @@ from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.show.text_layout import METRIC_NAMES, paragraph, percent, table, unit
 from cloze.tasks.evaluations import Evaluations, read_evaluations, require_comparable
-from cloze.tasks.paired_tests import PERMUTATIONS, mcnemar, permutation_p_value
-from cloze.tasks.resampled_scores import paired_difference
+from cloze.tasks.resampled_scores import (
+    PERMUTATIONS,
+    mcnemar,
+    paired_difference,
+    permutation_p_value,
+)
 
 _PLACES = ("dataset", "tokenizer", "output", "run_dir", "model", "task", "log", "threads")
 

@@ -10,8 +10,7 @@ import requests
 
 from cloze.errors import ClozeError
 from cloze.fetch import web
-from cloze.fetch.checksums import Checksums
-from cloze.fetch.transfer import fetch_url
+from cloze.fetch.transfer import Checksums, fetch_url
 from cloze.fetch.web import HttpError
 from tests.file_server import Answer, FileServer, Request
 from tests.unit.transfer.downloads import CONTENT, SHA256, files_in
