@@ -14,6 +14,8 @@ from typing import Any
 from cloze.errors import ClozeError
 
 CHUNK_BYTES = 1 << 20
+# Of corpora and of tasks; each is a file of its own in their folders.
+SPLITS = ("train", "validation", "test")
 _REFUSALS = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",

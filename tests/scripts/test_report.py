@@ -8,7 +8,7 @@ import baselines
 import find_contamination
 import report
 from cloze.files import read_json, write_json
-from cloze.tasks.prediction_files import write_predictions
+from cloze.tasks.evaluations import write_predictions
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import load_task, write_split
 from tests.texts import write_documents as write_texts

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cloze.errors import ClozeError
+from cloze.files import SPLITS
 from cloze.tokens.manifest import (
     Manifest,
     ShardEntry,
@@ -17,7 +18,7 @@ from cloze.tokens.manifest import (
 )
 from cloze.tokens.shards import EXTENSIONS
 
-SPLITS = ("train", "validation")
+DATASET_SPLITS = SPLITS[:2]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ShardName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the name that `str` wrote; raises `ValueError` for any other text."""
-        match = re.fullmatch(rf"({'|'.join(SPLITS)})-(\d{{5}})-of-(\d{{5}})", text)
+        match = re.fullmatch(rf"({'|'.join(DATASET_SPLITS)})-(\d{{5}})-of-(\d{{5}})", text)
         if match is None or int(match[2]) >= int(match[3]):
             raise ValueError(f"{text!r} is no shard's name; they look like train-00003-of-00008")
         return cls(match[1], int(match[2]), int(match[3]))
@@ -53,7 +54,7 @@ def collect_shards(folder: Path, num_shards: int) -> dict[str, Any]:
     entry is missing, entries disagree, a shard is not what its entry says or a split gives
     no sample.
     """
-    headers, shards = {}, {split: list[ShardEntry]() for split in SPLITS}
+    headers, shards = {}, {split: list[ShardEntry]() for split in DATASET_SPLITS}
     for name in shard_names(num_shards):
         path = folder / f"{name}.json"
         headers[path], entry = read_shard_entry(path)
@@ -84,7 +85,7 @@ def _remove_stale_shards(folder: Path, manifest: Manifest) -> None:
     """Remove what earlier settings left beside the shards of the manifest."""
     shards = {shard.file for split in manifest.splits.values() for shard in split.shards}
     named = shards | {f"{name.split('.')[0]}.json" for name in shards}
-    for split in SPLITS:
+    for split in DATASET_SPLITS:
         for extension in (*EXTENSIONS.values(), "json"):
             for path in folder.glob(f"{split}-?????-of-?????.{extension}"):
                 if path.name not in named:

@@ -8,7 +8,7 @@ from cloze.metrics import Stopwatch, write_metrics
 from cloze.settings.datasets import DataSetSettings
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ThreadSettings
-from cloze.tokens.collect import SPLITS, ShardName
+from cloze.tokens.collect import DATASET_SPLITS, ShardName
 from cloze.tokens.dataset import DataSetRecipe, build_data_set, build_one_shard
 from cloze.tokens.samples import Method
 
@@ -64,7 +64,10 @@ def run_method(
         args.output / "metrics.json",
         metrics=metrics,
         args=args,
-        inputs=[args.tokenizer, *(args.documents / f"{split}.parquet" for split in SPLITS)],
+        inputs=[
+            args.tokenizer,
+            *(args.documents / f"{split}.parquet" for split in DATASET_SPLITS),
+        ],
         script=script,
         seconds=stopwatch.read(),
     )

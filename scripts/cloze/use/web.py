@@ -23,8 +23,7 @@ from starlette.routing import Route
 
 from cloze.errors import ClozeError
 from cloze.files import resource
-from cloze.use.model_service import ModelService
-from cloze.use.predictors import Candidate, Classification, as_record
+from cloze.use.predictors import Candidate, Classification, ModelService, as_record
 from cloze.use.texts import Text
 
 MAX_BODY_BYTES = 256 << 10
