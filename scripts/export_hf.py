@@ -21,6 +21,7 @@ from cloze.cli import add_threads, capped_threads, log, make_parser, run_script
 from cloze.errors import ClozeError
 from cloze.files import atomic_folder, read_json, sha256_file, write_json, write_text
 from cloze.model.hf_config import config_from_folder
+from cloze.show.model_card import model_card
 from cloze.use.hf_export import (
     Outputs,
     Peer,
@@ -29,7 +30,6 @@ from cloze.use.hf_export import (
     parity_texts,
     write_folder,
 )
-from cloze.use.model_card import model_card
 from cloze.use.onnx_export import export_onnx, onnx_outputs, require_onnx
 from cloze.use.optional import require_module
 from cloze.use.predictors import tasks_of

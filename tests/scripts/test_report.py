@@ -174,6 +174,23 @@ def test_the_text_tells_all_of_it(tmp_path, folders):
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
+def test_the_page_shows_how_pretraining_went(tmp_path, folders):
+    encoder = folders["--pretraining"][0]
+    said = ["still at the unigram floor. Likely causes:", "- masks: 3 < 4 & <b>few</b>"]
+    write_json(encoder / "diagnosis.json", {"metrics": {"diagnosis": said}})
+    records = [{"step": 10, "loss": 7.5}, {"step": 20, "validation_loss": 6.0}]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (encoder / "metrics.jsonl").write_text(lines)
+    (encoder / "masked_examples.html").write_text('<p title="a">gap</p>')
+    assert write_report(tmp_path, folders) == 0
+    page = (tmp_path / "r.html").read_text()
+    assert "<p>still at the unigram floor. Likely causes:</p>" in page
+    assert "<p>- masks: 3 &lt; 4 &amp; &lt;b&gt;few&lt;/b&gt;</p>" in page
+    assert "<title>Loss by step</title>" in page
+    assert 'srcdoc="&lt;p title=&#34;a&#34;&gt;gap&lt;/p&gt;"' in page
+    assert "diagnosis     still at the unigram floor" in (tmp_path / "r.txt").read_text()
+
+
 def test_the_same_inputs_give_the_same_bytes(tmp_path, folders):
     outputs = [tmp_path / name for name in ("figure.svg", "r.txt", "r.json", "r.html")]
     assert write_report(tmp_path, folders) == 0

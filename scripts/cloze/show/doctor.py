@@ -7,14 +7,19 @@ floor; only what it learns from context brings it lower. Many recipes that fail 
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from cloze.cli import log
+from cloze.model.config import EncoderConfig
+from cloze.objectives.inputs import Inputs
+from cloze.objectives.mlm_evaluation import EVALUATION_BATCH_SIZE
 from cloze.objectives.rows import MaskedBatch
 from cloze.tokens.shards import Rows
+from cloze.train.recipe import RULES, PretrainingRecipe
 
 # Validation on a small split is uncertain by some hundredths of a nat.
 FLOOR_MARGIN = 0.1
@@ -49,6 +54,40 @@ class RunFacts:
     mlm_probability: float
     predicted_share: float
     duplicate_share: float
+
+
+def run_facts(
+    inputs: Inputs, config: EncoderConfig, recipe: PretrainingRecipe, unigram_entropy: float
+) -> RunFacts:
+    """Return what the data and the recipe of a run say; `unigram_entropy` in nats a token."""
+    rate = recipe.mlm_probability[-1]
+    validation = inputs.validation.with_mlm_probability(rate)
+    few = next(iter(validation.evaluation_batches(EVALUATION_BATCH_SIZE)))
+    return RunFacts(
+        unigram_entropy=unigram_entropy,
+        layout=config.layout,
+        warmup=recipe.warmup,
+        learning_rate=recipe.learning_rate,
+        usual_learning_rate=RULES.learning_rate_times_width[config.layout] / config.hidden_size,
+        mlm_probability=rate,
+        predicted_share=predicted_share(few, inputs.special.all),
+        duplicate_share=duplicate_share(inputs.train_rows),
+    )
+
+
+def watch(
+    inputs: Inputs, config: EncoderConfig, recipe: PretrainingRecipe, unigram_entropy: float
+) -> Callable[[Sequence[dict[str, Any]]], None]:
+    """Return a function that logs how the run of these goes, given its records so far."""
+    facts = run_facts(inputs, config, recipe, unigram_entropy)
+    return lambda records: say_how_it_goes(records, facts)
+
+
+def say_how_it_goes(records: Sequence[dict[str, Any]], facts: RunFacts) -> None:
+    """Log what `diagnose` returns: a plateau with its likely causes as warnings."""
+    lines = diagnose(records, facts)
+    for line in lines:
+        (log.warning if len(lines) > 1 else log.info)("%s", line)
 
 
 def diagnose(records: Sequence[dict[str, Any]], facts: RunFacts) -> list[str]:

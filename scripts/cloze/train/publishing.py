@@ -1,4 +1,4 @@
-"""The files of a finished run: model, page, curve, and what it came to in figures."""
+"""The files of a finished run: model, records, and what it came to in figures."""
 
 import argparse
 import dataclasses
@@ -11,12 +11,8 @@ from cloze.files import atomic_folder
 from cloze.metrics import write_metrics
 from cloze.model.model_io import save_model
 from cloze.objectives.inputs import Inputs
-from cloze.objectives.mlm import masked_lm_of
-from cloze.objectives.prediction_history import PredictionHistory
+from cloze.objectives.prediction_history import GUESSES, PredictionHistory
 from cloze.objectives.rows import RowBatches
-from cloze.show.curves import draw_loss_curve
-from cloze.show.doctor import RunFacts, diagnose
-from cloze.show.masked_examples import write_masked_examples
 from cloze.tokens.manifest import MANIFEST
 from cloze.train.decisions import Decisions
 from cloze.train.loop import Pretraining
@@ -27,15 +23,15 @@ from cloze.train.utilisation import Utilisation, peak_memory_bytes
 
 @dataclass(frozen=True)
 class Instruments:
-    """What watches a run: guesses, facts for the doctor, and the machine's measured peak.
+    """What watches a run: guesses, the floor of its loss, and the machine's measured peak.
 
-    `validation`: the split at the recipe's last masking rate. `matmul_peak`: operations a
-    second, None where the run is too short to measure it.
+    `validation`: the split at the recipe's last masking rate. `unigram_entropy` in nats a
+    token. `matmul_peak`: operations a second, None where the run is too short to measure it.
     """
 
     validation: RowBatches
     history: PredictionHistory
-    facts: RunFacts
+    unigram_entropy: float
     matmul_peak: float | None
 
 
@@ -51,15 +47,11 @@ def write_results(
 ) -> None:
     """Write the finished run's folder and forget its checkpoints."""
     records = run.metrics.read()
-    floor = instruments.facts.unigram_entropy
+    floor = instruments.unigram_entropy
     with atomic_folder(run.final) as folder:
         save_model(folder, training.model, args.tokenizer.parent)
-        write_masked_examples(
-            masked_lm_of(training.model), instruments.validation, inputs.tokenizer,
-            decisions.compute, folder / "masked_examples.html", instruments.history,
-        )  # fmt: skip
-        draw_loss_curve(records, floor, folder / "loss_curve.svg")
         shutil.copyfile(run.metrics.path, folder / "metrics.jsonl")
+        shutil.copyfile(run.path / GUESSES, folder / GUESSES)
         write_metrics(
             folder / "metrics.json",
             metrics={
@@ -69,7 +61,6 @@ def write_results(
                 "recipe": decisions.recipe.as_json(),
                 "compute": dataclasses.asdict(decisions.compute),
                 "warnings": decisions.warnings,
-                "diagnosis": diagnose(records, instruments.facts),
             },
             args=args,
             inputs=[args.tokenizer, args.dataset / MANIFEST],

@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,9 @@ from cloze.files import require_file, sha256_file
 from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute, keep_freed_memory
 from cloze.objectives.inputs import Inputs, load_inputs, new_model, start_from_counts
-from cloze.objectives.mlm_evaluation import (
-    EVALUATION_BATCH_SIZE,
-    ordinary_tokens,
-    unigram_entropy,
-)
-from cloze.objectives.prediction_history import PredictionHistory
+from cloze.objectives.mlm_evaluation import ordinary_tokens, unigram_entropy
+from cloze.objectives.prediction_history import GUESSES, PredictionHistory
 from cloze.settings.code_key import code_key
-from cloze.show.doctor import RunFacts, duplicate_share, predicted_share
 from cloze.tokens.manifest import MANIFEST, read_manifest
 from cloze.train.decisions import Decisions, decide, decide_micro_batch_size
 from cloze.train.distributed import World, open_world
@@ -27,11 +22,11 @@ from cloze.train.loop import Pretraining, Routine
 from cloze.train.metrics_stream import open_dashboards
 from cloze.train.optimization import training_flop
 from cloze.train.publishing import Instruments, write_results
-from cloze.train.recipe import RULES
+from cloze.train.recipe import PretrainingRecipe
 from cloze.train.run_directory import RunDirectory, fingerprint, open_run
 from cloze.train.training_step import TrainingStep
 from cloze.train.utilisation import matmul_peak
-from cloze.train.validation import Validation
+from cloze.train.validation import OnEvaluation, Validation
 
 # About ten seconds of a small CPU.
 _LEAST_MEASURED_FLOP = 1e12
@@ -41,10 +36,14 @@ _NOT_IN_RECIPE = frozenset(
     | {"compile", "threads", "checkpoint_seconds", "gradient_accumulation_steps"}
     | {"gradient_checkpointing", "wandb", "publish_at"}
 )
+# Given what a run reads, its architecture, its recipe and the unigram entropy.
+Watch = Callable[[Inputs, EncoderConfig, PretrainingRecipe, float], OnEvaluation]
 
 
-def pretrain_and_publish(args: argparse.Namespace, script: Path) -> None:
+def pretrain_and_publish(args: argparse.Namespace, script: Path, watch: Watch) -> None:
     """Train to the end unless that is done already, then write the model folder.
+
+    `watch` returns what is told of every evaluation; it decides nothing.
 
     Raises `ClozeError` for inputs that do not belong together and for a run that
     another process is training.
@@ -61,7 +60,7 @@ def pretrain_and_publish(args: argparse.Namespace, script: Path) -> None:
                 f"of {args.publish_at} % of it; run the same command without --publish-at first"
             )
         else:
-            _train(args, script, run, world)
+            _train(args, script, run, world, watch)
         if world.is_main:
             run.publish(args.output, args.publish_at)
 
@@ -88,7 +87,9 @@ def _recipe(args: argparse.Namespace, script: Path) -> dict[str, Any]:
     return recipe
 
 
-def _train(args: argparse.Namespace, script: Path, run: RunDirectory, world: World) -> None:
+def _train(
+    args: argparse.Namespace, script: Path, run: RunDirectory, world: World, watch: Watch
+) -> None:
     inputs = load_inputs(args)
     model = new_model(args, inputs)
     decisions = decide(args, model, inputs.train, run, world)
@@ -107,13 +108,15 @@ def _train(args: argparse.Namespace, script: Path, run: RunDirectory, world: Wor
         open_dashboards(run.metrics, run.path.name, args.wandb, decisions.as_json())
     try:
         instruments = _instruments(run, inputs, model.config, decisions)
+        told = watch(inputs, model.config, recipe, instruments.unigram_entropy)
+        validation = _validation(args, run, inputs, compute, instruments, told)
         model.to(compute.torch_device)
         model.encoder.gradient_checkpointing = args.gradient_checkpointing
         step = TrainingStep(model, inputs.train, recipe, compute, world)
         step.micro_batch_size = decide_micro_batch_size(args, step, compute, run, world)
         training = Pretraining(
-            model, step, inputs.train, _validation(args, run, inputs, compute, instruments), recipe,
-            budget, Routine(_eval_steps(args), args.checkpoint_seconds, tuple(args.keep_at)),
+            model, step, inputs.train, validation, recipe, budget,
+            Routine(_eval_steps(args), args.checkpoint_seconds, tuple(args.keep_at)),
             compute.torch_device, run, world,
         )  # fmt: skip
         training.train()
@@ -127,22 +130,10 @@ def _instruments(
     run: RunDirectory, inputs: Inputs, config: EncoderConfig, decisions: Decisions
 ) -> Instruments:
     recipe, compute = decisions.recipe, decisions.compute
-    rate = recipe.mlm_probability[-1]
-    validation = inputs.validation.with_mlm_probability(rate)
-    usual_learning_rate = RULES.learning_rate_times_width[config.layout] / config.hidden_size
-    few = next(iter(validation.evaluation_batches(EVALUATION_BATCH_SIZE)))
-    facts = RunFacts(
-        unigram_entropy=unigram_entropy(inputs.train_rows, validation, inputs.special.all),
-        layout=config.layout,
-        warmup=recipe.warmup,
-        learning_rate=recipe.learning_rate,
-        usual_learning_rate=usual_learning_rate,
-        mlm_probability=rate,
-        predicted_share=predicted_share(few, inputs.special.all),
-        duplicate_share=duplicate_share(inputs.train_rows),
-    )
-    history = PredictionHistory(run.path / "masked_examples.jsonl", validation, compute)
-    return Instruments(validation, history, facts, _matmul_peak(inputs, config, decisions))
+    validation = inputs.validation.with_mlm_probability(recipe.mlm_probability[-1])
+    floor = unigram_entropy(inputs.train_rows, validation, inputs.special.all)
+    history = PredictionHistory(run.path / GUESSES, validation, compute)
+    return Instruments(validation, history, floor, _matmul_peak(inputs, config, decisions))
 
 
 def _matmul_peak(inputs: Inputs, config: EncoderConfig, decisions: Decisions) -> float | None:
@@ -162,10 +153,11 @@ def _validation(
     inputs: Inputs,
     compute: Compute,
     instruments: Instruments,
+    told: OnEvaluation,
 ) -> Validation:
     text_bytes = read_manifest(args.dataset).splits["validation"].text_bytes
     return Validation(
-        instruments.validation, compute, run, instruments.history, instruments.facts,
+        instruments.validation, compute, run, instruments.history, told,
         ordinary_tokens(inputs.validation_rows), text_bytes,
     )  # fmt: skip
 

@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cloze.cli import log
 from cloze.model.device import Compute
@@ -10,11 +12,12 @@ from cloze.objectives.mlm import PretrainingModel, masked_lm_of
 from cloze.objectives.mlm_evaluation import MLMScores, bits_per_byte, evaluate_mlm
 from cloze.objectives.prediction_history import PredictionHistory
 from cloze.objectives.rows import RowBatches
-from cloze.show.doctor import RunFacts, diagnose
 from cloze.train.run_directory import RunDirectory
 from cloze.train.training_state import weights_on_cpu
 
 _TRIAL_ROWS = 64
+# Told the run's records so far after every evaluation.
+OnEvaluation = Callable[[Sequence[dict[str, Any]]], None]
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,12 @@ class Validation:
         compute: Compute,
         run: RunDirectory,
         history: PredictionHistory,
-        facts: RunFacts,
+        on_evaluation: OnEvaluation,
         ordinary_tokens: int,
         text_bytes: int,
     ) -> None:
         self._batches, self._compute, self._run = batches, compute, run
-        self._history, self._facts = history, facts
+        self._history, self._on_evaluation = history, on_evaluation
         self._ordinary_tokens, self._text_bytes = ordinary_tokens, text_bytes
         self.best_loss = math.inf
 
@@ -78,7 +81,7 @@ class Validation:
         self._history.record(masked_lm_of(model), step)
         seconds = time.perf_counter() - started
         log.info("%s: %s", where, _described(scores))
-        self._say_how_it_goes()
+        self._on_evaluation(self._run.metrics.read())
         if loss >= self.best_loss:
             return None
         self.best_loss = loss
@@ -88,12 +91,6 @@ class Validation:
         started = time.perf_counter()
         self._run.save_best(weights_on_cpu(model))
         return time.perf_counter() - started
-
-    def _say_how_it_goes(self) -> None:
-        lines = diagnose(self._run.metrics.read(), self._facts)
-        for line in lines:
-            # More than one line: a plateau and its likely causes.
-            (log.warning if len(lines) > 1 else log.info)("%s", line)
 
 
 def _described(scores: MLMScores) -> str:
