@@ -17,7 +17,7 @@ from tests.tiny_task import LABELS, make_split, write_task
 
 PRETRAINING = {
     "validation_loss": 3.21, "validation_accuracy": 0.456, "unigram_entropy": 5.5,
-    "bits_per_byte": 1.9, "steps": 1200, "tokens": 3_400_000, "tokens_per_second": 5000.0,
+    "masked_bits_per_byte": 1.9, "steps": 1200, "tokens": 3_400_000, "tokens_per_second": 5000.0,
     "train_seconds": 680.0, "num_parameters": 1_234_567,
 }  # fmt: skip
 
@@ -164,7 +164,7 @@ def test_the_text_tells_all_of_it(tmp_path, folders):
         "1,234,567",
         "1,200 steps, 3,400,000 tokens, 680 s, 5,000 tokens/s",
         "validation loss 3.210 nats where word frequencies alone give 5.500",
-        "45.60 % guessed right",
+        "45.60 % guessed right; masked-LM loss of 1.900 bits a byte (no compression rate)",
         "however short, 7 stand there",
         "3 training texts were longer than max length",
         "positive, taken for negative",

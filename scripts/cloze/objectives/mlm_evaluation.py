@@ -140,9 +140,11 @@ def ordinary_tokens(rows: Rows) -> int:
     return rows.num_tokens - special - int(drawn.sum())
 
 
-def bits_per_byte(loss: float, ordinary_tokens: int, text_bytes: int) -> float:
-    """Return a loss in nats a token as bits a byte of text, comparable across tokenizers.
+def masked_bits_per_byte(loss: float, ordinary_tokens: int, text_bytes: int) -> float:
+    """Return a masked-LM loss, in nats a token, as bits a byte of text.
 
+    It lets tokenizers be compared at an equal masking rate, and only there: most of the text
+    lies open while the rest is predicted, so it is no code length and no compression rate.
     `ordinary_tokens` as the function of that name counts them, `text_bytes` the UTF-8
     bytes they stand for.
     """

@@ -31,7 +31,7 @@ ALWAYS = ("run", "score", "std")
 _PRETRAINING_KEYS = (
     "validation_loss",
     "validation_accuracy",
-    "bits_per_byte",
+    "masked_bits_per_byte",
     "steps",
     "tokens",
     "train_seconds",

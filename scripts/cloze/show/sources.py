@@ -23,7 +23,7 @@ _PRETRAINING_KEYS = (
     "validation_loss",
     "unigram_entropy",
     "validation_accuracy",
-    "bits_per_byte",
+    "masked_bits_per_byte",
 )
 _ARCHITECTURE_KEYS = (
     "model_type",

@@ -83,7 +83,7 @@ def _scores(records: list[dict[str, Any]], floor: float) -> dict[str, Any]:
         "best_validation_loss": best["validation_loss"],
         "best_step": best["step"],
         "unigram_entropy": floor,
-        "bits_per_byte": last["validation_bits_per_byte"],
+        "masked_bits_per_byte": last["validation_masked_bits_per_byte"],
     }
 
 

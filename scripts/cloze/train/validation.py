@@ -9,7 +9,7 @@ from typing import Any
 from cloze.cli import log
 from cloze.model.device import Compute
 from cloze.objectives.mlm import PretrainingModel, masked_lm_of
-from cloze.objectives.mlm_evaluation import MLMScores, bits_per_byte, evaluate_mlm
+from cloze.objectives.mlm_evaluation import MLMScores, evaluate_mlm, masked_bits_per_byte
 from cloze.objectives.prediction_history import PredictionHistory
 from cloze.objectives.rows import RowBatches
 from cloze.train.run_directory import RunDirectory
@@ -31,7 +31,7 @@ class Pauses:
 class Validation:
     """The validation split and what is kept of every look at it.
 
-    `ordinary_tokens` and `text_bytes` as for `bits_per_byte`.
+    `ordinary_tokens` and `text_bytes` as for `masked_bits_per_byte`.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Validation:
         started = time.perf_counter()
         scores = evaluate_mlm(model, self._batches, self._compute)
         loss = scores.validation_loss
-        bits = bits_per_byte(loss, self._ordinary_tokens, self._text_bytes)
+        bits = masked_bits_per_byte(loss, self._ordinary_tokens, self._text_bytes)
         self._run.metrics.append(
-            {"step": step, **scores.as_dict(), "validation_bits_per_byte": bits}
+            {"step": step, **scores.as_dict(), "validation_masked_bits_per_byte": bits}
         )
         self._history.record(masked_lm_of(model), step)
         seconds = time.perf_counter() - started
