@@ -23,6 +23,7 @@ from cloze.files import atomic_folder, read_json, sha256_file, write_json, write
 from cloze.model.hf import config_from_folder
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ThreadSettings
+from cloze.show.model_card import model_card
 from cloze.use.hf_export import (
     Outputs,
     Peer,
@@ -34,7 +35,6 @@ from cloze.use.hf_export import (
     require_onnx,
     write_folder,
 )
-from cloze.use.model_card import model_card
 from cloze.use.predictors import tasks_of
 
 # The graph must not know the shape of the texts that it was traced with.

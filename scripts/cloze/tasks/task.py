@@ -128,7 +128,8 @@ def _format_of(path: Path, name: str) -> str:
     kind = Path(name).suffix.lower().removeprefix(".")
     if kind not in TASK_FORMATS:
         raise ClozeError(
-            f"{path}: the name does not say what the file is; give --format ({', '.join(TASK_FORMATS)})"
+            f"{path}: the name does not say what the file is; "
+            f"give --format ({', '.join(TASK_FORMATS)})"
         )
     return kind
 
