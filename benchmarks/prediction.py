@@ -28,7 +28,7 @@ from cloze.model.config import EncoderConfig
 from cloze.model.heads import SequenceClassifier
 from cloze.model.model_io import save_model
 from cloze.tokens.tokenizer import bert_normalizer, write_tokenizer_config
-from cloze.tokens.wordpiece import train_wordpiece
+from cloze.tokens.tokenizer_training import train_wordpiece
 
 _LARGEST_DIFFERENCE = 1e-4
 

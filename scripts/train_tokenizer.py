@@ -37,9 +37,6 @@ from cloze.corpus.arrays import use_system_memory
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, sha256_path, write_text
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.tokens.alphabet import Alphabet
-from cloze.tokens.bpe import train_bpe, train_byte_level_bpe
-from cloze.tokens.normalization import UNICODE_FORMS, in_unicode_form, text_normalizer
 from cloze.tokens.tokenizer import (
     bert_normalizer,
     bert_tokenizer,
@@ -52,13 +49,21 @@ from cloze.tokens.tokenizer import (
     vocab_size,
     write_tokenizer_config,
 )
+from cloze.tokens.tokenizer_training import (
+    UNICODE_FORMS,
+    Alphabet,
+    in_unicode_form,
+    text_normalizer,
+    train_bpe,
+    train_byte_level_bpe,
+    train_unigram,
+    train_wordpiece,
+)
 from cloze.tokens.training_text import (
     TrainingText,
     default_training_bytes,
     open_training_text,
 )
-from cloze.tokens.unigram import train_unigram
-from cloze.tokens.wordpiece import train_wordpiece
 
 MODELS = ("wordpiece", "bpe", "byte-level-bpe", "unigram")
 # What BERT's own vocabularies were made for.

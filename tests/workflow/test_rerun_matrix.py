@@ -120,7 +120,7 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
         pytest.param("cloze/tokens/samples.py", SEGMENTED),
         pytest.param("cloze/model/model.py", PRETRAINED | SCRATCH, id="cloze/model/model.py"),
         pytest.param("cloze/model/config.py", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow),
-        pytest.param("cloze/tokens/wordpiece.py", TOKENIZED, marks=slow),
+        pytest.param("cloze/tokens/tokenizer_training.py", TOKENIZED, marks=slow),
         pytest.param("cloze/corpus/readers.py", EXTRACTED, marks=slow),
         pytest.param("cloze/objectives/masking.py", PRETRAINED, marks=slow),
         pytest.param("cloze/show/masked_examples.html", PRETRAINED, marks=slow),
