@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 
 import import_encoder
 from cloze.files import read_json, write_json
+from cloze.model.encoder import Encoder
 from cloze.model.heads import MaskedLM
-from cloze.model.model import Encoder
-from cloze.model.model_io import load_encoder, load_masked_lm, save_model
+from cloze.model.hf import load_encoder, load_masked_lm, save_model
 from cloze.tokens.tokenizer import load_tokenizer
 from tests.tiny import SPECIAL, write_tokenizer
 from tests.tiny_model import draw_ids, make_config, perturbed, single_samples

@@ -1,5 +1,5 @@
 import init_encoder
-from cloze.model.hf_config import config_from_folder
+from cloze.model.hf import config_from_folder
 from tests.tiny import write_tokenizer
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from cloze.model.device import Compute
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import PackedBatch
 from cloze.objectives.masking import Masker
 from cloze.objectives.prediction_history import PredictionHistory
 from cloze.objectives.rows import RowBatches

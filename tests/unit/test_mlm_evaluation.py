@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
 from cloze.objectives.masking import Masker
 from cloze.objectives.mlm_evaluation import (

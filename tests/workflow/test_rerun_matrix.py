@@ -118,8 +118,8 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
     ("module", "rules"),
     [
         pytest.param("cloze/tokens/samples.py", SEGMENTED),
-        pytest.param("cloze/model/model.py", PRETRAINED | SCRATCH, id="cloze/model/model.py"),
-        pytest.param("cloze/model/config.py", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow),
+        pytest.param("cloze/model/heads.py", PRETRAINED | SCRATCH, id="cloze/model/heads.py"),
+        pytest.param("cloze/model/encoder.py", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow),
         pytest.param("cloze/tokens/tokenizer_training.py", TOKENIZED, marks=slow),
         pytest.param("cloze/corpus/readers.py", EXTRACTED, marks=slow),
         pytest.param("cloze/objectives/masking.py", PRETRAINED, marks=slow),
@@ -135,7 +135,7 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
         # Extraction can remove what it finds, and held-out rows are kept apart by it.
         pytest.param("cloze/corpus/contamination.py", EVERYTHING, marks=slow),
         pytest.param("cloze/show/comparison.py", set(), marks=slow),
-        pytest.param("cloze/settings/resolved.py", set(), marks=slow),
+        pytest.param("cloze/settings/config.py", set(), marks=slow),
         pytest.param("pretrain.py", PRETRAINED, marks=slow),
         pytest.param("segment_text.py", SEGMENTED, marks=slow),
         pytest.param("collect_shards.py", COLLECTED, marks=slow),

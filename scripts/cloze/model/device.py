@@ -12,10 +12,6 @@ import torch
 
 from cloze.errors import ClozeError
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-COMPILE_MODES = ("auto", "on", "off")
-
 # Compiling costs 15 to 35 s of CPU time. On a CPU it then saves about a third of each step in bf16,
 # which pays from a few minutes of training. In fp32 it saved under 1 % where it was measured (2
 # layers of 128, AVX2), which pays from hours. The choice must not depend on a stopwatch: the same

@@ -22,8 +22,6 @@ from torch import Tensor
 
 from cloze.tokens.shards import Rows
 
-EMBEDDING_INITS = ("cooccurrence", "random")
-
 WINDOW = 5
 CONTEXT_SMOOTHING = 0.75
 # Much larger than the usual 0.02: at that scale AdamW's first steps would wash the counted

@@ -11,6 +11,7 @@ import hashlib
 import io
 import token
 import tokenize
+from collections.abc import Iterable
 from pathlib import Path
 
 _LAYOUT = {token.ENCODING, token.COMMENT, token.NL, token.ENDMARKER}
@@ -18,17 +19,18 @@ _FSTRING_START = getattr(token, "FSTRING_START", None)
 _FSTRING_END = getattr(token, "FSTRING_END", None)
 
 
-def code_key(script: Path) -> list[str]:
+def code_key(script: Path, modules: Iterable[str] = ()) -> list[str]:
     """Return `path@digest` of every module in the import closure of `script`, sorted.
 
     Paths are relative to the folder of the script and digests are 8 hexadecimal
-    digits. Data files that a module names with `cloze.files.resource("…")` belong
+    digits. `modules`, by their dotted names, are those that it imports by name at run time.
+    Data files that a module names with `cloze.files.resource("…")` belong
     to the closure too.
     """
     root = script.parent
     return sorted(
         f"{path.relative_to(root).as_posix()}@{_digest(path, path.stat().st_mtime_ns)}"
-        for path in _closure(script)
+        for path in _closure(script, modules)
     )
 
 
@@ -98,9 +100,9 @@ def _digest(path: Path, mtime_ns: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
 
 
-def _closure(script: Path) -> set[Path]:
+def _closure(script: Path, modules: Iterable[str]) -> set[Path]:
     reached: set[Path] = set()
-    pending = [script]
+    pending = [script, *(file for name in modules for file in _module_files(script.parent, name))]
     while pending:
         path = pending.pop()
         if path in reached:

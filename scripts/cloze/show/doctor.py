@@ -7,14 +7,18 @@ floor; only what it learns from context brings it lower. Many recipes that fail 
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from cloze.cli import log
+from cloze.objectives.mlm import EVALUATION_BATCH_SIZE, MaskedLanguageModeling
 from cloze.objectives.rows import MaskedBatch
 from cloze.tokens.shards import Rows
+from cloze.train.fitting import usual_learning_rate
+from cloze.train.plan import TrainingPlan
 
 # Validation on a small split is uncertain by some hundredths of a nat.
 FLOOR_MARGIN = 0.1
@@ -49,6 +53,36 @@ class RunFacts:
     mlm_probability: float
     predicted_share: float
     duplicate_share: float
+
+
+def run_facts(objective: MaskedLanguageModeling, plan: TrainingPlan) -> RunFacts:
+    """Return what the data and the plan of a run say."""
+    few = next(iter(objective.validation.evaluation_batches(EVALUATION_BATCH_SIZE)))
+    return RunFacts(
+        unigram_entropy=objective.unigram_entropy,
+        layout=objective.model.config.layout,
+        warmup=plan.recipe.warmup_ratio,
+        learning_rate=plan.recipe.learning_rate,
+        usual_learning_rate=usual_learning_rate(objective.model.config),
+        mlm_probability=plan.objective["mlm_probability"][-1],
+        predicted_share=predicted_share(few, objective.data.special.all),
+        duplicate_share=duplicate_share(objective.data.train_rows),
+    )
+
+
+def watch(
+    objective: MaskedLanguageModeling, plan: TrainingPlan
+) -> Callable[[Sequence[dict[str, Any]]], None]:
+    """Return a function that logs how the run of these goes, given its records so far."""
+    facts = run_facts(objective, plan)
+
+    def say_how_it_goes(records: Sequence[dict[str, Any]]) -> None:
+        lines = diagnose(records, facts)
+        for line in lines:
+            # More than one line: a plateau and its likely causes.
+            (log.warning if len(lines) > 1 else log.info)("%s", line)
+
+    return say_how_it_goes
 
 
 def diagnose(records: Sequence[dict[str, Any]], facts: RunFacts) -> list[str]:

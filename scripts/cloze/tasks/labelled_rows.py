@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from cloze.corpus.tables import read_values
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
-
-FORMATS = ("csv", "tsv", "jsonl", "parquet")
+from cloze.settings.tasks import TASK_FORMATS
 
 
 class LabelledRow(NamedTuple):
@@ -110,8 +109,9 @@ def _shown(value: Any) -> str:
 
 def _format_of(path: Path, name: str) -> str:
     kind = Path(name).suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
+    if kind not in TASK_FORMATS:
         raise ClozeError(
-            f"{path}: the name does not say what the file is; give --format ({', '.join(FORMATS)})"
+            f"{path}: the name does not say what the file is; "
+            f"give --format ({', '.join(TASK_FORMATS)})"
         )
     return kind

@@ -75,6 +75,12 @@ class Task:
         return len(self.labels) == 1
 
     @property
+    def objective(self) -> str:
+        """What is learnt, one of `settings.objectives.FINETUNING_OBJECTIVES`."""
+        kind = "regression" if self.is_regression else "classification"
+        return str(self.facts.get("objective") or kind)
+
+    @property
     def metric(self) -> str:
         """The measure that the task is judged by, one of `METRICS`."""
         return str(self.facts.get("metric") or default_metric(self.is_regression))

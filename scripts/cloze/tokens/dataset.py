@@ -19,12 +19,15 @@ from typing import Any, Self
 import numpy as np
 from tqdm import tqdm
 
-from cloze.cli import add_threads, capped_threads, log, positive_int, progress
+from cloze.cli import capped_threads, log, progress
 from cloze.corpus.arrays import use_system_memory
 from cloze.corpus.document_reader import count_documents, read_batches, text_bytes
 from cloze.errors import ClozeError
 from cloze.files import sha256_file
 from cloze.metrics import Stopwatch, write_metrics
+from cloze.settings.datasets import DataSetSettings
+from cloze.settings.fields import add_flags
+from cloze.settings.machine import ThreadSettings
 from cloze.tokens.manifest import (
     FORMAT_VERSION,
     MANIFEST,
@@ -340,8 +343,8 @@ def _metrics(manifest: Manifest) -> dict[str, Any]:
     return metrics
 
 
-def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a data set that do not depend on the method."""
+def add_dataset_flags(parser: argparse.ArgumentParser, settings: type[DataSetSettings]) -> None:
+    """Add the flags of both methods and the settings of one."""
     parser.add_argument(
         "--documents",
         type=Path,
@@ -350,24 +353,7 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tokenizer", type=Path, required=True, help="a tokenizer.json")
     parser.add_argument("--output", type=Path, required=True, help="folder for the data set")
-    parser.add_argument(
-        "--max-length",
-        type=positive_int,
-        default=128,
-        help="tokens in a sample at most, [CLS] and [SEP] included; at least 8",
-    )
-    parser.add_argument(
-        "--row-length",
-        type=positive_int,
-        help="tokens in a row of samples at most; unset: --max-length. Longer rows waste less "
-        "padding where samples differ in length, and cost memory and attention",
-    )
-    parser.add_argument(
-        "--num-shards", type=positive_int, default=1, help="files that train is divided into"
-    )
-    parser.add_argument(
-        "--format", choices=sorted(EXTENSIONS), default="msgpack", help="format of the shards"
-    )
+    add_flags(parser, settings)
     parser.add_argument(
         "--shard",
         type=shard_name,
@@ -375,7 +361,7 @@ def add_dataset_flags(parser: argparse.ArgumentParser) -> None:
         help="make this shard alone, such as train-00003-of-00008; collect_shards.py then makes "
         "the manifest of all",
     )
-    add_threads(parser)
+    add_flags(parser, ThreadSettings)
 
 
 def shard_name(text: str) -> ShardName:

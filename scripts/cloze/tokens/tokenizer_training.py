@@ -15,7 +15,6 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from cloze.errors import ClozeError
 from cloze.tokens.tokenizer import CONTINUATION, SPECIAL_TOKENS, add_framing, bert_tokenizer
 
-UNICODE_FORMS = ("none", "nfc", "nfkc")
 _COMPOSED = {"nfc": normalizers.NFC, "nfkc": normalizers.NFKC}
 _DECOMPOSED = {"none": normalizers.NFD, "nfc": normalizers.NFD, "nfkc": normalizers.NFKD}
 _CODE_POINTS = 0x110000
@@ -29,7 +28,7 @@ _EXTRA_CHARACTERS = sorted({"\n", "\t", *"".join(SPECIAL_TOKENS)})
 
 
 def in_unicode_form(form: str, normalizer: normalizers.Normalizer) -> normalizers.Normalizer:
-    """Return a normalizer that first brings a text to a form, one of `UNICODE_FORMS`."""
+    """Return a normalizer that first brings a text to a form, `none`, `nfc` or `nfkc`."""
     if form == "none":
         return normalizer
     return normalizers.Sequence([_COMPOSED[form](), normalizer])
@@ -40,7 +39,7 @@ def text_normalizer(
 ) -> normalizers.Normalizer:
     """Return a normalizer that adds no spaces, as BERT's does around Han characters.
 
-    `unicode_normalization` is one of `UNICODE_FORMS`.
+    `unicode_normalization` is `none`, `nfc` or `nfkc`.
     """
     steps: list[normalizers.Normalizer] = []
     if strip_accents:

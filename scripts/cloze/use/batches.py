@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import PackedBatch
 from cloze.objectives.texts import (
     ROW_TOKENS,
     EncodedTexts,
