@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cloze.cli import make_parser, run_script
 from cloze.settings.datasets import SplitTokensSettings
-from cloze.tokens.dataset_cli import add_dataset_flags, run_method
+from cloze.tokens.dataset import add_dataset_flags, run_method
 from cloze.tokens.samples import SplitTokens
 
 

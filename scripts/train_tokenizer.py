@@ -37,9 +37,6 @@ from cloze.metrics import Stopwatch, write_metrics
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ThreadSettings
 from cloze.settings.tokenizers import NormalizationSettings, TokenizerSettings
-from cloze.tokens.alphabet import Alphabet
-from cloze.tokens.bpe import train_bpe, train_byte_level_bpe
-from cloze.tokens.normalization import in_unicode_form, text_normalizer
 from cloze.tokens.tokenizer import (
     bert_normalizer,
     bert_tokenizer,
@@ -52,13 +49,20 @@ from cloze.tokens.tokenizer import (
     vocab_size,
     write_tokenizer_config,
 )
+from cloze.tokens.tokenizer_training import (
+    Alphabet,
+    in_unicode_form,
+    text_normalizer,
+    train_bpe,
+    train_byte_level_bpe,
+    train_unigram,
+    train_wordpiece,
+)
 from cloze.tokens.training_text import (
     TrainingText,
     default_training_bytes,
     open_training_text,
 )
-from cloze.tokens.unigram import train_unigram
-from cloze.tokens.wordpiece import train_wordpiece
 
 # What BERT's own vocabularies were made for.
 _BERT_MAX_INPUT_CHARS_PER_WORD = 100

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from cloze.objectives.inputs import load_inputs, new_model, start_from_counts
+from cloze.objectives.mlm_evaluation import evaluate_mlm, unigram_entropy
 from torch import Tensor
 
 import pretrain
@@ -20,8 +22,6 @@ from cloze.objectives.initial_embeddings import (
     cooccurrence_embeddings,
     unigram_log_probabilities,
 )
-from cloze.objectives.inputs import load_inputs, new_model, start_from_counts
-from cloze.objectives.mlm_evaluation import evaluate_mlm, unigram_entropy
 from cloze.tokens.shards import Rows
 from tests import tiny
 from tests.tiny import make_rows

@@ -121,7 +121,7 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
         pytest.param("cloze/tokens/samples.py", SEGMENTED),
         pytest.param("cloze/model/heads.py", PRETRAINED | SCRATCH, id="cloze/model/heads.py"),
         pytest.param("cloze/model/encoder.py", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow),
-        pytest.param("cloze/tokens/wordpiece.py", TOKENIZED, marks=slow),
+        pytest.param("cloze/tokens/tokenizer_training.py", TOKENIZED, marks=slow),
         pytest.param("cloze/corpus/readers.py", EXTRACTED, marks=slow),
         pytest.param("cloze/objectives/masking.py", PRETRAINED, marks=slow),
         pytest.param("cloze/show/doctor.py", SHOWN),
