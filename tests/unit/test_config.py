@@ -311,9 +311,7 @@ def test_mistakes_with_averages(averages: dict[str, Any], message: str) -> None:
 
 def test_what_ends_a_fine_tuning_is_said_once() -> None:
     ended = {"num_train_epochs": 3, "max_steps": 100}
-    with pytest.raises(
-        ClozeError, match=r"mood\.finetuning: has num_train_epochs and max_steps"
-    ):
+    with pytest.raises(ClozeError, match=r"mood\.finetuning: has num_train_epochs and max_steps"):
         config(tasks__mood__finetuning=ended)
     found = config(
         tasks__mood__finetuning={"num_train_epochs": 3},
