@@ -138,6 +138,7 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
         pytest.param("cloze/corpus/contamination.py", EVERYTHING, marks=slow),
         pytest.param("cloze/show/comparison.py", set(), marks=slow),
         pytest.param("cloze/settings/config.py", set(), marks=slow),
+        pytest.param("cloze/settings/tokenizers.py", TOKENIZED, marks=slow),
         pytest.param("pretrain.py", PRETRAINED, marks=slow),
         pytest.param("segment_text.py", SEGMENTED, marks=slow),
         pytest.param("collect_shards.py", COLLECTED, marks=slow),

@@ -21,7 +21,33 @@ class PretrainingLength:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainingSettings(PretrainingLength):
+class MonitoringSettings:
+    """When a run is looked at and what is kept on its way: neither changes a weight."""
+
+    eval_steps: int | None = setting(
+        None,
+        "steps between evaluations; default: a twentieth of the run, at most 1,000, or a tenth of "
+        "a budget in time",
+        minimum=1,
+    )
+    eval_tokens: int | None = setting(
+        None,
+        "tokens of the validation split that an evaluation before the last reads; default: a "
+        "quarter of those trained since the one before. The last reads all",
+        minimum=1,
+    )
+    keep_at: list[int] = setting(
+        list,
+        "percent of the run after which its weights are kept, before the learning rate has fallen; "
+        "the workflow fine-tunes and reports them too",
+        minimum=1,
+        maximum=99,
+        unique=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingSettings(MonitoringSettings, PretrainingLength):
     """The recipe of a pretraining; names as in Hugging Face's `TrainingArguments`."""
 
     train_batch_size: int | None = setting(
@@ -76,24 +102,4 @@ class PretrainingSettings(PretrainingLength):
         "set with next_sentence)",
     )
     dropout: float = setting(0.0, "while pretraining", minimum=0, maximum=1)
-    eval_steps: int | None = setting(
-        None,
-        "steps between evaluations; default: a twentieth of the run, at most 1,000, or a tenth of "
-        "a budget in time",
-        minimum=1,
-    )
-    eval_tokens: int | None = setting(
-        None,
-        "tokens of the validation split that an evaluation before the last reads; default: a "
-        "quarter of those trained since the one before. The last reads all",
-        minimum=1,
-    )
     seed: int = setting(0, "weights, order, masks", minimum=0)
-    keep_at: list[int] = setting(
-        list,
-        "percent of the run after which its weights are kept, before the learning rate has fallen; "
-        "the workflow fine-tunes and reports them too",
-        minimum=1,
-        maximum=99,
-        unique=True,
-    )

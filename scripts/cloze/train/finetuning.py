@@ -1,6 +1,7 @@
 """One fine-tuning job: from its arguments to its published model folder."""
 
 import argparse
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from cloze.objectives.sequence import (
 )
 from cloze.objectives.texts import check_max_length, encode_texts
 from cloze.settings.code_key import code_key
+from cloze.settings.machine import MachineSettings
 from cloze.settings.objectives import objective_module
 from cloze.tasks.hold_out import hold_out
 from cloze.tasks.task import Task, load_task
@@ -34,10 +36,9 @@ from cloze.train.step import TrainingStep
 from cloze.train.trainer import Routine, Trainer
 
 _HELD_OUT_FRACTION = 0.1
-_NOT_IN_RECIPE = frozenset(
-    {"model", "task", "output", "run_dir", "log", "device", "precision", "compile", "threads"}
-    | {"checkpoint_seconds", "gradient_accumulation_steps", "gradient_checkpointing"}
-)
+_NOT_IN_RECIPE = {"model", "task", "output", "run_dir", "log"} | {
+    item.name for item in dataclasses.fields(MachineSettings)
+}
 # Passes over the training split, by its rows at most. Small tasks need the steps (Mosbach
 # et al. 2021, §5: 20 epochs where 3 were usual), large ones do not.
 _EPOCHS_BY_ROWS = ((10_000, 10), (200_000, 3), (math.inf, 2))

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from cloze.objectives.mlm import MaskedLanguageModeling, PretrainingData
 from cloze.objectives.next_sentence import NextSentencePrediction
 from cloze.objectives.prediction_history import GUESSES, PredictionHistory
 from cloze.settings.code_key import code_key
+from cloze.settings.machine import MachineSettings
+from cloze.settings.pretraining import MonitoringSettings
 from cloze.tokens.manifest import MANIFEST
 from cloze.train.fitting import fit_plan
 from cloze.train.longer import go_on_from_shorter
@@ -33,11 +36,10 @@ from cloze.train.utilisation import Utilisation, matmul_peak, peak_memory_bytes,
 
 # About ten seconds of a small CPU.
 _LEAST_MEASURED_FLOP = 1e12
-_NOT_IN_RECIPE = frozenset(
-    {"dataset", "tokenizer", "output", "run_dir", "init_from", "log", "device", "precision"}
-    | {"compile", "threads", "checkpoint_seconds", "gradient_accumulation_steps"}
-    | {"gradient_checkpointing", "wandb", "publish_at", "keep_at", "eval_steps", "eval_tokens"}
-)
+_NOT_IN_RECIPE = {"dataset", "tokenizer", "output", "run_dir", "init_from", "log"} | {
+    *("wandb", "publish_at"),
+    *(item.name for cls in (MonitoringSettings, MachineSettings) for item in fields(cls)),
+}
 # Twenty evaluations a run, more of a long one. One before the last reads at most this share of
 # the tokens that are trained between two, which is a twelfth of the time.
 _EVALUATIONS, _MOST_EVAL_STEPS = 20, 1_000
