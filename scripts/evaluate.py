@@ -44,7 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Predict every row of the split and measure."""
     stopwatch = Stopwatch()
-    compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
+    compute = resolve_compute(
+        args.device, args.precision, "off", capped_threads(args), 0.0, fastest_fp32=False
+    )
     task = load_task(args.task)
     model, names = load_classifier(args.model)
     _require_same_labels(args.model, names, task)

@@ -356,21 +356,27 @@ def save_model(
 class Imported(NamedTuple):
     """A model read from a folder; `unused` names the weights that it has no place for."""
 
-    model: MaskedLM | Encoder
+    model: MaskedLM | MaskedLMWithNextSentence | Encoder
     unused: list[str]
 
 
 def import_model(folder: Path, *, unpickle: bool = False) -> Imported:
     """Read a BERT or ModernBERT folder that `transformers` wrote, whatever its head.
 
-    With a masked-language head tied to the embeddings it is a `MaskedLM`, else the
-    encoder alone. Raises `ClozeError` for a model of another kind and for weights that
-    are missing, misshapen or not safe to read (see `read_weights`).
+    With a masked-language head tied to the embeddings it is a `MaskedLM`, with BERT's
+    pooler and next-sentence head beside it a `MaskedLMWithNextSentence`, else the encoder
+    alone. Raises `ClozeError` for a model of another kind and for weights that are missing,
+    misshapen or not safe to read (see `read_weights`).
     """
     config = config_from_folder(folder)
     weights = read_weights(folder, config.layout, unpickle=unpickle)
-    has_head = has_tied_masked_lm_head(weights, config.layout)
-    model = MaskedLM(config) if has_head else Encoder(config)
+    model: MaskedLM | MaskedLMWithNextSentence | Encoder
+    if not has_tied_masked_lm_head(weights, config.layout):
+        model = Encoder(config)
+    elif {"bert.pooler.dense.weight", "cls.seq_relationship.weight"} <= weights.keys():
+        model = MaskedLMWithNextSentence(config)
+    else:
+        model = MaskedLM(config)
     used = import_state(_below_a_head(model), weights, config.layout, folder)
     return Imported(model, sorted(weights.keys() - used))
 
