@@ -1,7 +1,7 @@
 """The catalogue names every preset and its sources; each preset's encoders can be built."""
 
-from collections.abc from dataclasses import asdict
-import Iterable
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,9 @@ import init_encoder
 import train_tokenizer
 from cloze.fetch.sources import HubSource, parse_source
 from cloze.model.encoder import EncoderConfig
+from cloze.settings.config import Config, load_config
 from cloze.settings.encoders import ArchitectureSettings
 from cloze.settings.fields import from_args
-from cloze.settings.config import Config, load_config
 from tests.workflow.project import Project
 
 ROOT = Path(__file__).parents[2]
