@@ -45,7 +45,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _LARGEST_INT = (1 << 31) - 1
 
 # Primitives cached by oneDNN and by ideep, PyTorch's layer above it. A process that predicts meets
-# a few dozen shapes over and over. ideep looks up what oneDNN has anyway; its least capacity is one.
+# a few dozen shapes over and over. ideep looks up what oneDNN has anyway; its least is one.
 _PRIMITIVE_CACHE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
 
 _SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
