@@ -28,16 +28,10 @@ from cloze.cli import (
     run_script,
 )
 from cloze.files import atomic_path
-<<<<<<< HEAD
-from cloze.model.device import Compute, keep_few_plans, resolve_compute
+from cloze.model.device import Compute, limit_primitive_cache, resolve_compute
 from cloze.settings.encoders import POOLINGS
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ComputeSettings
-=======
-from cloze.model.device import DEVICES, PRECISIONS, Compute, limit_primitive_cache, resolve_compute
-from cloze.model.heads import POOLINGS
-from cloze.use.batches import windows
->>>>>>> wt-model
 from cloze.use.embeddings import embedding_suffix, open_embeddings
 from cloze.use.predictors import (
     Classification,

@@ -12,20 +12,12 @@ import socket
 import sys
 from pathlib import Path
 
-<<<<<<< HEAD
 from cloze.cli import capped_threads, make_parser, non_negative_int, run_script
 from cloze.errors import ClozeError, require_module
-from cloze.model.device import keep_few_plans, resolve_compute
+from cloze.model.device import limit_primitive_cache, resolve_compute
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ComputeSettings
 from cloze.use.predictors import ModelService
-=======
-from cloze.cli import add_threads, capped_threads, make_parser, non_negative_int, run_script
-from cloze.errors import ClozeError
-from cloze.model.device import DEVICES, PRECISIONS, limit_primitive_cache, resolve_compute
-from cloze.use.model_service import ModelService
-from cloze.use.optional import require_module
->>>>>>> wt-model
 
 _HOST = "127.0.0.1"
 _PACKAGES = "starlette uvicorn"
