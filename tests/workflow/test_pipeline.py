@@ -24,7 +24,7 @@ LOG = "logs/sample/uncased-4k/sentences-128/tiny/pretrain.log"
 # fine-tuned and evaluated.
 STAGES = (
     *("extract_documents", "train_tokenizer", "collect_shards", "describe_corpus", "init_encoder"),
-    *("pretrain", "prepare_task", "baselines", "find_contamination", "report"),
+    *("pretrain", "show_pretraining", "prepare_task", "baselines", "find_contamination", "report"),
 )
 NUM_JOBS = len(STAGES) + 3 + 2 * 4
 CPU = (

@@ -21,6 +21,7 @@ CHAIN = {
     "extract_documents": 1,
     "train_tokenizer": 1,
     "pretrain": 1,
+    "show_pretraining": 1,
     "init_encoder": 1,
     "describe_corpus": 1,
     "find_contamination": 1,

@@ -205,12 +205,12 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
 
     Raises `ClozeError` if that is none of .html, .md, .csv and .txt.
     """
-    render = _FORMATS.get(path.suffix.lower())
-    if render is None:
+    form = _FORMATS.get(path.suffix.lower())
+    if form is None:
         raise ClozeError(
             f"--output {path}: no such form; end the name in one of {', '.join(_FORMATS)}"
         )
-    write_text(path, render(rows))
+    write_text(path, form(rows))
 
 
 def render_table(rows: Sequence[Row]) -> str:
