@@ -26,7 +26,7 @@ from cloze.objectives.texts import encode_texts
 from cloze.objectives.truncation import TRUNCATIONS, check_max_length
 from cloze.tasks.prediction_files import write_predictions
 from cloze.tasks.scores import task_metrics
-from cloze.tasks.task import SPLITS, Task, load_task
+from cloze.tasks.task import Task, load_task
 from cloze.tokens.tokenizer import load_tokenizer
 
 
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="fine-tuned model folder")
     parser.add_argument("--task", type=Path, required=True, help="task folder")
-    parser.add_argument("--split", choices=SPLITS, default="validation", help="split to evaluate")
+    parser.add_argument("--split", default="validation", help="split to evaluate")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--max-length", type=positive_int, default=128, help="tokens kept of a text or a pair"

@@ -46,7 +46,7 @@ SECTIONS = [
         },
     ),
     ("imported", "import_encoder", {"pretrained"}),
-    ("task", "prepare_task", {"train", "validation", "test", "name"}),
+    ("task", "prepare_task", {"train", "validation", "test", "split", "name"}),
     ("finetuning", "finetune", {"model", "task", "run_dir", "from_scratch", "seed"}),
 ]
 TABLES = {

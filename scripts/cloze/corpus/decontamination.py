@@ -19,7 +19,6 @@ from cloze.errors import ClozeError
 from cloze.files import require_file
 
 REASONS = ("contaminated_paragraph", "contaminated")
-_SPLITS = ("validation", "test")
 
 
 class Decontamination:
@@ -32,10 +31,9 @@ class Decontamination:
         self._names: list[str] = []
         texts: list[str] = []
         for task in tasks:
-            for split in _SPLITS:
+            others = {path.stem for path in task.glob("*.parquet")} - {"train", "validation"}
+            for split in ("validation", *sorted(others)):
                 path = task / f"{split}.parquet"
-                if split == "test" and not path.is_file():
-                    continue
                 rows = _texts(path)
                 self.files.append(path)
                 texts += rows

@@ -114,7 +114,7 @@ def _evaluation_rows(
 
 
 def _recipe_folder(evaluation: Path, root: Path) -> Path:
-    """The folder that holds an evaluation's seeds: `…/task` of `…/task/seed-1/evaluation`."""
+    """The folder that holds an evaluation's seeds: `…/task` of `…/task/seed-1/validation`."""
     for folder in evaluation.parents:
         if folder == root:
             break
@@ -164,12 +164,12 @@ def _baseline_rows(root: Path, found: dict[Path, Any]) -> list[Row]:
         {
             "run": f"{_relative(path.parent, root)} ({name})",
             "task": record["metrics"]["task"],
-            "split": record["metrics"]["split"],
+            "split": split,
             "metric": scores["metric"],
             "score": scores["score"],
         }
         for path, record in found.items()
         if path.name == _BASELINES
-        for name, scores in record["metrics"].items()
-        if isinstance(scores, dict)
+        for split, measured in record["metrics"]["splits"].items()
+        for name, scores in measured.items()
     ]

@@ -14,12 +14,12 @@ from cloze.tasks.resampled_scores import paired_difference
 _PLACES = ("dataset", "tokenizer", "output", "run_dir", "model", "task", "log", "threads")
 
 
-def describe_difference(first: Path, second: Path) -> str:
-    """Return a text about two folders, each a result's (with its seeds) or one seed's.
+def describe_difference(first: Path, second: Path, split: str) -> str:
+    """Return a text about a split of two folders, each a result's (with its seeds) or one seed's.
 
     Raises `ClozeError` if one holds no evaluation, or they are of other rows or labels.
     """
-    ours, theirs = _read(first), _read(second)
+    ours, theirs = _read(first, split), _read(second, split)
     require_comparable(ours, theirs, second)
     task = ours.seeds[0].metrics
     metric = task["metric"]
@@ -35,13 +35,13 @@ def describe_difference(first: Path, second: Path) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _read(folder: Path) -> Evaluations:
-    candidates = [folder, folder / "evaluation", *sorted(folder.glob("seed-*/evaluation"))]
+def _read(folder: Path, split: str) -> Evaluations:
+    candidates = [folder, folder / split, *sorted(folder.glob(f"seed-*/{split}"))]
     found = [place for place in candidates if (place / "predictions.parquet").is_file()]
     if not found:
         raise ClozeError(
-            f"{folder}: holds no evaluation; name a task's folder with its seed-* folders, such as "
-            "results/CORPUS/TOKENIZER/DATASET/ENCODER/TASK, or one of these"
+            f"{folder}: holds no evaluation on {split}; name a task's folder with its seed-* "
+            "folders, such as results/CORPUS/TOKENIZER/DATASET/ENCODER/TASK, or one of these"
         )
     return read_evaluations(found)
 

@@ -23,10 +23,11 @@ from cloze.show.text import (
     class_table,
     interval_notes,
     mistake_heading,
+    other_splits,
     seed_table,
 )
 from cloze.show.text_layout import METRIC_NAMES, mean_count, percent, points, unit, with_deviation
-from cloze.show.text_recipe import data_pairs, recipe_pairs
+from cloze.show.text_recipe import data_pairs, overlap_pairs, recipe_pairs
 from cloze.show.themed_svg import for_a_page
 
 
@@ -58,7 +59,8 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
         "title": escape(f"{report['name']}: {task['name']}"),
         "origin": escape(task["origin"] or "Origin not declared."),
         "tiles": join(tile(*shown) for shown in _tiles(report)),
-        "baselines": _baselines(report),
+        "baselines": _beside(report) + _baseline_notes(report),
+        "other_splits": join(map(_other_split, other_splits(report))),
         "seeds": _figure("Score by seed", seeds_figure(report)) + table(*seed_table(report)),
         "checkpoints": _checkpoints(report),
         "detail": _scatter(report) if task["is_regression"] else _classes(report),
@@ -90,7 +92,18 @@ def _tiles(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "evaluated", f"{report['examples']:,}", f"{escape(report['split'])} rows"
 
 
-def _baselines(report: Mapping[str, Any]) -> str:
+def _other_split(report: Mapping[str, Any]) -> str:
+    tiles = join(tile(*shown) for shown in _tiles(report))
+    heading = f"<h2>On the {escape(report['split'])} split</h2>"
+    overlaps = _pairs(list(overlap_pairs(report)))
+    return f'{heading}<dl class="headline">{tiles}</dl>{_beside(report)}{overlaps}'
+
+
+def _baseline_notes(report: Mapping[str, Any]) -> str:
+    return join(f'<p class="about">{escape(note)}</p>' for note in baseline_notes(report))
+
+
+def _beside(report: Mapping[str, Any]) -> str:
     rows = baseline_rows(report)
     scores = [_mean(report["score"])]
     beside = report["baselines"]
@@ -101,10 +114,9 @@ def _baselines(report: Mapping[str, Any]) -> str:
         for place, ((name, shown, _), score) in enumerate(zip(rows, scores, strict=True))
     ]
     differences = [(name, difference) for name, _, difference in rows if difference]
-    notes = join(f'<p class="about">{escape(note)}</p>' for note in baseline_notes(report))
     return (
         f'<ul class="rows">{join(bars)}</ul>'
-        f"{table(('better than', 'by points, with 95 % interval'), differences)}{notes}"
+        f"{table(('better than', 'by points, with 95 % interval'), differences)}"
     )
 
 

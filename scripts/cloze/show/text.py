@@ -17,7 +17,7 @@ from cloze.show.text_layout import (
     unit,
     with_deviation,
 )
-from cloze.show.text_recipe import data_pairs, recipe_pairs
+from cloze.show.text_recipe import data_pairs, overlap_pairs, recipe_pairs
 
 _LABEL_WIDTH = 14
 _MISTAKE_LINES = 4
@@ -38,6 +38,7 @@ def render_report(report: Mapping[str, Any]) -> str:
     sections: list[tuple[str, Iterable[str]]] = [
         ("RESULT", pairs(result_pairs(report))),
         ("BASELINES", _baselines(report)),
+        *((f"ON THE {part['split'].upper()} SPLIT", _other(part)) for part in other_splits(report)),
         ("RECIPE", pairs(recipe_pairs(report))),
         ("DATA", pairs(data_pairs(report))),
         ("SEEDS", _seeds(report)),
@@ -116,10 +117,27 @@ def baseline_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _baselines(report: Mapping[str, Any]) -> Iterator[str]:
+def other_splits(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield for each split besides that of the headline the report as it is there."""
+    for part in report["other_splits"].values():
+        yield {**report, **part}
+
+
+def _other(report: Mapping[str, Any]) -> Iterator[str]:
+    _, *results = result_pairs(report)
+    yield from pairs([*results, *overlap_pairs(report)])
+    yield ""
+    yield from _beside(report)
+
+
+def _beside(report: Mapping[str, Any]) -> Iterator[str]:
     metric = report["score"]["metric"]
     column = "accuracy" if metric == "accuracy" else "score"
     yield from table(("", column, "this encoder is better by (points)"), baseline_rows(report))
+
+
+def _baselines(report: Mapping[str, Any]) -> Iterator[str]:
+    yield from _beside(report)
     yield ""
     for note in baseline_notes(report):
         yield from paragraph(note)

@@ -80,7 +80,7 @@ def data_pairs(report: Mapping[str, Any]) -> list[tuple[str, str]]:
                 "removed from the training split",
             )
         )
-    found += _overlap(report)
+    found += overlap_pairs(report)
     if truncated := report["finetuning"]["truncated_texts"]:
         found.append(("cut", f"{truncated:,} training texts were longer than max length"))
     return found
@@ -92,7 +92,8 @@ def _labels(part: Mapping[str, Any]) -> str:
     return ", ".join(f"{count:,} {label}" for label, count in part["rows_by_label"].items())
 
 
-def _overlap(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def overlap_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield how many rows of the split stand in the training split and in the pretraining text."""
     split, overlap = report["split"], report["overlap"]
     if (training := overlap["with_training_split"]) is not None:
         yield (
