@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from cloze.settings.resolved import Config
-from cloze.settings.runs import Run, imported_folder
+from cloze.settings.resolved import MONITORING, Config
+from cloze.settings.runs import Report, Run, imported_folder, is_from_scratch
 
 _CORPUS_PAGE = (
     "corpus.html",
@@ -45,12 +45,11 @@ class Wanted:
             if report.ceiling is not None:
                 folder = imported_folder(report.ceiling)
                 self.folders.add(folder)
-                self._add_classifiers(config, run, folder, report.task)
-        tasks = {report.task for report in run.reports.values()}
+                self._add_classifiers(config, run, folder, report)
         if run.is_imported:
             self.folders.add(run.encoder_folder)
-            for task in tasks:
-                self._add_classifiers(config, run, run.encoder_folder, task)
+            for report in run.reports.values():
+                self._add_classifiers(config, run, run.encoder_folder, report)
             return
         self.folders |= {run.tokenizer_folder, run.encoder_folder, run.scratch_folder}
         corpora = (run.corpus, *config.mixture(run.corpus))
@@ -63,24 +62,22 @@ class Wanted:
         self.files |= {f"{run.dataset_folder}/{name}" for name in files}
         recipe = config.section("architectures", str(run.architecture))
         recipe |= config.section("encoders", run.encoder)
-        del recipe["architecture"]
+        for key in ("architecture", *MONITORING):
+            recipe.pop(key, None)
         self.recipes.setdefault(run.encoder_folder, []).append(recipe)
         kept = [f"{run.encoder_folder}/at-{percent}" for percent in config.kept_at(run.encoder)]
         self.folders |= set(kept)
-        for task in tasks:
-            for folder in (run.encoder_folder, *kept):
-                self._add_classifiers(config, run, folder, task)
-            self._add_classifiers(config, run, run.scratch_folder, task, from_scratch=True)
+        for report in run.reports.values():
+            for folder in (run.encoder_folder, run.scratch_folder, *kept):
+                self._add_classifiers(config, run, folder, report)
 
-    def _add_classifiers(
-        self, config: Config, run: Run, encoder: str, task: str, *, from_scratch: bool = False
-    ) -> None:
-        key = "finetuning_from_scratch" if from_scratch else "finetuning"
+    def _add_classifiers(self, config: Config, run: Run, model: str, report: Report) -> None:
+        key = "finetuning_from_scratch" if is_from_scratch(model) else "finetuning"
         for seed in run.seeds:
-            folder = f"{encoder}/{task}/seed-{seed}"
+            folder = f"{model}/{report.task}/seed-{seed}"
             self.folders.add(folder)
-            self.trees.add(f"{folder}/evaluation")
-            recipe = {**config.section("tasks", task)[key], "seed": seed}
+            self.trees |= {f"{folder}/{split}" for split in report.splits}
+            recipe = {**config.section("tasks", report.task)[key], "seed": seed}
             self.recipes.setdefault(folder, []).append(recipe)
 
 

@@ -37,8 +37,10 @@ NO_FLAGS = {
     "datasets": {"method"},
     "architectures": set[str](),
     "encoders": {"architecture", "pretrained", "files"},
-    "tasks": {*TASK_SPLITS, "finetuning", "finetuning_from_scratch"},
+    "tasks": {*TASK_SPLITS, "splits", "finetuning", "finetuning_from_scratch"},
 }
+# Keys of an encoder that change no weight: when to look at it, and what to keep on the way.
+MONITORING = {"eval_steps", "keep_at"}
 
 
 class Config:
@@ -60,12 +62,12 @@ class Config:
         for name in self.names("corpora"):
             for task in self.decontaminated_tasks(name):
                 self._require(task, "tasks", f"corpora.{name}.decontaminate")
+        self.files = InputFiles(self.values)
         self.runs = self._runs()
         self.averages = resolve_averages(
             self.values["averages"], self.runs[0], self.runs, self.reports
         )
         """Average to the reports of each of its tasks."""
-        self.files = InputFiles(self.values)
 
     @property
     def mirror(self) -> str | None:
@@ -95,10 +97,16 @@ class Config:
         return dict(self.values[table][name])
 
     def flags(self, table: str, name: str) -> list[str]:
-        """Return the command-line flags that one entry of a table stands for."""
+        """Return the flags that one entry of a table stands for, those of monitoring apart."""
         section = self.values[table][name]
         schema = self._reader.branch(self._reader.section(table), section)
-        return render_flags(schema, section, NO_FLAGS[table])
+        return render_flags(schema, section, NO_FLAGS[table] | MONITORING)
+
+    def monitoring_flags(self, encoder: str) -> list[str]:
+        """Return the flags of `pretrain.py` that change no weight."""
+        section = self.values["encoders"][encoder]
+        schema = self._reader.branch(self._reader.section("encoders"), section)
+        return render_flags(schema, section, schema["properties"].keys() - MONITORING)
 
     def part_flags(self, corpus: str) -> list[str]:
         """Return the flags of `extract_part.py`, its files apart."""
@@ -113,6 +121,11 @@ class Config:
     def decontaminated_tasks(self, corpus: str) -> list[str]:
         """Return the tasks whose evaluation sentences are removed from a corpus."""
         return list(self.values["corpora"][corpus].get("decontaminate", ()))
+
+    def evaluation_splits(self, task: str) -> list[str]:
+        """Return the splits that models of a task can be evaluated on, `validation` first."""
+        named = ("test",) if "test" in self.files.tasks[task] else ()
+        return ["validation", *named, *self.values["tasks"][task].get("splits", ())]
 
     def parts(self, corpus: str) -> dict[str, CorpusPart]:
         """Return what of a corpus is extracted by jobs of their own; see `corpus_parts`.
@@ -185,14 +198,6 @@ class Config:
     def _run(self, picks: Mapping[str, Any], where: str, suffix: str) -> Run:
         for key, table in _PICKS.items():
             self._require(picks[key], table, f"{where}{key}")
-        for report, section in picks["reports"].items():
-            path = f"{where}reports.{report}"
-            self._require(section["task"], "tasks", f"{path}.task")
-            if "ceiling" in section:
-                imported = self.values["encoders"].keys() - self.own_encoders().keys()
-                require_known(
-                    section["ceiling"], imported, "encoders with pretrained", f"{path}.ceiling"
-                )
         encoder, dataset = (self.section(_PICKS[key], picks[key]) for key in ("encoder", "dataset"))
         if "architecture" in encoder:
             architecture = self.section("architectures", encoder["architecture"])
@@ -202,10 +207,24 @@ class Config:
             architecture=encoder.get("architecture"),
             seeds=tuple(picks["seeds"]),
             reports={
-                f"{name}{suffix}": Report(**section) for name, section in picks["reports"].items()
+                f"{name}{suffix}": self._report(section, f"{where}reports.{name}")
+                for name, section in picks["reports"].items()
             },
             suffix=suffix,
         )
+
+    def _report(self, section: Mapping[str, Any], path: str) -> Report:
+        """A report of one split tells of it alone, any other of validation and test."""
+        task, ceiling = section["task"], section.get("ceiling")
+        self._require(task, "tasks", f"{path}.task")
+        if ceiling is not None:
+            imported = self.values["encoders"].keys() - self.own_encoders().keys()
+            require_known(ceiling, imported, "encoders with pretrained", f"{path}.ceiling")
+        there = self.evaluation_splits(task)
+        if "split" not in section:
+            return Report(task, ceiling, tuple(s for s in ("validation", "test") if s in there))
+        require_known(section["split"], there, f"the splits of tasks.{task}", f"{path}.split")
+        return Report(task, ceiling, (section["split"],))
 
     def _require(self, name: str, table: str, path: str) -> None:
         require_known(name, self.values[table], table, path)

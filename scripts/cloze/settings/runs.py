@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Report:
-    """What a report tells of: a task, perhaps beside an encoder from elsewhere."""
+    """What a report tells of: a task, perhaps beside an encoder from elsewhere.
+
+    `splits`: those it tells of, first the one of its headline.
+    """
 
     task: str
     ceiling: str | None = None
+    splits: tuple[str, ...] = ("validation",)
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,11 @@ class Run:
 def imported_folder(encoder: str) -> str:
     """Return where an encoder from elsewhere lies."""
     return f"results/imported/{encoder}"
+
+
+def is_from_scratch(model: str) -> bool:
+    """Tell whether a model folder holds an encoder without pretraining.
+
+    No name in a table of the configuration can be `scratch`.
+    """
+    return "/scratch/" in model
