@@ -76,6 +76,24 @@ def test_the_snakefile_is_a_table_of_contents() -> None:
     assert len((ROOT / "Snakefile").read_text().splitlines()) < 60
 
 
+DIRECTIVES = (
+    *("input", "output", "log", "benchmark", "wildcard_constraints", "conda"),
+    *("threads", "resources", "params", "shell"),
+)
+RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)
+def test_rules_open_with_what_they_are_for_and_keep_one_order(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    rules = re.split(r"^ *rule .*:\n", text, flags=re.MULTILINE)[1:]
+    assert not rules or re.search("^# Reads ", text, re.MULTILINE)
+    for rule in rules:
+        found = re.findall(rf"^ +({'|'.join(DIRECTIVES)}):", rule, re.MULTILINE)
+        assert found == [name for name in DIRECTIVES if name in found]
+
+
 def test_a_mistake_in_the_configuration_is_one_message(project: Project) -> None:
     arguments = project.overlay({"encoders": {"tiny": {"warmup_step": 10}}})
     output = project.snakemake("-n", *arguments, code=1)
