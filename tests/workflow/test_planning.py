@@ -87,7 +87,7 @@ RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 def test_rules_open_with_what_they_are_for_and_keep_one_order(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# ")
-    rules = re.split(r"^ *rule .*:\n", text, flags=re.MULTILINE)[1:]
+    rules = re.split(r"^ *rule\b.*:\n", text, flags=re.MULTILINE)[1:]
     assert not rules or re.search("^# Reads ", text, re.MULTILINE)
     for rule in rules:
         found = re.findall(rf"^ +({'|'.join(DIRECTIVES)}):", rule, re.MULTILINE)
