@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import clean
-from cloze.settings.resolved import load_config
+from cloze.settings.config import load_config
 
 ROOT = Path(__file__).parents[2]
 HUB = "hf://datasets/owner/name@0123456789abcdef0123456789abcdef01234567"
@@ -167,6 +167,19 @@ def test_only_the_splits_that_a_report_tells_of_stay(
     assert f"{seed}/other" in listed
     assert f"{seed}/test" not in listed
     assert f"{seed}/validation" not in listed
+
+
+def test_a_run_by_the_clock_is_kept_while_it_is_asked_for(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(repository, "by-the-clock", max_steps=None, budget=1200.0)
+    overlay = repository / "preset.yaml"
+    overlay.write_text("encoders: {tiny: {max_steps: null, budget: 20m}}")
+    assert clean.main(["--dry-run", "--configfile", str(overlay)]) == 0
+    assert "by-the-clock" not in capsys.readouterr().out
+    overlay.write_text("encoders: {tiny: {max_steps: null, budget: 10m}}")
+    assert clean.main(["--dry-run", "--configfile", str(overlay)]) == 0
+    assert f"{RUNS}/by-the-clock" in capsys.readouterr().out
 
 
 def test_links_are_removed_but_never_followed(repository: Path, tmp_path: Path) -> None:

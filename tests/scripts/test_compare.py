@@ -1,10 +1,14 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import compare
 from cloze.files import read_json, write_json
+from cloze.tasks.evaluations import write_predictions
+from cloze.tasks.scores import task_metrics
+from cloze.tasks.task import TaskSplit
 from tests.scripts.test_report import write_evaluation as write_predicted
 
 
@@ -110,8 +114,9 @@ def test_every_split_has_a_row(results, capsys):
     content = read_json(folder / "metrics.json")
     write_json(folder / "metrics.json", {"metrics": content["metrics"] | {"split": "test"}})
     lines = table(capsys, results, "--sort", "run")
-    assert lines[0][:4] == ["run", "split", "score", "std"]
-    assert {tuple(line[1:3]) for line in lines if line[0].endswith("small/films")} == {
+    score = lines[0].index("score")
+    assert lines[0][:2] == ["run", "split"]
+    assert {(line[1], line[score]) for line in lines if line[0].endswith("small/films")} == {
         ("validation", "0.715"),
         ("test", "0.65"),
     }
@@ -150,6 +155,28 @@ def test_two_results_are_compared_on_any_split(tmp_path, capsys):
     shown = diff(capsys, good, poor, "--split", "test")
     assert "tiny-task, test, 40 rows" in shown
     assert "A − B, points +5.00" in shown
+
+
+def test_a_class_without_a_row_counts_in_macro_f1(tmp_path, capsys):
+    """Macro F1 is the mean over the task's three classes, of which the rows hold two."""
+    folders = []
+    for name, wrong in (("good", 0), ("poor", 20)):
+        labels = np.arange(40) % 2
+        predictions = np.where(np.arange(40) < wrong, 1 - labels, labels)
+        measured = task_metrics(labels, predictions, ["a", "b", "c"], "macro_f1")
+        folder = tmp_path / name / "validation"
+        write_json(
+            folder / "metrics.json", {"metrics": {"task": "films", "split": "test", **measured}}
+        )
+        split = TaskSplit([f"text {number}" for number in range(40)], labels)
+        write_predictions(
+            folder / "predictions.parquet", split, predictions, np.full((40, 3), 1 / 3)
+        )
+        folders.append(folder)
+    shown = diff(capsys, *folders)
+    assert "A 66.67" in shown
+    assert "B 33.33" in shown
+    assert "A − B, points +33.33" in shown
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from cloze.settings.code_key import code_key
-from cloze.settings.resolved import Config
+from cloze.settings.config import Config
 from cloze.errors import ClozeError
 from cloze.files import write_text
 
@@ -41,9 +41,8 @@ def model_folders():
         f"({one_of(CONFIG.names(table))})"
         for table in ("corpora", "tokenizers", "datasets", "architectures")
     )
-    own, imported = (
-        f"({one_of(names)})" for names in (CONFIG.own_encoders(), CONFIG.files.imported)
-    )
+    imported = f"({one_of(CONFIG.files.imported)})"
+    own = f"({one_of(name for name in CONFIG.names('encoders') if name not in CONFIG.files.imported)})"
     return (
         rf"{corpus}/{tokenizer}/({dataset}/{own}(/at-\d+)?|scratch/{architecture})"
         rf"|imported/{imported}"
@@ -62,7 +61,7 @@ wildcard_constraints:
     average=one_of(CONFIG.averages),
     seed=r"\d+",
     split=one_of(
-        {split for task in CONFIG.names("tasks") for split in CONFIG.evaluation_splits(task)}
+        {split for task in CONFIG.settings.tasks.values() for split in task.evaluation_splits}
     ),
     percent=r"\d+",
 

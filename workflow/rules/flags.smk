@@ -4,7 +4,7 @@
 # stage's key. Those named `_file_flags` or `_source_flags` pass a rule's inputs on under the names
 # that the script knows them by.
 
-from cloze.settings.files import TASK_SPLITS
+from cloze.files import SPLITS
 from cloze.settings.runs import is_from_scratch
 
 # Flags of report.py whose values are the folders of the report's inputs of these names.
@@ -107,7 +107,7 @@ def task_file_flags(wildcards, input):
     """Return --train FILE and so on, and --split NAME FILE for splits with names of their own."""
     flags = []
     for split, file in CONFIG.files.tasks[wildcards.task].items():
-        flags += [f"--{split}", file] if split in TASK_SPLITS else ["--split", split, file]
+        flags += [f"--{split}", file] if split in SPLITS else ["--split", split, file]
     return flags
 
 

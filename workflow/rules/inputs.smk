@@ -138,7 +138,7 @@ def report_sources(wildcards):
     if about.ceiling is not None:
         sources["ceiling"] = evaluations(run, about, imported_folder(about.ceiling))
     if not run.is_imported:
-        encoder = (*encoder, "metrics.jsonl", "masked_examples.html")
+        encoder = (*encoder, "metrics.jsonl", "masked_examples.html", "diagnosis.json")
         sources |= {
             "documents": [f"{run.documents_folder}/metrics.json"],
             "contamination": [f"{run.documents_folder}/contamination/{about.task}.json"],

@@ -7,8 +7,7 @@ from typing import Any
 
 from cloze.errors import ClozeError
 from cloze.fetch.sources import LocalSource, expand_braces, parse_source
-
-TASK_SPLITS = ("train", "validation", "test")
+from cloze.files import SPLITS
 
 
 @dataclass(frozen=True)
@@ -90,11 +89,11 @@ class InputFiles:
         path = f"tasks.{name}"
         files = {
             split: self._one(name, f"{path}.{split}", section[split])
-            for split in TASK_SPLITS
+            for split in SPLITS
             if split in section
         }
-        for split, item in section.get("splits", {}).items():
-            if split in TASK_SPLITS:
+        for split, item in section["splits"].items():
+            if split in SPLITS:
                 raise ClozeError(
                     f"config: {path}.splits.{split}: has a key of its own; write {path}.{split}"
                 )
