@@ -329,9 +329,7 @@ def _recipe(evaluations: Evaluations) -> dict[str, Any]:
 
 
 def _tests(metric: str, ours: Evaluations, theirs: Evaluations) -> Iterator[str]:
-    labels, sides = ours.labels, (ours.predictions, theirs.predictions)
-    is_score = labels.dtype.kind == "f"
-    num_labels = 1 if is_score else 1 + int(max(part.max() for part in (labels, *sides)))
+    labels, sides, num_labels = ours.labels, (ours.predictions, theirs.predictions), ours.num_labels
     difference = paired_difference(metric, labels, *sides, num_labels)
     low, high = difference.ci95
     chance = permutation_p_value(metric, labels, *sides, num_labels)
@@ -340,7 +338,7 @@ def _tests(metric: str, ours: Evaluations, theirs: Evaluations) -> Iterator[str]
         ("95 % interval, bootstrap over rows", f"{100 * low:+.2f} to {100 * high:+.2f}"),
         (f"permutation test, {PERMUTATIONS:,} draws", f"p = {chance:.4f}"),
     ]
-    if not is_score:
+    if num_labels > 1:
         test = mcnemar(ours.correct, theirs.correct)
         split = f"p = {test.p_value:.4f} ({test.first_only} rows for A, {test.second_only} for B)"
         rows.append(("McNemar's exact test", split))
