@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> None:
     facts: dict[str, Any] = {
         "name": args.name or args.output.resolve().name,
         "labels": names,
+        "objective": args.objective or ("regression" if args.regression else "classification"),
         "metric": metric,
         "origin": args.origin,
         "splits": {split: describe_split(part, names) for split, part in splits.items()},

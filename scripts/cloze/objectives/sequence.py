@@ -23,7 +23,7 @@ from cloze.model.encoder import PackedBatch
 from cloze.model.heads import SequenceClassifier
 from cloze.objectives.objective import Objective, map_tensors, moved
 from cloze.objectives.texts import EncodedTexts, pack_texts, packed_batches, slot_values
-from cloze.settings.objectives import FINETUNING_OBJECTIVES
+from cloze.settings.tasks import FINETUNING_OBJECTIVES
 from cloze.tasks.task import Task, TaskSplit
 
 # A batch has places for a multiple of this many texts a row: oneDNN keeps a plan of every product

@@ -4,11 +4,22 @@ from dataclasses import dataclass
 
 from cloze.settings.fields import REQUIRED, setting
 
+# What a task teaches, to module and class. A module is imported only where its objective is
+# trained or evaluated, so that its code is part of the key of these stages alone.
+FINETUNING_OBJECTIVES = {
+    "classification": "cloze.objectives.classification:Classification",
+    "regression": "cloze.objectives.regression:Regression",
+}
 TASK_FORMATS = ("csv", "tsv", "jsonl", "parquet")
 METRICS = (
     *("accuracy", "f1", "macro_f1", "matthews", "accuracy_and_f1"),
     *("pearson", "spearman", "pearson_and_spearman"),
 )
+
+
+def objective_module(name: str) -> str:
+    """Return the module of an objective."""
+    return FINETUNING_OBJECTIVES[name].partition(":")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +46,11 @@ class TaskSettings:
         "file",
     )
     regression: bool = setting(False, "the label is a score to predict, not a class")
+    objective: str | None = setting(
+        None,
+        "what is learnt of the texts; unset: classification, or regression of scores",
+        choices=tuple(FINETUNING_OBJECTIVES),
+    )
     metric: str | None = setting(
         None,
         "what the task is judged by; unset: accuracy, of scores pearson_and_spearman",

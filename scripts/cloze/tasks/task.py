@@ -183,7 +183,7 @@ class Task:
 
     @property
     def objective(self) -> str:
-        """What is learnt, one of `settings.objectives.FINETUNING_OBJECTIVES`."""
+        """What is learnt, one of `settings.tasks.FINETUNING_OBJECTIVES`."""
         kind = "regression" if self.is_regression else "classification"
         return str(self.facts.get("objective") or kind)
 

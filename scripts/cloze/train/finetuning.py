@@ -25,7 +25,7 @@ from cloze.objectives.sequence import (
 from cloze.objectives.texts import check_max_length, encode_texts
 from cloze.settings.code_key import code_key
 from cloze.settings.machine import MachineSettings
-from cloze.settings.objectives import objective_module
+from cloze.settings.tasks import objective_module
 from cloze.tasks.hold_out import hold_out
 from cloze.tasks.task import Task, load_task
 from cloze.tokens.tokenizer import load_tokenizer
