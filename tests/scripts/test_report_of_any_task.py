@@ -10,14 +10,10 @@ import pytest
 
 import baselines
 import report
-from cloze.files import write_json
-from cloze.show.page import PretrainingFiles, render_page
-from cloze.show.text import render_report
-from cloze.tasks.evaluations import write_predictions
 from cloze.files import read_json, write_json
 from cloze.show.report_page import PretrainingFiles, render_page
 from cloze.show.report_text import render_report
-from cloze.tasks.prediction_files import write_predictions
+from cloze.tasks.evaluations import write_predictions
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import TaskSplit, describe_split, overlap_with_train, write_split
 

@@ -35,7 +35,22 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+def model_folders():
+    """Return a regular expression for the model folders, as they are called below results/."""
+    corpus, tokenizer, dataset, architecture = (
+        f"({one_of(CONFIG.names(table))})"
+        for table in ("corpora", "tokenizers", "datasets", "architectures")
+    )
+    imported = f"({one_of(CONFIG.files.imported)})"
+    own = f"({one_of(name for name in CONFIG.names('encoders') if name not in CONFIG.files.imported)})"
+    return (
+        rf"{corpus}/{tokenizer}/({dataset}/{own}(/at-\d+)?|scratch/{architecture})"
+        rf"|imported/{imported}"
+    )
+
+
 wildcard_constraints:
+    model=model_folders(),
     corpus=one_of(CONFIG.names("corpora")),
     tokenizer=one_of(CONFIG.names("tokenizers")),
     dataset=one_of(CONFIG.names("datasets")),
@@ -45,6 +60,9 @@ wildcard_constraints:
     report=one_of(CONFIG.reports),
     average=one_of(CONFIG.averages),
     seed=r"\d+",
+    split=one_of(
+        {split for task in CONFIG.settings.tasks.values() for split in task.evaluation_splits}
+    ),
     percent=r"\d+",
 
 

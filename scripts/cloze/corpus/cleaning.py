@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from cloze.corpus.contamination import MIN_ROW_WORDS, ContaminationIndex, Matches
 from cloze.corpus.documents import Document
 from cloze.errors import ClozeError
-from cloze.files import SPLITS, require_file
+from cloze.files import require_file
 
 _LEVEL = 1
 REASONS = ("contaminated_paragraph", "contaminated")
@@ -105,10 +105,9 @@ class Decontamination:
         self._names: list[str] = []
         texts: list[str] = []
         for task in tasks:
-            for split in SPLITS[1:]:
+            others = {path.stem for path in task.glob("*.parquet")} - {"train", "validation"}
+            for split in ("validation", *sorted(others)):
                 path = task / f"{split}.parquet"
-                if split == "test" and not path.is_file():
-                    continue
                 self.files.append(path)
                 for row, row_texts in enumerate(_texts(path)):
                     texts += row_texts

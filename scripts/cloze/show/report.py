@@ -29,14 +29,12 @@ _MISTAKES = 10
 _POINTS = 1_000
 
 
-def build_report(name: str, sources: Sources) -> dict[str, Any]:
-    """Return the whole report; accuracies lie between 0 and 1.
+def build_report(name: str, sources: Sources, *others: Sources) -> dict[str, Any]:
+    """Return the whole report of a split, and the scores on others; accuracies lie within 0 and 1.
 
     Raises `ClozeError` if the evaluations, the baselines and the task do not belong together.
     """
-    evaluations, task, split = sources.evaluations, sources.task, sources.split
-    require_task(sources)
-    beside = _baselines(sources, read_baselines(sources))
+    evaluations, task = sources.evaluations, sources.task
     return {
         "name": name,
         "task": {
@@ -47,23 +45,15 @@ def build_report(name: str, sources: Sources) -> dict[str, Any]:
             "splits": task.facts["splits"],
             "hold_out": task.facts.get("hold_out"),
         },
-        "split": split,
-        "examples": len(evaluations.labels),
+        **_of_split(sources),
+        "other_splits": {other.split: _of_split(other) for other in others},
         "recipe": dict(sources.recipe),
         "corpus": corpus_facts(sources.documents),
         "dataset": dataset_facts(sources.dataset),
         "pretraining": pretraining_facts(sources.pretraining),
         "finetuning": finetuning_facts(evaluations),
-        **_scores_of(evaluations, task),
-        "measures": _measures(evaluations),
         **_in_detail(evaluations, task),
-        "baselines": beside,
-        "paired_difference": beside.get("no_pretraining", {}).get("paired_difference"),
         "checkpoints": _checkpoints(sources),
-        "overlap": {
-            "with_training_split": task.facts["overlap_with_train"].get(split),
-            "with_pretraining_text": read_contamination(sources),
-        },
         "mistakes": _worst_mistakes(evaluations, task),
         "provenance": provenance(
             {
@@ -74,6 +64,25 @@ def build_report(name: str, sources: Sources) -> dict[str, Any]:
                 "evaluation of the first seed": evaluations.seeds[0].folder,
             }
         ),
+    }
+
+
+def _of_split(sources: Sources) -> dict[str, Any]:
+    """What is told of every split: scores, alone and beside baselines, and overlaps."""
+    evaluations, task, split = sources.evaluations, sources.task, sources.split
+    require_task(sources)
+    beside = _baselines(sources, read_baselines(sources))
+    return {
+        "split": split,
+        "examples": len(evaluations.labels),
+        **_scores_of(evaluations, task),
+        "measures": _measures(evaluations),
+        "baselines": beside,
+        "paired_difference": beside.get("no_pretraining", {}).get("paired_difference"),
+        "overlap": {
+            "with_training_split": task.facts["overlap_with_train"].get(split),
+            "with_pretraining_text": read_contamination(sources),
+        },
     }
 
 

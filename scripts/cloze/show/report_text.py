@@ -40,6 +40,7 @@ def render_report(report: Mapping[str, Any]) -> str:
     sections: list[tuple[str, Iterable[str]]] = [
         ("RESULT", pairs(result_pairs(report))),
         ("BASELINES", _baselines(report)),
+        *((f"ON THE {part['split'].upper()} SPLIT", _other(part)) for part in other_splits(report)),
         ("RECIPE", pairs(recipe_pairs(report))),
         ("DATA", pairs(data_pairs(report))),
         ("SEEDS", table(*seed_table(report))),
@@ -109,10 +110,28 @@ def baseline_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _baselines(report: Mapping[str, Any]) -> Iterator[str]:
+def other_splits(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield for each split besides that of the headline the report as it is there."""
+    # Reports that were kept from earlier versions are of one split.
+    for part in report.get("other_splits", {}).values():
+        yield {**report, **part}
+
+
+def _other(report: Mapping[str, Any]) -> Iterator[str]:
+    _, *results = result_pairs(report)
+    yield from pairs([*results, *overlap_pairs(report)])
+    yield ""
+    yield from _beside(report)
+
+
+def _beside(report: Mapping[str, Any]) -> Iterator[str]:
     metric = report["score"]["metric"]
     column = "accuracy" if metric == "accuracy" else "score"
     yield from table(("", column, "this encoder is better by (points)"), baseline_rows(report))
+
+
+def _baselines(report: Mapping[str, Any]) -> Iterator[str]:
+    yield from _beside(report)
     yield ""
     for note in baseline_notes(report):
         yield from paragraph(note)
@@ -288,7 +307,7 @@ def data_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "the training split"
         )
         yield "hold-out", shown
-    yield from _overlap(report)
+    yield from overlap_pairs(report)
     if truncated := report["finetuning"]["truncated_texts"]:
         yield "cut", f"{truncated:,} training texts were longer than max length"
 
@@ -299,7 +318,8 @@ def _labels(part: Mapping[str, Any]) -> str:
     return ", ".join(f"{count:,} {label}" for label, count in part["rows_by_label"].items())
 
 
-def _overlap(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def overlap_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield how many rows of the split stand in the training split and in the pretraining text."""
     split, overlap = report["split"], report["overlap"]
     if (training := overlap["with_training_split"]) is not None:
         groups = ""

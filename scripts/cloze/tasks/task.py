@@ -21,7 +21,7 @@ from cloze.corpus.contamination import ContainmentIndex, normalized_words
 from cloze.corpus.text_streams import read_values
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
-from cloze.files import SPLITS, atomic_path, read_json, require_file
+from cloze.files import atomic_path, read_json, require_file
 from cloze.settings.tasks import TASK_FORMATS
 from cloze.tasks.scores import default_metric
 
@@ -192,13 +192,24 @@ class Task:
         """The measure that the task is judged by, one of `METRICS`."""
         return str(self.facts.get("metric") or default_metric(self.is_regression))
 
+    @property
+    def splits(self) -> list[str]:
+        """The names of its splits, `train` first."""
+        return list(self.facts["splits"])
+
+    @property
+    def evaluation_splits(self) -> list[str]:
+        """The splits that a model can be evaluated on: all that nothing is trained on."""
+        return [split for split in self.splits if split != "train"]
+
     def split_path(self, split: str) -> Path:
         """Return the parquet file of a split; raises `ClozeError` if there is none."""
-        path = self.folder / f"{split}.parquet"
-        if not path.is_file():
-            there = ", ".join(s for s in SPLITS if (self.folder / f"{s}.parquet").is_file())
-            raise ClozeError(f"{path}: no such file; this task has the splits: {there or 'none'}")
-        return path
+        if split not in self.splits:
+            raise ClozeError(
+                f"{self.folder}: has no split {split!r}; this task has the splits: "
+                f"{', '.join(self.splits) or 'none'}"
+            )
+        return require_file(self.folder / f"{split}.parquet")
 
     def split(self, split: str) -> TaskSplit:
         """Read one split; raises `ClozeError` if it is missing, empty or not of this task."""
@@ -249,7 +260,7 @@ def load_task(folder: Path) -> Task:
     """Open a task folder; raises `ClozeError` if `task.json` is missing or incomplete."""
     path = folder / "task.json"
     facts = read_json(require_file(path))
-    for key in ("name", "labels", "origin"):
+    for key in ("name", "labels", "origin", "splits"):
         if key not in facts:
             raise ClozeError(f"{path}: has no key {key!r}; run prepare_task.py again")
     return Task(folder, facts["name"], list(facts["labels"]), facts)
