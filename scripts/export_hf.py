@@ -23,7 +23,7 @@ from cloze.files import atomic_folder, read_json, sha256_file, write_json, write
 from cloze.model.hf_config import config_from_folder
 from cloze.use.hf_export import (
     Outputs,
-    Peer,
+    TransformersModel,
     export_onnx,
     measure_parity,
     onnx_outputs,
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
 def _certify(model: Path, folder: Path, transformers: Any, *, with_onnx: bool) -> dict[str, Any]:
     """Compare what was read with what was written; return what `parity.json` holds."""
     texts = parity_texts(model)
-    peer = Peer(folder, transformers)
+    peer = TransformersModel(folder, transformers)
     inputs = peer.tokenise(texts)
     ours = our_outputs(model, texts)
     compared = _compared(ours, peer.outputs(inputs), "transformers")
