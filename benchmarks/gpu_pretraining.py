@@ -34,6 +34,7 @@ from pretraining_contenders import Setting, Shape
 sys.path.insert(0, str(measure.SCRIPTS))
 
 from cloze.train.optimization import training_flop
+
 from cloze.train.utilisation import matmul_peak
 
 SAMPLE = measure.ROOT / "resources" / "sample" / "corpus.txt"

@@ -24,11 +24,11 @@ import torch
 
 sys.path.insert(0, str(measure.SCRIPTS))
 
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import SequenceClassifier
-from cloze.model.model_io import save_model
+from cloze.model.hf import save_model
 from cloze.tokens.tokenizer import bert_normalizer, vocab_size, write_tokenizer_config
-from cloze.tokens.wordpiece import train_wordpiece
+from cloze.tokens.tokenizer_training import train_wordpiece
 
 _LARGEST_DIFFERENCE = 1e-4
 

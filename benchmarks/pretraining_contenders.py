@@ -16,7 +16,7 @@ from contest import FinishedError, Gate
 
 sys.path.insert(0, str(measure.SCRIPTS))
 
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 from cloze.tokens.manifest import read_manifest
 
 # A schedule for a run of usual length, so that `auto` decides as it would there.
@@ -126,10 +126,11 @@ def prepare_data(
 
 def train_ours(gate: Gate, setting: Setting) -> dict[str, Any]:
     """Run `pretrain.py` until the gate or its last step ends it; returns how it computed."""
+    from cloze.train.training_step import TrainingStep
+
     import pretrain
     from cloze.files import read_json
     from cloze.objectives.rows import RowBatches
-    from cloze.train.training_step import TrainingStep
 
     step, training_batch = TrainingStep.__call__, RowBatches.training_batch
     kept: dict[str, Any] = {}

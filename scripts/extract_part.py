@@ -18,14 +18,15 @@ from cloze.corpus.disk_estimate import PART_CODEC, DiskEstimate, estimated_text_
 from cloze.corpus.folders import Share
 from cloze.corpus.parts import write_part
 from cloze.corpus.reading import (
-    add_cleaning_flags,
-    add_reading_flags,
+    add_decontamination_flag,
     check_format,
     cleaning_of,
     read_batches,
     recipe_of,
 )
 from cloze.files import sha256_file
+from cloze.settings.corpora import PartSettings, ReadingSettings
+from cloze.settings.fields import add_flags
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,8 +42,10 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="K/N",
         help="read only the K-th of N stretches of each folder's files; unset: all",
     )
-    add_reading_flags(parser)
-    add_cleaning_flags(parser.add_argument_group("drops"))
+    add_flags(parser, ReadingSettings)
+    drops = parser.add_argument_group("drops")
+    add_flags(drops, PartSettings, beside=ReadingSettings)
+    add_decontamination_flag(drops)
     return parser
 
 

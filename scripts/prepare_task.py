@@ -21,14 +21,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cloze.cli import log, make_parser, non_negative_int, probability, progress, run_script
+from cloze.cli import log, make_parser, progress, run_script
 from cloze.errors import ClozeError
 from cloze.files import sha256_file, write_json
 from cloze.metrics import Stopwatch, write_metrics
+from cloze.settings.fields import add_flags
+from cloze.settings.tasks import TaskSettings
 from cloze.tasks.hold_out import hold_out
-from cloze.tasks.scores import METRICS, check_metric, default_metric
+from cloze.tasks.scores import check_metric, default_metric
 from cloze.tasks.task import (
-    FORMATS,
     Columns,
     LabelledRow,
     RowSource,
@@ -48,47 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--train", type=Path, required=True, help="file with the training rows")
     parser.add_argument("--validation", type=Path, help="file with the validation rows")
     parser.add_argument("--test", type=Path, help="file with labelled test rows")
-    parser.add_argument("--format", choices=FORMATS, help="format of the files; unset: by suffix")
-    parser.add_argument("--text-column", required=True, help="column with the text")
-    parser.add_argument(
-        "--text-pair-column", help="column with the second text; unset: texts stand alone"
-    )
-    parser.add_argument("--label-column", required=True, help="column with the label")
-    parser.add_argument(
-        "--group-column",
-        help="column that says which rows belong together; a hold-out never divides them",
-    )
-    parser.add_argument(
-        "--no-header",
-        dest="header",
-        action="store_false",
-        help="CSV and TSV: the first line is a row; columns are numbers counted from 0",
-    )
-    parser.add_argument(
-        "--labels",
-        nargs="+",
-        metavar="NAME",
-        help="the task's labels in order; numbers in the files index them; "
-        "unset: those of the training file",
-    )
-    parser.add_argument(
-        "--regression", action="store_true", help="the label is a score to predict, not a class"
-    )
-    parser.add_argument(
-        "--metric",
-        choices=METRICS,
-        help="what the task is judged by; unset: accuracy, of scores pearson_and_spearman",
-    )
     parser.add_argument("--name", help="the task's name; unset: that of the output folder")
-    parser.add_argument("--origin", default="", help="where the data comes from, for the report")
-    parser.add_argument(
-        "--hold-out-fraction",
-        type=probability,
-        help="validate on this part of the training file's sentences, not on --validation",
-    )
-    parser.add_argument(
-        "--hold-out-seed", type=non_negative_int, default=0, help="draws the held-out sentences"
-    )
+    add_flags(parser, TaskSettings)
     parser.add_argument("--output", type=Path, required=True, help="task folder to write")
     return parser
 
@@ -106,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
     facts = {
         "name": args.name or args.output.resolve().name,
         "labels": names,
+        "objective": args.objective or ("regression" if args.regression else "classification"),
         "metric": metric,
         "origin": args.origin,
         "splits": {split: describe_split(part, names) for split, part in splits.items()},

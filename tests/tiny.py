@@ -6,7 +6,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from cloze.files import sha256_file
-from cloze.tokens.collect import ShardName
+from cloze.tokens.dataset import ShardName
 from cloze.tokens.manifest import (
     FORMAT_VERSION,
     Header,

@@ -164,9 +164,7 @@ def test_markup_in_a_form_is_text(classifier):
     page = submit(classifier, use="classify", text=markup)
     assert page.status_code == 200
     assert "<script" not in page.text
-    assert (
-        "&lt;/textarea&gt;&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;amp;" in page.text
-    )
+    assert "&lt;/textarea&gt;&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;&amp;amp;" in page.text
 
 
 def test_labels_and_the_name_of_the_model_are_escaped(classifier):

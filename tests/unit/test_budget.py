@@ -5,7 +5,8 @@ import time
 import pytest
 
 from cloze.errors import ClozeError
-from cloze.train.budget import StepBudget, TimeBudget, duration, process_seconds
+from cloze.settings.fields import duration
+from cloze.train.budget import StepBudget, TimeBudget, process_seconds
 from cloze.train.schedules import Span
 
 

@@ -6,7 +6,7 @@ import torch
 
 from cloze.errors import ClozeError
 from cloze.model.heads import SequenceClassifier
-from cloze.model.hf_config import config_from_folder
+from cloze.model.hf import config_from_folder
 from cloze.objectives.texts import encode_texts, pack_texts
 from cloze.tokens.tokenizer import load_tokenizer
 from cloze.train.classifier_optimizer import classifier_adamw, only_tokens_of

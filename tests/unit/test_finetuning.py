@@ -5,8 +5,8 @@ import torch
 
 from cloze.errors import ClozeError
 from cloze.model.device import resolve_compute
-from cloze.model.hf_config import config_from_folder
-from cloze.model.model_io import load_weights
+from cloze.model.hf import config_from_folder
+from cloze.model.weights import read_weights
 from cloze.objectives.prediction import predict_logits
 from cloze.objectives.texts import encode_texts
 from cloze.tokens.tokenizer import load_tokenizer
@@ -49,7 +49,7 @@ def test_the_seed_draws_the_head_and_leaves_the_encoder(folder):
     assert not torch.equal(one.classifier.weight, other.classifier.weight)
     assert torch.equal(
         one.encoder.token_embedding.weight,
-        load_weights(folder)["bert.embeddings.word_embeddings.weight"],
+        read_weights(folder, "bert")["bert.embeddings.word_embeddings.weight"],
     )
     scratch = build(folder, 1, pretrained=False)
     other_scratch = build(folder, 2, pretrained=False)

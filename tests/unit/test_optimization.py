@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM
 from cloze.train.optimization import adamw, learning_rate_factor, training_flop
 

@@ -1,7 +1,7 @@
 import pytest
 
-from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute
+from cloze.model.encoder import EncoderConfig
 from cloze.show.plan_table import as_json, duration_text, render_plans
 from cloze.train.optimization import training_flop
 from cloze.train.planning import (

@@ -2,7 +2,8 @@ import itertools
 
 import pytest
 
-from cloze.train.schedules import SCHEDULES, Span, factor_over, stage
+from cloze.settings.pretraining import SCHEDULES
+from cloze.train.schedules import Span, factor_over, stage
 
 
 def factors(schedule: str, steps: int, warmup: float, cooldown: float = 0.2) -> list[float]:

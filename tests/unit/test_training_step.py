@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
-from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
 from cloze.objectives.masking import Masker
 from cloze.objectives.mlm import pretraining_loss

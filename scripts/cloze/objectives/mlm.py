@@ -1,47 +1,353 @@
-"""What pretraining minimises: masked-language modelling, alone or with next-sentence prediction."""
+"""Masked-language modelling (Devlin et al. 2019, §3.1): its data, loss and evaluation."""
 
+import argparse
+import functools
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
-from cloze.objectives.rows import MaskedBatch
+from cloze.cli import log
+from cloze.errors import ClozeError
+from cloze.files import require_file, sha256_file
+from cloze.model.device import Compute
+from cloze.model.encoder import EncoderConfig
+from cloze.model.flags import encoder_config
+from cloze.model.heads import MaskedLM
+from cloze.model.hf import load_matching
+from cloze.objectives.initial_embeddings import (
+    cooccurrence_embeddings,
+    head_scale,
+    unigram_log_probabilities,
+)
+from cloze.objectives.masking import Masker
+from cloze.objectives.objective import Objective
+from cloze.objectives.prediction_history import PredictionHistory
+from cloze.objectives.rows import MaskedBatch, RowBatches, describe_rows, has_pairs
+from cloze.tokens.loading import load_rows
+from cloze.tokens.manifest import read_manifest
+from cloze.tokens.shards import Rows
+from cloze.tokens.tokenizer import SpecialIds, load_tokenizer, special_ids
 
-PretrainingModel = MaskedLM | MaskedLMWithNextSentence
+# The validation masks are one fixed draw, whatever the run's seed.
+_VALIDATION_SEED = 1 << 32
+# The rate before the recipe is decided, for measuring the machine.
+_TRIAL_PROBABILITY = 0.2
+_TRIAL_ROWS = 64
+EVALUATION_BATCH_SIZE = 32
+_MAX_LOGITS = 1 << 24
 
 
-def masked_lm_of(model: PretrainingModel) -> MaskedLM:
-    """Return the encoder with its masked-language-modelling head, whatever else the model has."""
-    return model.masked_lm if isinstance(model, MaskedLMWithNextSentence) else model
+@dataclass(frozen=True)
+class PretrainingData:
+    """Rows and batches of both splits; `text_bytes`: UTF-8 bytes of the validation split."""
+
+    special: SpecialIds
+    train_rows: Rows
+    validation_rows: Rows
+    train: RowBatches
+    validation: RowBatches
+    text_bytes: int
+
+    @classmethod
+    def load(cls, args: argparse.Namespace) -> Self:
+        """Read what the command line of `pretrain.py` names.
+
+        Raises `ClozeError` if the data set cannot be used with the architecture or objective.
+        """
+        train_rows = load_rows(args.dataset, "train", args.tokenizer)
+        validation_rows = load_rows(args.dataset, "validation", args.tokenizer)
+        _check_rows(args, train_rows, validation_rows)
+        _check_pairs(args, train_rows)
+        special = special_ids(load_tokenizer(args.tokenizer))
+        text_bytes = read_manifest(args.dataset).splits["validation"].text_bytes
+        return cls.of_rows(train_rows, validation_rows, special, args, text_bytes)
+
+    @classmethod
+    def of_rows(
+        cls,
+        train_rows: Rows,
+        validation_rows: Rows,
+        special: SpecialIds,
+        args: argparse.Namespace,
+        text_bytes: int = 0,
+    ) -> Self:
+        """Return the data of these rows, masked as the recipe says."""
+
+        def batches(rows: Rows, seed: int) -> RowBatches:
+            masker = Masker(
+                vocab_size=rows.vocab_size,
+                mask_token_id=special.mask,
+                special_token_ids=special.all,
+                mlm_probability=_TRIAL_PROBABILITY,
+                max_length=rows.row_length,
+                seed=seed,
+                whole_words=args.mask_whole_words,
+            )
+            return RowBatches(rows, masker, special.pad, args.next_sentence)
+
+        train, validation = (
+            batches(train_rows, args.seed),
+            batches(validation_rows, _VALIDATION_SEED),
+        )
+        return cls(special, train_rows, validation_rows, train, validation, text_bytes)
 
 
-def pretraining_loss(model: PretrainingModel, batch: MaskedBatch) -> Tensor:
-    """Return the sum of cross-entropy (nats) times weight over the batch's predictions.
+class MaskedLanguageModeling(Objective[MaskedBatch]):
+    """Predict masked tokens of packed rows.
 
-    For a whole training batch that is the mean over its masked tokens and, where the model
-    has the second head, the mean over its pairs added to it (Devlin et al. 2019, A.2).
+    `mlm_probability` holds one rate for each of as many equal shares of the run; validation
+    uses the last. `history` records guesses for the same few gaps.
     """
-    if isinstance(model, MaskedLM):
-        return _weighted(model(batch.packed, batch.positions), batch.labels, batch.weights)
-    pairs = batch.pairs
-    assert pairs is not None
-    tokens, sentences = model(batch.packed, batch.positions, pairs.first_positions)
-    return _weighted(tokens, batch.labels, batch.weights) + _weighted(
-        sentences, pairs.labels, pairs.weights
-    )
+
+    metric_for_best_model = "validation_loss"
+    greater_is_better = False
+    model: MaskedLM
+
+    def __init__(self, data: PretrainingData, args: argparse.Namespace) -> None:
+        self.data, self._seed = data, args.seed
+        self.model = self._new_model(args)
+        self.num_examples = data.train_rows.num_rows
+        self.tokens_per_example = data.train.tokens_per_row
+        self.places_per_example = data.train_rows.row_length
+        self.num_eval_examples = data.validation.num_rows
+        self.history: PredictionHistory | None = None
+        self._starts_from_counts = args.init_from is None and args.embedding_init == "cooccurrence"
+        self.mask_at([_TRIAL_PROBABILITY])
+
+    def mask_at(self, mlm_probability: Sequence[float]) -> None:
+        """Mask at these rates, one for each of as many equal shares of the run."""
+        self._rates = list(mlm_probability)
+        self._stages = [self.data.train.with_mlm_probability(rate) for rate in self._rates]
+        self.validation = self.data.validation.with_mlm_probability(self._rates[-1])
+
+    def stage(self, progress: float) -> int:
+        """Return which of the equal shares of the run `progress` lies in, from 0."""
+        return min(len(self._rates) - 1, int(progress * len(self._rates)))
+
+    def batch(
+        self, step: int, batch_size: int, progress: float, part: tuple[int, int] | None
+    ) -> MaskedBatch:
+        """Return rows of the global batch of a step; see `Objective.batch`."""
+        batches = self._stages[self.stage(progress)]
+        return batches.training_batch(self._seed, step, batch_size, part)
+
+    def fullest_batch(self, num_rows: int) -> MaskedBatch:
+        """Return a batch that takes as much memory as any of so many rows."""
+        fullest = self._stages[self._rates.index(max(self._rates))]
+        return fullest.training_batch(self._seed, 0, num_rows)
+
+    def describe_batch(self, step: int, batch_size: int) -> str:
+        """Return how many rows a batch has, their digest, the first of them and the call."""
+        rows = self.data.train.row_numbers(self._seed, step, batch_size)
+        return (
+            f"{describe_rows(rows)} (RowBatches.training_batch({self._seed}, {step}, {batch_size}))"
+        )
+
+    @classmethod
+    def loss(cls, model: nn.Module, batch: MaskedBatch) -> Tensor:
+        """Return the sum of cross-entropy (nats) times weight over the batch's predictions."""
+        return weighted_cross_entropy(
+            model(batch.packed, batch.positions), batch.labels, batch.weights
+        )
+
+    def evaluate(self, compute: Compute, num_examples: int) -> dict[str, float]:
+        """Return loss (nats a token) and accuracy over the predictions, with fixed masks."""
+        scores = self._scores(self.validation.spread_rows(num_examples), compute)
+        bits = masked_bits_per_byte(
+            scores["validation_loss"], ordinary_tokens(self.data.validation_rows),
+            self.data.text_bytes,
+        )  # fmt: skip
+        return {**scores, "validation_masked_bits_per_byte": bits}
+
+    def describe_progress(self, progress: float) -> dict[str, float]:
+        """Return the masking rate."""
+        return {"mlm_probability": self._rates[self.stage(progress)]}
+
+    def record(self, step: int, compute: Compute) -> dict[str, Any]:
+        """Keep guesses for a few gaps; at the start return the loss of guessing, about ln V."""
+        if self.history is not None:
+            self.history.record(self.masked_lm, step)
+        if step:
+            return {}
+        few = self.validation.first_rows(_TRIAL_ROWS)
+        loss = self._scores(few, compute)["validation_loss"]
+        log.info("initial loss %.3f, ln V %.3f", loss, math.log(self.model.config.vocab_size))
+        return {"initial_loss": loss}
+
+    def rewind(self, step: int) -> None:
+        """Forget guesses after `step`."""
+        if self.history is not None:
+            self.history.rewind(step)
+
+    @property
+    def masked_lm(self) -> MaskedLM:
+        """The encoder with its masked-language-modelling head, whatever else the model has."""
+        return self.model
+
+    def start_from_counts(self) -> None:
+        """Start from what can be counted in the training rows, where the recipe asks for it.
+
+        The token embeddings from which tokens stand near which, the bias of the predictions
+        from how often each token occurs.
+        """
+        if not self._starts_from_counts:
+            return
+        started = time.perf_counter()
+        rows, special = self.data.train_rows, self.data.special.all
+        masked_lm, size = self.masked_lm, self.model.config.hidden_size
+        embeddings = cooccurrence_embeddings(rows, special, size, self._seed)
+        masked_lm.encoder.token_embedding.weight.data.copy_(embeddings)
+        masked_lm.head_norm.weight.data.fill_(head_scale(size))
+        frequencies = unigram_log_probabilities(rows, special)
+        masked_lm.decoder_bias.data.copy_(torch.from_numpy(frequencies))
+        log.info("embeddings from co-occurrence in %.1f s", time.perf_counter() - started)
+
+    @functools.cached_property
+    def unigram_entropy(self) -> float:
+        """The loss, in nats a token, of predicting by the training split's token frequencies.
+
+        It is taken on the very positions that an evaluation of the whole predicts: an encoder
+        whose loss stays here has learnt nothing from context.
+        """
+        log_probability = unigram_log_probabilities(self.data.train_rows, self.data.special.all)
+        total = predicted = 0.0
+        for batch in self.validation.evaluation_batches(EVALUATION_BATCH_SIZE):
+            labels = batch.labels[batch.weights > 0].numpy()
+            total -= log_probability[labels].sum()
+            predicted += len(labels)
+        return float(total / predicted)
+
+    def _new_model(self, args: argparse.Namespace) -> MaskedLM:
+        """Return the model with its first weights, drawn from the seed or those of `init_from`."""
+        torch.manual_seed(args.seed)
+        data = self.data
+        config = encoder_config(args, data.train_rows.vocab_size, data.special.pad, args.dropout)
+        model = self._build(config)
+        if args.init_from is not None:
+            _check_same_tokenizer(args)
+            parts = load_matching(model, args.init_from, reset_heads=args.reset_heads)
+            log.info("heads of %s %s", args.init_from, parts)
+        return model
+
+    def _build(self, config: EncoderConfig) -> Any:
+        return MaskedLM(config)
+
+    @torch.no_grad()
+    def _scores(self, batches: RowBatches, compute: Compute) -> dict[str, float]:
+        """Score rows with masks that never change."""
+        self.model.eval()
+        totals: dict[str, Tensor] = {}
+        for batch in batches.evaluation_batches(EVALUATION_BATCH_SIZE):
+            sums = self._sums(batch.to(compute.torch_device), compute)
+            for name, values in sums.items():
+                totals[name] = totals.get(name, 0) + values.double().cpu()
+        self.model.train()
+        scores = {}
+        for name, values in totals.items():
+            loss, correct, predicted = values.tolist()
+            scores[f"{name}loss"] = loss / predicted
+            scores[f"{name}accuracy"] = correct / predicted
+        return scores
+
+    def _sums(self, batch: MaskedBatch, compute: Compute) -> dict[str, Tensor]:
+        """Return loss, right guesses and number of a batch's predictions, float32 [3]."""
+        with compute.autocast():
+            states = self.model.encoder(batch.packed, batch.positions)
+        return {"validation_": self._token_sums(states, batch, compute)}
+
+    def _token_sums(self, states: Tensor, batch: MaskedBatch, compute: Compute) -> Tensor:
+        """Score the masked tokens of a batch from their last hidden states [B, M, D].
+
+        At most `_MAX_LOGITS` logits exist at a time, however large batch and vocabulary are.
+        """
+        columns = max(1, _MAX_LOGITS // (EVALUATION_BATCH_SIZE * self.model.config.vocab_size))
+        tensors = (states, batch.labels, batch.weights)
+        parts = [tensor.split(columns, dim=1) for tensor in tensors]
+        sums = []
+        for some, labels, weights in zip(*parts, strict=True):
+            with compute.autocast():
+                logits = self.masked_lm.predict(some)
+            sums.append(summed_scores(logits, labels, weights))
+        return torch.stack(sums).sum(0)
 
 
-def _weighted(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Return the sum of cross-entropy (nats) times weight; logits [B, M, C], the others [B, M]."""
     losses = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="none")
     return (losses * weights.flatten()).sum()
 
 
-class PretrainingLoss(nn.Module):
-    """A model together with its loss: what is compiled and what processes share."""
+def summed_scores(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Return summed loss, right guesses and number of the predictions of weight, float32 [3]."""
+    counts = (weights > 0).flatten().float()
+    logits, labels = logits.flatten(0, 1).float(), labels.flatten()
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    right = logits.argmax(-1) == labels
+    return torch.stack([losses @ counts, right.float() @ counts, counts.sum()])
 
-    def __init__(self, model: PretrainingModel) -> None:
-        super().__init__()
-        self.model = model
 
-    def forward(self, batch: MaskedBatch) -> Tensor:
-        """Return `pretraining_loss`."""
-        return pretraining_loss(self.model, batch)
+def ordinary_tokens(rows: Rows) -> int:
+    """Return the tokens that stand for the split's text, each stretch of text counted once.
+
+    That leaves out special tokens, and second texts drawn from another document.
+    """
+    pairs = rows.second_lengths > 0
+    drawn = rows.second_lengths[pairs & ~rows.is_next].astype(np.int64) - 1
+    special = 2 * rows.num_samples + int(pairs.sum())
+    return rows.num_tokens - special - int(drawn.sum())
+
+
+def masked_bits_per_byte(loss: float, ordinary_tokens: int, text_bytes: int) -> float:
+    """Return a masked-LM loss (nats a token) as bits a byte of text.
+
+    It takes the length of tokens out of the loss. It is no code length: each prediction sees
+    most other tokens, so compare it at equal masking rates only. `ordinary_tokens` as the
+    function of that name counts them, `text_bytes` the UTF-8 bytes they stand for.
+    """
+    return loss / math.log(2) * ordinary_tokens / text_bytes
+
+
+def _check_rows(args: argparse.Namespace, train: Rows, validation: Rows) -> None:
+    if train.max_length > args.max_position_embeddings:
+        raise ClozeError(
+            f"max_position_embeddings: {args.max_position_embeddings} is less than the data set's "
+            f"max_length {train.max_length}; raise it, or build the data set with a lower one"
+        )
+    for name, rows in (("training", train), ("validation", validation)):
+        if rows.num_rows == 0:
+            raise ClozeError(
+                f"{args.dataset}: the {name} split has no rows; give the corpus more text or a "
+                "larger validation_fraction"
+            )
+
+
+def _check_pairs(args: argparse.Namespace, train: Rows) -> None:
+    pairs = has_pairs(train)
+    if args.next_sentence and not pairs:
+        raise ClozeError(
+            f"--next-sentence: the samples of {args.dataset} are single texts; build the data set "
+            "with next_sentence: true (segment_text.py --next-sentence), or leave the flag out"
+        )
+    if pairs and not args.next_sentence:
+        log.warning(
+            "warning: the samples of %s are pairs of texts, half of them unrelated, but only "
+            "masked tokens are predicted; add --next-sentence (next_sentence: true of the "
+            "encoder), or build the data set without pairs",
+            args.dataset,
+        )
+
+
+def _check_same_tokenizer(args: argparse.Namespace) -> None:
+    theirs = require_file(args.init_from / "tokenizer.json")
+    if sha256_file(theirs) != sha256_file(args.tokenizer):
+        raise ClozeError(
+            f"{theirs}: is another tokenizer than {args.tokenizer}, so the weights of "
+            f"{args.init_from} would mean other words; build the data set with that tokenizer"
+        )

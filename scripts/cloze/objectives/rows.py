@@ -7,16 +7,16 @@ process finds its own rows of a global batch.
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import PackedBatch
 from cloze.objectives.masking import MaskedTokens, Masker, counter_generator
+from cloze.objectives.objective import map_tensors, moved
 from cloze.tokens.shards import Rows
 
 
@@ -58,48 +58,22 @@ class MaskedBatch:
 
     def to(self, device: torch.device) -> "MaskedBatch":
         """Return the batch on `device`; the copy to a GPU does not wait for its work."""
-        return self._map(lambda tensor: _moved(tensor, device))
+        return map_tensors(self, lambda tensor: moved(tensor, device))
 
     def rows(self, start: int, stop: int) -> "MaskedBatch":
         """Return rows `start` to `stop`, which share the memory of this batch."""
-        return self._map(lambda tensor: tensor[start:stop])
+        return map_tensors(self, lambda tensor: tensor[start:stop])
 
-    def weighted(self, tokens: float, pairs: float) -> "MaskedBatch":
-        """Return the batch with the weights of tokens and of pairs times these factors."""
+    def weighted(self, factor: float, pairs_factor: float | None = None) -> "MaskedBatch":
+        """Return the batch with its weights times `factor`, those of pairs perhaps another."""
+        if pairs_factor is None:
+            pairs_factor = factor
         return dataclasses.replace(
             self,
-            weights=self.weights * tokens,
+            weights=self.weights * factor,
             pairs=self.pairs
-            and dataclasses.replace(self.pairs, weights=self.pairs.weights * pairs),
+            and dataclasses.replace(self.pairs, weights=self.pairs.weights * pairs_factor),
         )
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> "MaskedBatch":
-        return MaskedBatch(
-            _changed(self.packed, change),
-            change(self.positions),
-            change(self.labels),
-            change(self.weights),
-            self.pairs and _changed(self.pairs, change),
-        )
-
-
-_Tensors = TypeVar("_Tensors", PackedBatch, PairsOfTexts)
-
-
-def _changed(tensors: _Tensors, change: Callable[[Tensor], Tensor]) -> _Tensors:
-    changed: dict[str, Any] = {
-        field.name: change(value)
-        for field in dataclasses.fields(tensors)
-        if isinstance(value := getattr(tensors, field.name), Tensor)
-    }
-    return dataclasses.replace(tensors, **changed)
-
-
-def _moved(tensor: Tensor, device: torch.device) -> Tensor:
-    if device.type != "cuda":
-        return tensor.to(device)
-    # Only pinned memory is copied without waiting for what the GPU has still to do.
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class RowBatches:
@@ -117,7 +91,7 @@ class RowBatches:
         self._has_pairs = has_pairs(rows)
         self._permutation: tuple[int, int, np.ndarray] | None = None
         self._max_samples_per_row = _max_samples_per_row(rows)
-        self.num_rows = rows.num_rows
+        self.num_rows = self._most_rows = rows.num_rows
 
     @property
     def row_length(self) -> int:
@@ -132,7 +106,13 @@ class RowBatches:
     def first_rows(self, num_rows: int) -> "RowBatches":
         """Return only the first `num_rows` rows, or all where there are fewer."""
         other = copy.copy(self)
-        other.num_rows = min(num_rows, self.num_rows)
+        other.num_rows = other._most_rows = min(num_rows, self.num_rows)
+        return other
+
+    def spread_rows(self, num_rows: int) -> "RowBatches":
+        """Return at least `num_rows` rows spread over all, in runs as long as a batch is."""
+        other = copy.copy(self)
+        other._most_rows = min(num_rows, self.num_rows)
         return other
 
     def with_mlm_probability(self, mlm_probability: float) -> "RowBatches":
@@ -175,7 +155,10 @@ class RowBatches:
 
     def evaluation_batches(self, batch_size: int) -> Iterator[MaskedBatch]:
         """Yield every row once, in order, with masks that never change with anything."""
-        for start in range(0, self.num_rows, batch_size):
+        batches = -(-self.num_rows // batch_size)
+        fewer = min(batches, -(-self._most_rows // batch_size))
+        for number in range(fewer):
+            start = number * batches // fewer * batch_size
             stop = min(start + batch_size, self.num_rows)
             yield self._collate(np.arange(start, stop), 0, start)
 

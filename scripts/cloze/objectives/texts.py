@@ -9,8 +9,7 @@ from tokenizers import Tokenizer
 
 from cloze.cli import progress
 from cloze.errors import ClozeError
-from cloze.model.packed_batch import PackedBatch
-from cloze.objectives.truncation import truncate, truncate_pair
+from cloze.model.encoder import PackedBatch
 from cloze.tokens.packing import pack_best_fit
 from cloze.tokens.tokenizer import SpecialIds, special_ids
 from cloze.tokens.tokenizer import vocab_size as tokenizer_size
@@ -20,6 +19,9 @@ from cloze.tokens.tokenizer import vocab_size as tokenizer_size
 # multiple, so there are few shapes to compile and to plan matrix products for.
 ROW_TOKENS = 64
 _TEXTS_AT_ONCE = 1024
+# Sun et al. 2019, §5.3.1: of 510 tokens the first 128 and the last 382.
+_HEAD_SHARE = 128 / 510
+MIN_MAX_LENGTH = 4
 
 
 @dataclass(frozen=True)
@@ -183,3 +185,42 @@ def _to_batch(
         token_types,
     )
     return batch, order
+
+
+def check_max_length(max_length: int, max_position_embeddings: int) -> None:
+    """Raise `ClozeError` if the encoder cannot read texts of `max_length` tokens."""
+    if max_length < MIN_MAX_LENGTH:
+        raise ClozeError(
+            f"--max-length {max_length}: leaves no room for a text beside [CLS] and [SEP]; "
+            f"use {MIN_MAX_LENGTH} or more"
+        )
+    if max_length > max_position_embeddings:
+        raise ClozeError(
+            f"--max-length {max_length}: the encoder has {max_position_embeddings} positions; "
+            "use that many or fewer"
+        )
+
+
+def truncate(ids: list[int], room: int, truncation: str) -> list[int]:
+    """Return at most `room` tokens of a text.
+
+    truncation: `head` keeps its start, `tail` its end, `head+tail` a quarter from its
+    start and the rest from its end (Sun et al. 2019, §5.3.1).
+    """
+    if len(ids) <= room:
+        return ids
+    head = {"head": room, "tail": 0, "head+tail": round(room * _HEAD_SHARE)}[truncation]
+    return ids[:head] + ids[len(ids) - (room - head) :]
+
+
+def truncate_pair(
+    first: list[int], second: list[int], room: int, truncation: str
+) -> tuple[list[int], list[int]]:
+    """Return two texts that have at most `room` tokens together.
+
+    The longer one is cut until both are equally long, then both (`longest_first` in Hugging
+    Face); an odd token is the first one's. Each is cut as `truncate` says.
+    """
+    second_room = max(room // 2, room - len(first))
+    second = truncate(second, second_room, truncation)
+    return truncate(first, room - len(second), truncation), second

@@ -7,14 +7,19 @@ floor; only what it learns from context brings it lower. Many recipes that fail 
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from cloze.cli import log
+from cloze.model.encoder import EncoderConfig
+from cloze.objectives.mlm import EVALUATION_BATCH_SIZE, MaskedLanguageModeling, PretrainingData
 from cloze.objectives.rows import MaskedBatch
 from cloze.tokens.shards import Rows
+from cloze.train.fitting import usual_learning_rate
+from cloze.train.plan import TrainingPlan
 
 # Validation on a small split is uncertain by some hundredths of a nat.
 FLOOR_MARGIN = 0.1
@@ -49,6 +54,41 @@ class RunFacts:
     mlm_probability: float
     predicted_share: float
     duplicate_share: float
+
+
+def run_facts(
+    data: PretrainingData, config: EncoderConfig, recipe: Mapping[str, Any], unigram_entropy: float
+) -> RunFacts:
+    """Return what data and `recipe`, as `metrics.json` holds it, say; entropy in nats a token."""
+    rate = recipe["mlm_probability"][-1]
+    validation = data.validation.with_mlm_probability(rate)
+    few = next(iter(validation.evaluation_batches(EVALUATION_BATCH_SIZE)))
+    return RunFacts(
+        unigram_entropy=unigram_entropy,
+        layout=config.layout,
+        warmup=recipe["warmup_ratio"],
+        learning_rate=recipe["learning_rate"],
+        usual_learning_rate=usual_learning_rate(config),
+        mlm_probability=rate,
+        predicted_share=predicted_share(few, data.special.all),
+        duplicate_share=duplicate_share(data.train_rows),
+    )
+
+
+def watch(
+    objective: MaskedLanguageModeling, plan: TrainingPlan
+) -> Callable[[Sequence[dict[str, Any]]], None]:
+    """Return a function that logs how the run of these goes, given its records so far."""
+    config, entropy = objective.model.config, objective.unigram_entropy
+    facts = run_facts(objective.data, config, plan.settings, entropy)
+
+    def say_how_it_goes(records: Sequence[dict[str, Any]]) -> None:
+        lines = diagnose(records, facts)
+        for line in lines:
+            # More than one line: a plateau and its likely causes.
+            (log.warning if len(lines) > 1 else log.info)("%s", line)
+
+    return say_how_it_goes
 
 
 def diagnose(records: Sequence[dict[str, Any]], facts: RunFacts) -> list[str]:

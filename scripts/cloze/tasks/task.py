@@ -22,9 +22,9 @@ from cloze.corpus.text_streams import read_values
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 from cloze.files import SPLITS, atomic_path, read_json, require_file
+from cloze.settings.tasks import TASK_FORMATS
 from cloze.tasks.scores import default_metric
 
-FORMATS = ("csv", "tsv", "jsonl", "parquet")
 _TEXTS_AT_ONCE = 1024
 _OPTIONAL = ("text_pair", "group")
 
@@ -131,9 +131,10 @@ def _shown(value: Any) -> str:
 
 def _format_of(path: Path, name: str) -> str:
     kind = Path(name).suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
+    if kind not in TASK_FORMATS:
         raise ClozeError(
-            f"{path}: the name does not say what the file is; give --format ({', '.join(FORMATS)})"
+            f"{path}: the name does not say what the file is; "
+            f"give --format ({', '.join(TASK_FORMATS)})"
         )
     return kind
 
@@ -184,6 +185,12 @@ class Task:
     def is_regression(self) -> bool:
         """Whether the task is to predict a score: it has one label, as in Hugging Face."""
         return len(self.labels) == 1
+
+    @property
+    def objective(self) -> str:
+        """What is learnt, one of `settings.tasks.FINETUNING_OBJECTIVES`."""
+        kind = "regression" if self.is_regression else "classification"
+        return str(self.facts.get("objective") or kind)
 
     @property
     def metric(self) -> str:

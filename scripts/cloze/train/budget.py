@@ -1,33 +1,50 @@
-"""How long to train: a number of optimizer steps, or seconds by the clock."""
+"""How long to train, by steps or by the clock, and the learning rate on the way.
 
-import argparse
+Progress is the share of the run that is done: steps done over all steps where the budget is
+in steps or tokens, and time where it is in seconds; a schedule does not know which.
+"""
+
+import math
 import os
-import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cloze.errors import ClozeError
-from cloze.train.recipe import RULES
-from cloze.train.schedules import Span
 
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-# Masked examples, curve, hashes and the end of the process take up to a quarter of what
-# the imports and the reading of the data took on the same machine.
-_FINISHING_SHARE_OF_START = 0.25
-# The last weights and the best ones, written, then copied.
+# The best weights, read and written again, and the last ones, with their hashes.
 _SAVES_AT_THE_END = 4
 _LEAST_TRAINING_SHARE = 0.25
 _imported = time.monotonic()
 
 
-def duration(text: str) -> float:
-    """argparse type: seconds from text such as `90s`, `20m`, `1.5h` or `600`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if not found or not float(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90s, 20m or 1.5h")
-    return float(found[1]) * _UNITS[found[2]]
+@dataclass(frozen=True)
+class Span:
+    """Progress before and after one optimizer step, each in [0, 1]."""
+
+    start: float
+    end: float
+
+
+def learning_rate_factor(schedule: str, span: Span, warmup: float, cooldown: float) -> float:
+    """Return the share of the peak learning rate that a step uses.
+
+    All schedules rise linearly over the first share `warmup` of the run; then `linear`
+    and `cosine` fall to 0 at its end, `warmup_stable_decay` stays and falls linearly over
+    the last share `cooldown` (Hu et al. 2024, §4), `constant` stays.
+    """
+    if span.start < warmup:
+        return min(1.0, span.end / warmup)
+    done = min(1.0, (span.start - warmup) / (1.0 - warmup)) if warmup < 1.0 else 1.0
+    if schedule == "linear":
+        return 1.0 - done
+    if schedule == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * done))
+    if schedule == "warmup_stable_decay" and cooldown > 0.0:
+        return min(1.0, (1.0 - span.start) / cooldown)
+    return 1.0
 
 
 def process_seconds() -> float:
@@ -44,7 +61,7 @@ class StepBudget:
     """So many optimizer steps."""
 
     def __init__(self, max_steps: int) -> None:
-        self.max_steps = max_steps
+        self.max_steps, self.step_seconds = max_steps, 0.0
 
     def readings(self) -> tuple[float, float]:
         """Return the seconds since the process began, and 0."""
@@ -60,11 +77,9 @@ class StepBudget:
         """Say how far the run is."""
         return f"step {steps_done} of {self.max_steps}"
 
-    def affordable_evaluations(self) -> int:
-        """Return how many evaluations to plan, where their interval is not given."""
-        return RULES.most_evaluations
-
-    def note_pauses(self, evaluation_seconds: float, save_seconds: float) -> None:
+    def note_pauses(
+        self, *, evaluation_seconds: float | None = None, save_seconds: float | None = None
+    ) -> None:
         """Steps do not care how long a pause is."""
 
     def state(self) -> dict[str, Any]:
@@ -86,7 +101,7 @@ class TimeBudget:
 
     def __init__(self, seconds: float, clock: Callable[[], float] = process_seconds) -> None:
         self.seconds = seconds
-        self._clock, self._start_seconds = clock, clock()
+        self._clock = clock
         self.max_steps = None
         self._spent_before = 0.0
         self._evaluation_seconds = self._save_seconds = 0.0
@@ -94,15 +109,11 @@ class TimeBudget:
         # Steps of this process, and (elapsed, progress) after the first of them.
         self._steps = 0
         self._anchor: tuple[float, float] | None = None
-        self._step_seconds = 0.0
+        self.step_seconds = 0.0
 
     def readings(self) -> tuple[float, float]:
         """Return the seconds spent so far and those to keep for the end."""
-        reserve = (
-            self._evaluation_seconds
-            + _SAVES_AT_THE_END * self._save_seconds
-            + _FINISHING_SHARE_OF_START * self._start_seconds
-        )
+        reserve = self._evaluation_seconds + _SAVES_AT_THE_END * self._save_seconds
         return self._spent_before + self._clock(), reserve
 
     def next_span(self, steps_done: int, readings: tuple[float, ...]) -> Span | None:
@@ -122,14 +133,14 @@ class TimeBudget:
             self._anchor = (elapsed, self._progress)
         since, began = self._anchor
         if self._steps > 1:
-            self._step_seconds = (elapsed - since) / (self._steps - 1)
+            self.step_seconds = (elapsed - since) / (self._steps - 1)
         # The step that would end nearer to the end than now is still taken.
-        if elapsed + 0.5 * self._step_seconds >= end:
+        if elapsed + 0.5 * self.step_seconds >= end:
             return None
         rate = (1.0 - began) / (end - since)
         self._progress = min(1.0, began + rate * (elapsed - since))
         self._steps += 1
-        return Span(self._progress, min(1.0, self._progress + rate * self._step_seconds))
+        return Span(self._progress, min(1.0, self._progress + rate * self.step_seconds))
 
     def _check(self, steps_done: int, elapsed: float, end: float) -> None:
         if steps_done == 0 and end - elapsed < _LEAST_TRAINING_SHARE * self.seconds:
@@ -143,14 +154,14 @@ class TimeBudget:
         """Say how far the run is."""
         return f"step {steps_done}, {100 * self._progress:.0f} % of {self.seconds:.0f} s"
 
-    def affordable_evaluations(self) -> int:
-        """Return how many evaluations to plan, where their interval is not given."""
-        affordable = RULES.evaluation_share * self.seconds / max(1e-3, self._evaluation_seconds)
-        return max(1, min(RULES.most_evaluations, int(affordable)))
-
-    def note_pauses(self, evaluation_seconds: float, save_seconds: float) -> None:
-        """Take note of how long an evaluation and the writing of a model take."""
-        self._evaluation_seconds, self._save_seconds = evaluation_seconds, save_seconds
+    def note_pauses(
+        self, *, evaluation_seconds: float | None = None, save_seconds: float | None = None
+    ) -> None:
+        """Take note of how long the last evaluation will take, or the writing of weights."""
+        if evaluation_seconds is not None:
+            self._evaluation_seconds = evaluation_seconds
+        if save_seconds is not None:
+            self._save_seconds = save_seconds
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs to go on: the time spent and the progress."""
@@ -164,7 +175,8 @@ class TimeBudget:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state`; what was spent after it was saved is not counted."""
         self._spent_before, self._progress = state["spent_seconds"], state["progress"]
-        self.note_pauses(state["evaluation_seconds"], state["save_seconds"])
+        self._evaluation_seconds = state["evaluation_seconds"]
+        self._save_seconds = state["save_seconds"]
 
 
 Budget = StepBudget | TimeBudget

@@ -1,247 +1,238 @@
-"""Fine-tuning: an encoder and a new head, trained on a task's texts."""
+"""One fine-tuning job: from its arguments to its published model folder."""
 
+import argparse
+import dataclasses
 import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn
 
-from cloze.cli import log, progress
+from cloze.cli import log
 from cloze.errors import ClozeError
-from cloze.model.config import EncoderConfig
-from cloze.model.device import Compute
-from cloze.model.heads import SequenceClassifier
-from cloze.model.model_io import load_encoder_into
-from cloze.model.packed_batch import PackedBatch
-from cloze.objectives.prediction import predict_logits
-from cloze.objectives.texts import EncodedTexts, pack_texts, slot_values
-from cloze.train.classifier_optimizer import classifier_adamw, only_tokens_of
-from cloze.train.finetuning_recipe import Recipe
-from cloze.train.optimization import learning_rate_factor
+from cloze.files import require_file, sha256_file
+from cloze.metrics import Stopwatch, write_metrics
+from cloze.model.device import resolve_compute
+from cloze.model.heads import DEFAULT_POOLING, SequenceClassifier
+from cloze.model.hf import config_from_folder, load_matching, save_model
+from cloze.objectives.sequence import (
+    LabelledTexts,
+    SequenceObjective,
+    objective_of,
+    predict_logits,
+)
+from cloze.objectives.texts import check_max_length, encode_texts
+from cloze.settings.code_key import code_key
+from cloze.settings.machine import MachineSettings
+from cloze.settings.tasks import objective_module
+from cloze.tasks.hold_out import hold_out
+from cloze.tasks.task import Task, load_task
+from cloze.tokens.tokenizer import load_tokenizer
+from cloze.train.plan import TrainingPlan, TrainingRecipe, decide
+from cloze.train.processes import World, open_world
+from cloze.train.run_directory import RunDirectory, open_run
+from cloze.train.step import TrainingStep
+from cloze.train.trainer import Routine, Trainer
 
-# Reading a loss makes the host wait for a GPU.
-_STEPS_PER_CHECK = 32
-# A batch has places for a multiple of this many texts a row: oneDNN keeps a plan of every product
-# it meets, up to a megabyte each, for every shape.
-_PLACES = 8
+_HELD_OUT_FRACTION = 0.1
+_NOT_IN_RECIPE = {"model", "task", "output", "run_dir", "log"} | {
+    item.name for item in dataclasses.fields(MachineSettings)
+}
+# Passes over the training split, by its rows at most. Small tasks need the steps (Mosbach
+# et al. 2021, §5: 20 epochs where 3 were usual), large ones do not.
+_EPOCHS_BY_ROWS = ((10_000, 10), (200_000, 3), (math.inf, 2))
+# Usual for BERT-base; encoders of 128 do best on SST-2 between 5e-4 and 1e-3, which this power of
+# the width meets. No encoder that anyone trains is so narrow that more would do.
+_HIGHEST_LEARNING_RATE = 1e-3
+_LEARNING_RATE, _LEARNING_RATE_WIDTH, _LEARNING_RATE_POWER = 3.3e-5, 768, 1.5
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Text numbers, int64, kept out of training, and what their logits [n, C] are worth."""
+def finetune(args: argparse.Namespace, script: Path) -> None:
+    """Train to the end unless that is done already, then write the model folder.
 
-    texts: np.ndarray
-    score: Callable[[np.ndarray], float]
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """`tokens` counts every pass; `mean_loss`, as `slot_loss`, is over the last epoch's texts.
-
-    `held_out_scores`: one an epoch; `best_epoch`, from 1, is the one whose weights are kept.
+    Raises `ClozeError` for inputs that do not belong together and for a run that another
+    process is training.
     """
-
-    steps: int
-    tokens: int
-    seconds: float
-    mean_loss: float
-    held_out_scores: list[float]
-    best_epoch: int
-
-
-def build_classifier(
-    config: EncoderConfig,
-    num_labels: int,
-    *,
-    classifier_dropout: float,
-    seed: int,
-    pretrained: Path | None,
-    pooling: str = "cls",
-) -> SequenceClassifier:
-    """Return a classifier drawn from `seed`; its encoder is that of `pretrained` if given."""
-    torch.manual_seed(seed)
-    model = SequenceClassifier(config, num_labels, classifier_dropout, pooling)
-    if pretrained is not None:
-        load_encoder_into(model, pretrained)
-    return model
+    task = load_task(args.task)
+    recipe = _recipe(args, task, script)
+    run_dir = args.run_dir or args.output / ".runs"
+    with open_world(args.device) as world, open_run(run_dir, recipe, world.is_main) as run:
+        if world.share(world.is_main and run.is_finished()):
+            log.info("this very run is finished; publishing it again without a step")
+        else:
+            _Finetuning(args, task, run, world).train(script)
+        if world.is_main:
+            run.publish(args.output)
 
 
-def train_classifier(
-    model: SequenceClassifier,
-    encoded: EncodedTexts,
-    labels: np.ndarray,
-    recipe: Recipe,
-    compute: Compute,
-    held_out: HeldOut | None = None,
-) -> TrainingResult:
-    """Train `model` in place on every text that is not held out, in an order drawn from the seed.
-
-    labels: [num_texts], int64 classes or float64 scores. On a CPU, two runs with the same
-    seed, number of threads and library versions give the same weights. Raises `ClozeError`
-    if the loss stops being a number.
-    """
-    torch.manual_seed(recipe.seed)
-    texts = np.arange(len(labels))
-    if held_out is not None:
-        texts = np.setdiff1d(texts, held_out.texts, assume_unique=True)
-    model.to(compute.torch_device).train()
-    started = time.perf_counter()
-    with only_tokens_of(model, encoded) as shown:
-        trainer = ClassifierTrainer(model, shown, labels, texts, recipe, compute)
-        scores = trainer.train(held_out)
-    best = int(np.argmax(scores)) if scores else trainer.epochs - 1
-    return TrainingResult(
-        steps=trainer.step,
-        seconds=time.perf_counter() - started,
-        tokens=trainer.epochs * int(encoded.lengths[texts].sum()),
-        mean_loss=trainer.mean_loss_of_last_epoch(),
-        held_out_scores=scores,
-        best_epoch=best + 1,
-    )
+def _recipe(args: argparse.Namespace, task: Task, script: Path) -> dict[str, Any]:
+    """Everything that decides the weights, up to rounding: flags, the bytes read, the code."""
+    flags = {key: value for key, value in vars(args).items() if key not in _NOT_IN_RECIPE}
+    inputs = {path.name: sha256_file(require_file(path)) for path in _inputs(args)}
+    return {**flags, "inputs": inputs, "code": code_key(script, [objective_module(task.objective)])}
 
 
-def slot_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Return the sum of weight times loss over the places of samples in rows, float32 scalar.
-
-    logits: [B, N, num_labels]; targets, weights: [B, N], weights 0 where a row has no
-    sample. One label: squared error against float targets; more: cross-entropy in nats
-    against class numbers, int64.
-    """
-    if logits.shape[-1] == 1:
-        losses = (logits.squeeze(-1).float() - targets).square().flatten()
-    else:
-        flat = logits.flatten(0, 1).float()
-        losses = F.cross_entropy(flat, targets.flatten(), reduction="none")
-    return (losses * weights.flatten()).sum()
+def _inputs(args: argparse.Namespace) -> list[Path]:
+    names = ["config.json", "tokenizer.json"]
+    if not args.from_scratch:
+        names.append("model.safetensors")
+    return [
+        *(args.model / name for name in names),
+        *(args.task / name for name in ("task.json", "train.parquet")),
+    ]
 
 
-class ClassifierTrainer:
-    """The loop over epochs and steps."""
+class _Finetuning:
+    """A run that is not finished yet."""
 
     def __init__(
-        self,
-        model: SequenceClassifier,
-        encoded: EncodedTexts,
-        labels: np.ndarray,
-        texts: np.ndarray,
-        recipe: Recipe,
-        compute: Compute,
+        self, args: argparse.Namespace, task: Task, run: RunDirectory, world: World
     ) -> None:
-        self._model, self._encoded, self._recipe, self.compute = model, encoded, recipe, compute
-        is_regression = model.num_labels == 1
-        self._targets = labels.astype(np.float32 if is_regression else np.int64)
-        self._texts = texts
-        self._weights = text_weights(labels, texts, recipe.class_weights, is_regression)
-        self._optimizer = classifier_adamw(model, recipe)
-        self._parameters = list(model.parameters())
-        self._scaler = compute.grad_scaler()
-        self._num_steps = recipe.num_steps(len(texts))
-        self._warmup_steps = math.ceil(recipe.warmup_ratio * self._num_steps)
-        self._losses = torch.zeros(self._num_steps, device=compute.torch_device)
-        self._norms = torch.zeros_like(self._losses)
-        self._sizes = np.zeros(self._num_steps)
-        self.step = self.epochs = 0
+        self._args, self._task, self._run, self._world = args, task, run, world
+        self._stopwatch = Stopwatch()
+        self._config = config_from_folder(args.model).with_dropout(args.dropout)
+        check_max_length(args.max_length, self._config.max_position_embeddings)
 
-    def train(self, held_out: HeldOut | None) -> list[float]:
-        """Train to the end; returns the held-out score of each epoch, if any is held out."""
-        scores: list[float] = []
-        best: dict[str, Tensor] = {}
-        with progress(total=self._num_steps, unit=" steps", description="fine-tune") as bar:
-            for epoch in range(self._recipe.num_train_epochs):
-                for texts in self._batches(epoch):
-                    self.train_step(texts)
-                    bar.update()
-                    if self.step % _STEPS_PER_CHECK == 0:
-                        self._check_losses()
-                        bar.set_postfix_str(f"loss {self._losses[self.step - 1]:.3f}", False)
-                self._check_losses()
-                self.epochs += 1
-                if held_out is None:
-                    continue
-                logits = predict_logits(self._model, self._encoded, self.compute, held_out.texts)
-                self._model.train()
-                scores.append(held_out.score(logits))
-                log.info("epoch %d: held-out score %.4f", epoch + 1, scores[-1])
-                if scores[-1] > max(scores[:-1], default=-math.inf):
-                    best = {name: v.clone() for name, v in self._model.state_dict().items()}
-                if len(scores) - 1 - int(np.argmax(scores)) >= self._recipe.early_stopping_patience:
-                    break
-        if best:
-            self._model.load_state_dict(best)
-        return scores
+    def train(self, script: Path) -> None:
+        """Train to the end, measure on the training split and write the finished run's folder."""
+        args, data = self._args, self._data()
+        objective = objective_of(self._task)(self._model(), data, args.class_weights, args.seed)
+        plan = decide(args, lambda threads: self._plan(objective, threads), self._run, self._world)
+        model = objective.model.to(plan.compute.torch_device)
+        model.encoder.gradient_checkpointing = args.gradient_checkpointing
+        epoch = objective.steps_per_epoch(args.train_batch_size)
+        with objective.only_occurring_tokens():
+            step = TrainingStep(objective, plan, self._world)
+            routine = Routine(
+                eval_steps=epoch if data.held_out.size else 0,
+                eval_examples=None,
+                checkpoint_seconds=args.checkpoint_seconds,
+                early_stopping_patience=args.early_stopping_patience,
+            )
+            trainer = Trainer(objective, step, routine, self._run, self._world)
+            trainer.resume()
+            trainer.train()
+            trainer.load_best()
+        if self._world.is_main:
+            self._write_results(trainer, objective, script)
 
-    def mean_loss_of_last_epoch(self) -> float:
-        """Mean over the texts of the last epoch, as they were met."""
-        steps = slice(self.step - self.step // self.epochs, self.step)
-        losses = self._losses[steps].cpu().double().numpy()
-        return float(np.average(losses, weights=self._sizes[steps]))
+    def _data(self) -> LabelledTexts:
+        """Read and tokenise the training split, and hold out a part of it for early stopping."""
+        args, split = self._args, self._task.split("train")
+        encoded = encode_texts(
+            load_tokenizer(args.model / "tokenizer.json"),
+            split.texts,
+            args.max_length,
+            self._config.vocab_size,
+            pairs=split.pairs,
+            truncation=args.truncation,
+        )
+        train, held_out = np.arange(len(split)), np.empty(0, dtype=np.int64)
+        if args.early_stopping_patience:
+            rows = hold_out(split, _HELD_OUT_FRACTION, args.seed)
+            if not rows.held_out.size or not rows.train.size:
+                raise ClozeError(
+                    f"{self._task.split_path('train')}: {len(split)} rows are too few or too "
+                    "repetitive to hold a part out; set --early-stopping-patience 0"
+                )
+            log.info("early stopping: %s", rows.describe(self._task.labels))
+            train, held_out = rows.train, rows.held_out
+        return LabelledTexts(self._task, split, encoded, train, held_out)
 
-    def _batches(self, epoch: int) -> Iterator[np.ndarray]:
-        """Text numbers of each batch: every epoch is a permutation of its own."""
-        order = np.random.default_rng([self._recipe.seed, epoch]).permutation(self._texts)
-        for start in range(0, len(order), self._recipe.train_batch_size):
-            yield order[start : start + self._recipe.train_batch_size]
+    def _model(self) -> SequenceClassifier:
+        """Return a classifier drawn from the seed, its encoder that of --model if wanted."""
+        args, config = self._args, self._config
+        torch.manual_seed(args.seed)
+        pooling = args.classifier_pooling or DEFAULT_POOLING[config.layout]
+        labels = len(self._task.labels)
+        model = SequenceClassifier(config, labels, args.classifier_dropout, pooling)
+        if not args.from_scratch:
+            parts = load_matching(
+                model, args.model, labels=self._task.labels, reset_heads=args.reset_heads
+            )
+            log.info("heads of %s %s", args.model, parts)
+        return model
 
-    def train_step(self, texts: np.ndarray) -> None:
-        """Update the weights by the texts with these numbers."""
-        batch, targets, weights = self._batch(texts)
-        with self.compute.autocast():
-            logits = self._model.row_logits(batch, targets.shape[1])
-        loss = slot_loss(logits, targets, weights)
-        self._scaler.scale(loss).backward()
-        self._scaler.unscale_(self._optimizer)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._recipe.max_grad_norm)
-        factor = learning_rate_factor("linear", self.step, self._num_steps, self._warmup_steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = factor * group["initial_lr"]
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self._optimizer.zero_grad(set_to_none=True)
-        self._losses[self.step], self._norms[self.step] = loss.detach(), norm
-        self._sizes[self.step] = len(texts)
-        self.step += 1
-
-    def _batch(self, texts: np.ndarray) -> tuple[PackedBatch, Tensor, Tensor]:
-        batch, order = pack_texts(self._encoded, texts)
-        places = _PLACES * math.ceil(int(batch.sample_ids.max()) / _PLACES)
-        weights = slot_values(batch, order, self._weights, places)
-        device = self.compute.torch_device
-        return (
-            batch.to(device),
-            torch.from_numpy(slot_values(batch, order, self._targets, places)).to(device),
-            torch.from_numpy(weights / weights.sum()).to(device),
+    def _plan(self, objective: SequenceObjective, threads: int) -> TrainingPlan:
+        args, max_steps, warmup = self._args, self._args.max_steps, self._args.warmup_ratio
+        if max_steps is None and args.budget is None:
+            epochs = args.num_train_epochs or default_epochs(len(objective.data.split))
+            max_steps = epochs * objective.steps_per_epoch(args.train_batch_size)
+        if max_steps is not None:
+            warmup = math.ceil(warmup * max_steps) / max_steps
+        return TrainingPlan(
+            resolve_compute(args.device, args.precision, args.compile, threads, 0.0),
+            TrainingRecipe(
+                train_batch_size=args.train_batch_size,
+                learning_rate=args.learning_rate or default_learning_rate(self._config.hidden_size),
+                lr_scheduler_type="linear",
+                warmup_ratio=warmup,
+                weight_decay=args.weight_decay,
+                max_grad_norm=args.max_grad_norm,
+                seed=args.seed,
+                layerwise_lr_decay=args.layerwise_lr_decay,
+            ),
+            max_steps,
+            args.budget,
         )
 
-    def _check_losses(self) -> None:
-        finite = torch.isfinite(self._losses[: self.step])
-        if not self._scaler.is_enabled():
-            finite &= torch.isfinite(self._norms[: self.step])
-        if len(broken := torch.nonzero(~finite)):
-            step = int(broken[0])
-            raise ClozeError(
-                f"the training diverged: loss {self._losses[step].item():.4g}, gradient norm "
-                f"{self._norms[step].item():.4g} at step {step + 1} of {self._num_steps}; "
-                "lower --learning-rate or use --precision fp32"
+    def _write_results(self, trainer: Trainer, objective: SequenceObjective, script: Path) -> None:
+        args, data, state = self._args, objective.data, trainer.state
+        logits = predict_logits(objective.model, data.encoded, trainer.plan.compute)
+        fitted = objective.metrics(self._task, objective.targets(data.split), logits)
+        log.info("training %s %.4f, %d steps", self._task.metric, fitted["score"], state.step)
+        records = self._run.metrics.read()
+        epoch = objective.steps_per_epoch(args.train_batch_size)
+        losses = [r["loss"] for r in records if "loss" in r and r["step"] > state.step - epoch]
+        tokens = round(state.step / epoch * data.encoded.lengths[data.train].sum())
+        recipe = ("dropout", "classifier_dropout", "max_length", "truncation", "class_weights")
+        metrics: dict[str, Any] = {
+            "task": self._task.name,
+            "seed": args.seed,
+            "from_scratch": args.from_scratch,
+            "recipe": {
+                **trainer.plan.settings,
+                "num_train_epochs": round(state.step / epoch, 3),
+                **{name: getattr(args, name) for name in recipe},
+                "classifier_pooling": objective.model.pooling,
+                "early_stopping_patience": args.early_stopping_patience,
+            },
+            "num_parameters": sum(p.numel() for p in objective.model.parameters()),
+            "train_examples": len(data.train),
+            "train_score": fitted["score"],
+            **({"train_accuracy": fitted["accuracy"]} if "accuracy" in fitted else {}),
+            "train_loss": sum(losses) / len(losses),
+            "held_out_scores": [r["held_out_score"] for r in records if "held_out_score" in r],
+            "best_step": state.best_step,
+            "truncated_texts": data.encoded.truncated,
+            "steps": state.step,
+            "tokens": tokens,
+            "train_seconds": state.train_seconds,
+            "tokens_per_second": tokens / state.train_seconds,
+            "resumed_from": state.resumed_from,
+            "device": trainer.plan.compute.device,
+            "precision": trainer.plan.compute.precision,
+        }
+        with self._run.finish() as folder:
+            save_model(folder, objective.model, args.model, self._task.labels)
+            write_metrics(
+                folder / "metrics.json",
+                metrics=metrics,
+                args=args,
+                inputs=_inputs(args),
+                script=script,
+                seconds=self._stopwatch.read(),
             )
 
 
-def text_weights(
-    labels: np.ndarray, texts: np.ndarray, class_weights: str, is_regression: bool
-) -> np.ndarray:
-    """Return what each text counts in the loss, float32 [num_texts].
+def default_epochs(num_rows: int) -> int:
+    """Return how many passes a training split of this many rows gets."""
+    return next(epochs for rows, epochs in _EPOCHS_BY_ROWS if num_rows < rows)
 
-    `balanced`: the number of `texts` over classes times that of the text's class, as in
-    scikit-learn. Raises `ClozeError` for that in a regression.
-    """
-    if class_weights == "none":
-        return np.ones(len(labels), dtype=np.float32)
-    if is_regression:
-        raise ClozeError("--class-weights balanced: a task of scores has no classes; leave it out")
-    counts = np.bincount(labels[texts], minlength=int(labels.max()) + 1)
-    weights = len(texts) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    return weights[labels].astype(np.float32)
+
+def default_learning_rate(hidden_size: int) -> float:
+    """Return the peak learning rate for an encoder of this width, to two digits."""
+    ratio = _LEARNING_RATE_WIDTH / hidden_size
+    rate = min(_HIGHEST_LEARNING_RATE, _LEARNING_RATE * ratio**_LEARNING_RATE_POWER)
+    return float(f"{rate:.2g}")

@@ -2,7 +2,8 @@
 
 A run lives in `{root}/{fingerprint}/`, so the same recipe on the same bytes finds its
 own work again, unfinished (it resumes) or finished (it publishes), and another recipe
-never touches it. Nothing in it is pickled.
+never touches it. Nothing in it is pickled, and nothing in it is believed unread: what is
+damaged is passed over for what is older, or made again.
 """
 
 import contextlib
@@ -13,9 +14,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -27,7 +28,10 @@ from cloze.files import atomic_folder, atomic_path, read_json, sha256_file, writ
 from cloze.train.metrics_stream import MetricsStream
 
 _KEPT_CHECKPOINTS = 2
-_TENSORS, _STATE = "tensors.safetensors", "state.json"
+_TENSORS, STATE, _HASHES = "tensors.safetensors", "state.json", "sha256.json"
+_DAMAGE = (SafetensorError, OSError, ClozeError, KeyError, TypeError, ValueError, AttributeError)
+
+State = TypeVar("State")
 
 
 def fingerprint(recipe: Mapping[str, Any]) -> str:
@@ -48,15 +52,58 @@ class RunDirectory:
         """The finished run's files; exists only when training has ended."""
         return self.path / "final"
 
-    @property
-    def best(self) -> Path:
-        """The weights with the lowest validation loss so far."""
-        return self.path / "best.safetensors"
+    def is_finished(self) -> bool:
+        """Return whether the finished run's files are all there as they were written.
+
+        Damaged ones are said and removed, so that they are made again.
+        """
+        if not self.final.is_dir():
+            return False
+        try:
+            hashes = read_json(self.path / _HASHES)
+            damaged = [name for name in hashes if sha256_file(self.final / name) != hashes[name]]
+        except _DAMAGE as error:
+            damaged = [str(error)]
+        if damaged:
+            log.warning(
+                "warning: %s: the finished run is damaged (%s); training it again",
+                self.final, damaged[0],
+            )  # fmt: skip
+            shutil.rmtree(self.final)
+        return not damaged
+
+    @contextlib.contextmanager
+    def finish(self) -> Iterator[Path]:
+        """Yield the folder to write the finished run to; forgets the checkpoints afterwards."""
+        with atomic_folder(self.final) as folder:
+            yield folder
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
+            write_json(self.path / _HASHES, hashes)
+        self.discard_checkpoints()
+
+    def publish(self, output: Path, percent: int | None = None) -> None:
+        """Link a finished run's files into the folder `output`, metrics.json last.
+
+        With a percentage these are the model as it was then; without one all else. Where
+        links are impossible, as between file systems, the files are copied.
+        """
+        root = self.final if percent is None else self.final / f"at-{percent}"
+        last = root / "metrics.json"
+        files = [path for path in sorted(root.rglob("*")) if path.is_file()]
+        for path in sorted(files, key=lambda path: path == last):
+            if not path.relative_to(root).parts[0].startswith("at-"):
+                with atomic_path(output / path.relative_to(root)) as temporary:
+                    _link(path, temporary)
 
     def read_run(self) -> dict[str, Any]:
-        """Return what `write_run` kept, or an empty dictionary for a new run."""
+        """Return what `write_run` kept; an empty dictionary for a new run or a damaged file."""
         path = self.path / "run.json"
-        return read_json(path) if path.is_file() else {}
+        try:
+            return dict(read_json(path)) if path.is_file() else {}
+        except (ClozeError, ValueError, TypeError) as error:
+            log.warning("warning: %s cannot be read (%s); deciding again", path, error)
+            return {}
 
     def write_run(self, values: Mapping[str, Any]) -> None:
         """Keep what was decided once for the whole run."""
@@ -64,46 +111,68 @@ class RunDirectory:
 
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Keep everything that step `step` (steps done) needs, whole or not at all."""
-        target = self._checkpoint(step)
+        target = self.checkpoint(step)
         if target.is_dir():
             return
-        with atomic_folder(target) as folder:
-            _write_tensors(tensors, folder / _TENSORS)
-            digest = sha256_file(folder / _TENSORS)
-            write_json(folder / _STATE, {"step": step, **state, "sha256": digest})
+        write_checkpoint(target, tensors, {"step": step, **state})
         for old in self.checkpoints()[:-_KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
+
+    def save_stable(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Keep the checkpoint from which a longer run can go on; see `longer`."""
+        target = self.path / "stable"
+        shutil.rmtree(target, ignore_errors=True)
+        write_checkpoint(target, tensors, {"step": step, **state})
 
     def checkpoints(self, until: int | None = None) -> list[Path]:
         """Return the whole checkpoints, oldest first; those of at most `until` steps if given."""
         found = sorted(self.path.glob("checkpoint-*"))
-        return [path for path in found if until is None or path <= self._checkpoint(until)]
+        return [path for path in found if until is None or path <= self.checkpoint(until)]
 
-    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return tensors and state of the newest sound checkpoint, or None for a new run.
+    def load_checkpoint(
+        self, parse: Callable[[dict[str, Any]], State]
+    ) -> tuple[dict[str, Tensor], State] | None:
+        """Return tensors and state of the newest sound checkpoint, or None where none is.
 
-        A checkpoint that cannot be read or whose bytes have changed is reported and passed
-        over for the one before; if none is sound, training starts again rather than from
-        half a state.
+        `parse` makes the state of its JSON and fails where something is missing. A checkpoint
+        that cannot be read or whose bytes have changed is reported and passed over for the
+        one before.
         """
         for folder in reversed(self.checkpoints()):
             try:
-                return _read_checkpoint(folder)
-            except (SafetensorError, OSError, ClozeError) as error:
-                log.warning("warning: %s cannot be read (%s); trying an older one", folder, error)
+                tensors, state = _read_checkpoint(folder)
+                return tensors, parse(state)
+            except _DAMAGE as error:
+                reason = error if isinstance(error, ClozeError | OSError) else repr(error)
+                log.warning("warning: %s cannot be read (%s); trying an older one", folder, reason)
         return None
 
     def load_checkpoint_of(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the checkpoint of a step, which another process has found sound."""
-        return _read_checkpoint(self._checkpoint(step))
+        return _read_checkpoint(self.checkpoint(step))
 
-    def _checkpoint(self, step: int) -> Path:
+    def checkpoint(self, step: int) -> Path:
+        """Where the checkpoint after so many steps lies."""
         return self.path / f"checkpoint-{step:08d}"
 
-    def save_best(self, tensors: dict[str, Tensor]) -> None:
-        """Keep the weights with the lowest validation loss apart from the checkpoints."""
-        with atomic_path(self.best) as temporary:
-            _write_tensors(tensors, temporary)
+    def best_at(self, step: int) -> Path:
+        """Where the weights of a step lie that were the best when they were kept."""
+        return self.path / f"best-{step:08d}.safetensors"
+
+    def save_best(self, step: int, tensors: dict[str, Tensor]) -> None:
+        """Keep the best weights so far; earlier ones only if a checkpoint names their step.
+
+        So a run that resumes from that checkpoint finds the weights that its record names.
+        """
+        with atomic_path(self.best_at(step)) as temporary:
+            write_tensors(tensors, temporary)
+        needed = {self.best_at(step)}
+        for folder in self.checkpoints():
+            with contextlib.suppress(*_DAMAGE):
+                needed.add(self.best_at(read_json(folder / STATE)["best_step"]))
+        for file in self.path.glob("best-*.safetensors"):
+            if file not in needed:
+                file.unlink()
 
     def kept_at(self, percent: int) -> Path:
         """Where the weights lie that the run had after so many percent of it."""
@@ -112,37 +181,28 @@ class RunDirectory:
     def keep(self, percent: int, tensors: dict[str, Tensor]) -> None:
         """Keep the weights after so many percent of the run, to be fine-tuned too."""
         with atomic_path(self.kept_at(percent)) as temporary:
-            _write_tensors(tensors, temporary)
-
-    def publish(self, output: Path, percent: int | None = None) -> None:
-        """Copy a finished run's files into the folder `output`, metrics.json last.
-
-        With a percentage these are the model as it was then; without one all else.
-        """
-        root = self.final if percent is None else self.final / f"at-{percent}"
-        last = root / "metrics.json"
-        files = [path for path in sorted(root.rglob("*")) if path.is_file()]
-        for path in sorted(files, key=lambda path: path == last):
-            if not path.relative_to(root).parts[0].startswith("at-"):
-                with atomic_path(output / path.relative_to(root)) as temporary:
-                    shutil.copyfile(path, temporary)
+            write_tensors(tensors, temporary)
 
     def discard_checkpoints(self) -> None:
         """Remove the checkpoints and kept weights of a finished run."""
         for folder in self.checkpoints():
             shutil.rmtree(folder)
-        for file in self.path.glob("at-*.safetensors"):
-            file.unlink()
+        for pattern in ("at-*.safetensors", "best-*.safetensors"):
+            for file in self.path.glob(pattern):
+                file.unlink()
 
 
 @contextlib.contextmanager
-def open_run(root: Path, recipe: Mapping[str, Any]) -> Iterator[RunDirectory]:
-    """Open the run of `recipe` below `root`, alone.
+def open_run(root: Path, recipe: Mapping[str, Any], is_main: bool = True) -> Iterator[RunDirectory]:
+    """Open the run of `recipe` below `root`: the main process alone, the others beside it.
 
     The lock is the kernel's and ends with its process, however that ends. Raises
     `ClozeError` naming the process if another trainer is at work in the folder.
     """
     path = root / fingerprint(recipe)
+    if not is_main:
+        yield RunDirectory(path)
+        return
     path.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -154,7 +214,14 @@ def open_run(root: Path, recipe: Mapping[str, Any]) -> Iterator[RunDirectory]:
         os.close(descriptor)
 
 
-def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and state with the hash of the former, whole or not at all."""
+    with atomic_folder(folder) as temporary:
+        write_tensors(tensors, temporary / _TENSORS)
+        write_json(temporary / STATE, {**state, "sha256": sha256_file(temporary / _TENSORS)})
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write and flush a safetensors file; raises `OSError` where the file system refuses it."""
     try:
         save_file(tensors, path)
@@ -170,10 +237,19 @@ def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 def _read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint; raises `ClozeError` if its bytes are not those that were written."""
-    state = read_json(folder / _STATE)
+    state = read_json(folder / STATE)
     if sha256_file(folder / _TENSORS) != state.pop("sha256", None):
-        raise ClozeError(f"{_TENSORS} is damaged: its sha256 is not that in {_STATE}")
+        raise ClozeError(f"{_TENSORS} is damaged: its sha256 is not that in {STATE}")
     return load_file(folder / _TENSORS), state
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+    # An output is newer than its inputs, whenever its bytes were made.
+    os.utime(target)
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -182,7 +258,7 @@ def _lock(descriptor: int, path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise
-        holder = os.read(descriptor, 64).decode() or "unknown"
+        holder = os.read(descriptor, 64).decode(errors="replace") or "unknown"
         raise ClozeError(
             f"{path}: process {holder} is still training this very run (perhaps an orphan of an "
             f"earlier Snakemake); wait for it to finish, or stop it with `kill {holder}`, then "

@@ -1,4 +1,4 @@
-"""How much of what a machine can do a training run does, and the memory that it takes."""
+"""What training costs, how much of what the machine can do that is, and its memory."""
 
 import functools
 import resource
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from cloze.errors import ClozeError
+from cloze.model.encoder import EncoderConfig
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SIZES = {"cpu": 1536, "mps": 4096, "cuda": 8192}
@@ -86,3 +87,19 @@ def _synchronize(device: str) -> None:
         torch.cuda.synchronize()
     elif device == "mps":
         torch.mps.synchronize()
+
+
+def training_flop(config: EncoderConfig, tokens: int, length: int, mlm_probability: float) -> float:
+    """Estimate the floating-point operations of training: 6N + 12·L·D·T a token.
+
+    N counts the weights that multiply activations (Kaplan et al. 2020, §2.1; Chowdhery et
+    al. 2022, app. B). The head, and all of the last layer but its keys and values, count at
+    the predicted positions only.
+    """
+    size, is_bert = config.hidden_size, config.layout == "bert"
+    mlp = (2 if is_bert else 3) * size * config.intermediate_size
+    all_but_last = config.num_hidden_layers - 1
+    everywhere = all_but_last * (4 * size * size + mlp) + 2 * size * size
+    predicted = 2 * size * size + mlp + size * size + config.vocab_size * size
+    attention = 12 * (all_but_last + mlm_probability) * size * length
+    return tokens * (6 * (everywhere + mlm_probability * predicted) + attention)

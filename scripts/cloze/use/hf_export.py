@@ -14,10 +14,8 @@ from torch import Tensor, nn
 
 from cloze.errors import ClozeError, require_module
 from cloze.files import atomic_path, read_json, write_json, write_text
-from cloze.model.config import EncoderConfig
-from cloze.model.hf_config import config_from_folder
-from cloze.model.model_io import load_classifier, load_encoder, load_masked_lm
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import EncoderConfig, PackedBatch
+from cloze.model.hf import config_from_folder, load_classifier, load_encoder, load_masked_lm
 from cloze.objectives.texts import encode_texts, pack_texts
 from cloze.tokens.tokenizer import (
     is_wordpiece,

@@ -14,20 +14,18 @@ from torch import nn
 
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute
+from cloze.model.encoder import Encoder, EncoderConfig, PackedBatch
 from cloze.model.heads import MaskedLM, SequenceClassifier, embed_samples
-from cloze.model.model import Encoder
-from cloze.model.model_io import load_classifier, load_encoder, load_masked_lm
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.hf import load_classifier, load_encoder, load_masked_lm
 from cloze.objectives.texts import (
     ROW_TOKENS,
     EncodedTexts,
+    check_max_length,
     encode_texts,
     pack_texts,
     packed_batches,
 )
-from cloze.objectives.truncation import check_max_length
 from cloze.tokens.tokenizer import load_tokenizer, special_ids, special_tokens
 from cloze.use.texts import Text
 
