@@ -24,9 +24,6 @@ import torch
 
 sys.path.insert(0, str(measure.SCRIPTS))
 
-from cloze.model.model_io import save_model
-from cloze.tokens.wordpiece import train_wordpiece
-
 from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import SequenceClassifier
 from cloze.model.hf import save_model

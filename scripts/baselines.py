@@ -1,4 +1,4 @@
-"""Measure what a task gives away without an encoder: majority class, TF-IDF + logistic regression.
+"""Measure baselines without an encoder: majority class, TF-IDF with a logistic regression.
 
 Reads a task folder. Writes one JSON file in the shape of `metrics.json`, with the score and
 the predictions of each baseline on every split but the training split; C of the logistic

@@ -30,6 +30,7 @@ from cloze.settings.tasks import TaskSettings
 from cloze.tasks.hold_out import hold_out
 from cloze.tasks.scores import check_metric, default_metric
 from cloze.tasks.task import (
+    Columns,
     LabelledRow,
     RowSource,
     TaskSplit,
@@ -131,15 +132,8 @@ def _sources(args: argparse.Namespace) -> dict[str, Path]:
 
 
 def _read(args: argparse.Namespace, path: Path) -> list[LabelledRow]:
-    source = RowSource(
-        args.text_column,
-        args.label_column,
-        args.format,
-        args.header,
-        args.text_pair_column,
-        args.group_column,
-        args.regression,
-    )
+    columns = Columns(args.text_column, args.label_column, args.text_pair_column, args.group_column)
+    source = RowSource(columns, args.format, args.header, args.regression)
     return list(progress(source.read(path), unit=" rows", description=path.name))
 
 
@@ -194,7 +188,7 @@ def _hold_out(
         "rows_held_out": int(parts.held_out.size),
         "rows_removed_inside_held_out": int(parts.removed.size),
     }
-    log.info("%s", parts.describe(names))
+    (log.warning if parts.one_sided else log.info)("%s", parts.describe(names))
     return {"hold_out": counts}
 
 

@@ -19,7 +19,7 @@ from cloze.settings.machine import MachineSettings
 from cloze.settings.pretraining import PretrainingSettings
 from cloze.settings.tasks import METRICS, TaskSettings
 from cloze.settings.tokenizers import TokenizerSettings
-from cloze.tasks.metric_names import metric_parts
+from cloze.tasks.scores import metric_parts
 from cloze.tokens.shards import EXTENSIONS
 from tests.configurations import config
 

@@ -1,4 +1,4 @@
-"""What a task gives away without an encoder: its commonest answer, and counted words."""
+"""Baselines without an encoder: the majority class, and TF-IDF with a logistic regression."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
