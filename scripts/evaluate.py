@@ -15,7 +15,7 @@ from typing import Any
 
 from cloze.cli import capped_threads, log, make_parser, run_script
 from cloze.errors import ClozeError
-from cloze.files import read_json
+from cloze.files import SPLITS, read_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.hf import load_classifier
@@ -24,8 +24,8 @@ from cloze.objectives.texts import check_max_length, encode_texts
 from cloze.settings.fields import add_flags
 from cloze.settings.finetuning import TextSettings
 from cloze.settings.machine import ComputeSettings
-from cloze.tasks.prediction_files import write_predictions
-from cloze.tasks.task import SPLITS, Task, load_task
+from cloze.tasks.evaluations import write_predictions
+from cloze.tasks.task import Task, load_task
 from cloze.tokens.tokenizer import load_tokenizer
 
 

@@ -16,14 +16,16 @@ from pathlib import Path
 import pyarrow as pa
 
 from cloze.cli import make_parser, progress, run_script
-from cloze.corpus.document_splits import Draw, Part, write_splits
-from cloze.corpus.forecast import (
+from cloze.corpus.cleaning import Cleaning
+from cloze.corpus.disk_estimate import (
     DOCUMENTS_CODEC,
     PART_SHARE,
-    Forecast,
+    DiskEstimate,
     estimated_text_bytes,
 )
-from cloze.corpus.parts import Cleaning, PartFile
+from cloze.corpus.document_splits import Draw, Part, write_splits
+from cloze.corpus.duplicates import Sieve
+from cloze.corpus.parts import PartFile
 from cloze.corpus.reading import (
     PYTHON_DOCS,
     add_decontamination_flag,
@@ -33,7 +35,6 @@ from cloze.corpus.reading import (
     read_batches,
     recipe_of,
 )
-from cloze.corpus.sieve import Sieve
 from cloze.errors import ClozeError
 from cloze.files import sha256_path
 from cloze.metrics import Stopwatch, write_metrics
@@ -124,7 +125,7 @@ def parts_of(args: argparse.Namespace, cleaning: Cleaning) -> Iterator[Part]:
 
     So a text that a source has in several splits stays in test, or else in validation.
     """
-    forecast = Forecast(args.output, DOCUMENTS_CODEC, text_bytes_of(args))
+    forecast = DiskEstimate(args.output, DOCUMENTS_CODEC, text_bytes_of(args))
     for split in ("test", "validation"):
         if paths := getattr(args, split):
             yield Part(forecast.watch(batches(args, cleaning, paths)), split)

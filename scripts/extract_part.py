@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cloze.cli import make_parser, run_script
 from cloze.corpus.arrays import use_system_memory
+from cloze.corpus.disk_estimate import PART_CODEC, DiskEstimate, estimated_text_bytes
 from cloze.corpus.folders import Share
-from cloze.corpus.forecast import PART_CODEC, Forecast, estimated_text_bytes
 from cloze.corpus.parts import write_part
 from cloze.corpus.reading import (
     add_decontamination_flag,
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     }
     total = estimated_text_bytes(args.input, args.members, args.text_column, args.share)
     batches = read_batches(args, cleaning_of(args), args.input, args.share)
-    watched = Forecast(args.output, PART_CODEC, total).watch(batches)
+    watched = DiskEstimate(args.output, PART_CODEC, total).watch(batches)
     write_part(args.output, watched, recipe_of(args), inputs)
 
 

@@ -16,7 +16,7 @@ from cloze.model.flags import encoder_config
 from cloze.model.hf import config_to_hf, copy_tokenizer
 from cloze.settings.encoders import ArchitectureSettings
 from cloze.settings.fields import add_flags, from_args
-from cloze.tokens.tokenizer import load_tokenizer, special_ids
+from cloze.tokens.tokenizer import load_tokenizer, special_ids, vocab_size
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(args.tokenizer)
     pad_token_id = special_ids(tokenizer).pad
     shape = from_args(ArchitectureSettings, args)
-    config = encoder_config(shape, tokenizer.get_vocab_size(), pad_token_id, dropout=0.0)
+    config = encoder_config(shape, vocab_size(tokenizer), pad_token_id, dropout=0.0)
     copy_tokenizer(args.tokenizer.parent, args.output)
     write_json(args.output / "config.json", config_to_hf(config))
 

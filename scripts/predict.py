@@ -32,7 +32,6 @@ from cloze.model.device import Compute, keep_few_plans, resolve_compute
 from cloze.settings.encoders import POOLINGS
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ComputeSettings
-from cloze.use.batches import windows
 from cloze.use.embeddings import embedding_suffix, open_embeddings
 from cloze.use.predictors import (
     Classification,
@@ -42,6 +41,7 @@ from cloze.use.predictors import (
     Predictor,
     as_record,
     finetuning_limits,
+    windows,
 )
 from cloze.use.texts import FORMATS, Text, TextSource
 

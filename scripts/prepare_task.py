@@ -7,8 +7,9 @@ and `metrics.json`, with how much of each split stands in the training split.
 
 With --hold-out-fraction the validation split is a part of the training file that shares no
 row, and no part of a row, with what is left to train on: choose hyper-parameters there and
-keep the published validation file for the report. With --group-column too it is a part of
-the groups, whole ones: rows of one author, product or tweet stay on one side.
+keep the published validation file for the report. Pairs that share either text stay on one
+side; with --group-column so do rows of one author, product or tweet. Every class is on both
+sides where that leaves the groups whole.
 
 Try: python scripts/prepare_task.py --train resources/sample/reviews-train.tsv
 --validation resources/sample/reviews-validation.tsv --text-column sentence --label-column label
@@ -27,9 +28,10 @@ from cloze.metrics import Stopwatch, write_metrics
 from cloze.settings.fields import add_flags
 from cloze.settings.tasks import TaskSettings
 from cloze.tasks.hold_out import hold_out
-from cloze.tasks.labelled_rows import LabelledRow, RowSource
-from cloze.tasks.metric_names import check_metric, default_metric
+from cloze.tasks.scores import check_metric, default_metric
 from cloze.tasks.task import (
+    LabelledRow,
+    RowSource,
     TaskSplit,
     describe_split,
     encode_labels,
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     metric = args.metric or default_metric(args.regression)
     check_metric(metric, names)
     splits = {split: _encode(args, sources[split], rows[split], names) for split in rows}
-    held_out = {} if args.hold_out_fraction is None else _hold_out(args, splits)
+    held_out = {} if args.hold_out_fraction is None else _hold_out(args, splits, names)
     facts = {
         "name": args.name or args.output.resolve().name,
         "labels": names,
@@ -142,7 +144,9 @@ def _names(args: argparse.Namespace, train: list[LabelledRow]) -> list[str]:
     return names
 
 
-def _hold_out(args: argparse.Namespace, splits: dict[str, TaskSplit]) -> dict[str, Any]:
+def _hold_out(
+    args: argparse.Namespace, splits: dict[str, TaskSplit], names: list[str]
+) -> dict[str, Any]:
     """Replace the validation split by a part of the training split; returns the counts."""
     everything = splits["train"]
     parts = hold_out(everything, args.hold_out_fraction, args.hold_out_seed)
@@ -160,7 +164,7 @@ def _hold_out(args: argparse.Namespace, splits: dict[str, TaskSplit]) -> dict[st
         "rows_held_out": int(parts.held_out.size),
         "rows_removed_inside_held_out": int(parts.removed.size),
     }
-    log.info("held out %(rows_held_out)d rows, removed %(rows_removed_inside_held_out)d", counts)
+    log.info("%s", parts.describe(names))
     return {"hold_out": counts}
 
 

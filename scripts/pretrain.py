@@ -2,8 +2,8 @@
 
 Reads a data set folder (segment_text.py or split_tokens.py) and its tokenizer; writes a
 model folder: config.json, model.safetensors, the tokenizer's files, metrics.json,
-metrics.jsonl, loss_curve.svg, masked_examples.html, and best/, the same model as it was at
-its lowest validation loss. The work in progress lies in
+metrics.jsonl, masked_examples.jsonl (guesses while it learned), and best/, the same model as
+it was at its lowest validation loss; show_pretraining.py draws them. The work in progress lies in
 `--run-dir` under a fingerprint of the recipe and the data: the same command goes on
 where a killed one stopped, and publishes a finished run again without a step.
 Several processes share the work when `torchrun` starts them.

@@ -13,12 +13,11 @@ import sys
 from pathlib import Path
 
 from cloze.cli import capped_threads, make_parser, non_negative_int, run_script
-from cloze.errors import ClozeError
+from cloze.errors import ClozeError, require_module
 from cloze.model.device import keep_few_plans, resolve_compute
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ComputeSettings
-from cloze.use.model_service import ModelService
-from cloze.use.optional import require_module
+from cloze.use.predictors import ModelService
 
 _HOST = "127.0.0.1"
 _PACKAGES = "starlette uvicorn"

@@ -16,7 +16,7 @@ from cloze.tokens.manifest import (
     write_manifest,
 )
 from cloze.tokens.shards import EXTENSIONS, Rows, open_shard
-from cloze.tokens.tokenizer import load_tokenizer, special_ids
+from cloze.tokens.tokenizer import load_tokenizer, special_ids, vocab_size
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -70,17 +70,17 @@ def make_rows(num_rows: int, max_length: int, vocab_size: int, seed: int) -> Row
 
 def write_dataset(folder: Path, tokenizer: Path, num_rows: int = 64, max_length: int = 16) -> Path:
     """Write a data set of one shard a split for `tokenizer`; returns its folder."""
-    vocab_size = load_tokenizer(tokenizer).get_vocab_size()
-    special = special_ids(load_tokenizer(tokenizer))
+    loaded = load_tokenizer(tokenizer)
+    size, special = vocab_size(loaded), special_ids(loaded)
     header = Header(
         format_version=FORMAT_VERSION, format="msgpack", method="segment_text",
-        max_length=max_length, row_length=max_length, vocab_size=vocab_size,
+        max_length=max_length, row_length=max_length, vocab_size=size,
         tokenizer_sha256=sha256_file(tokenizer),
         special_ids={"pad": special.pad, "mask": special.mask},
     )  # fmt: skip
     rows = {
-        "train": [make_rows(num_rows, max_length, vocab_size, 1)],
-        "validation": [make_rows(8, max_length, vocab_size, 2)],
+        "train": [make_rows(num_rows, max_length, size, 1)],
+        "validation": [make_rows(8, max_length, size, 2)],
     }
     write_rows(folder, header, rows)
     return folder

@@ -76,7 +76,10 @@ def scripts(tmp_path: Path) -> Path:
         "cloze/c.py": "",
         "cloze/d.py": "",
         "cloze/files.py": "def resource(name): ...\n",
-        "cloze/page.html": "<p>",
+        "cloze/page.html": '{% extends "base.html" %}<p>{%- include "style.css" -%}',
+        "cloze/base.html": '{% import "parts.html" as parts %}',
+        "cloze/parts.html": "",
+        "cloze/style.css": "",
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -92,8 +95,11 @@ def test_a_closure_holds_what_is_reached_by_imports_and_resources(scripts: Path)
         "cloze/__init__.py",
         "cloze/a.py",
         "cloze/b.py",
+        "cloze/base.html",
         "cloze/files.py",
         "cloze/page.html",
+        "cloze/parts.html",
+        "cloze/style.css",
         "step.py",
     ]
     assert modules(code_key(scripts / "other.py")) == [
@@ -103,7 +109,7 @@ def test_a_closure_holds_what_is_reached_by_imports_and_resources(scripts: Path)
     ]
 
 
-@pytest.mark.parametrize("name", ["cloze/b.py", "cloze/page.html"])
+@pytest.mark.parametrize("name", ["cloze/b.py", "cloze/page.html", "cloze/style.css"])
 def test_an_edit_changes_only_its_own_entry(scripts: Path, name: str) -> None:
     before, unrelated = code_key(scripts / "step.py"), code_key(scripts / "other.py")
     with open(scripts / name, "a") as stream:
@@ -114,14 +120,26 @@ def test_an_edit_changes_only_its_own_entry(scripts: Path, name: str) -> None:
     assert code_key(scripts / "other.py") == unrelated
 
 
-def test_the_page_of_masked_examples_belongs_to_pretraining() -> None:
-    assert "cloze/show/masked_examples.html" in modules(code_key(SCRIPTS / "pretrain.py"))
+@pytest.mark.parametrize("script", ["pretrain.py", "finetune.py"])
+def test_what_is_only_shown_is_no_part_of_a_training_key(script: str) -> None:
+    reached = modules(code_key(SCRIPTS / script))
+    assert not [name for name in reached if name.startswith("cloze/show/")]
+    assert any(name.startswith("cloze/train/") for name in reached)
+
+
+def test_what_shows_has_what_it_shows_with_in_its_key() -> None:
+    report = modules(code_key(SCRIPTS / "report.py"))
+    assert {"cloze/show/report_page.html", "cloze/show/page.css", "cloze/show/parts.html"} <= {
+        *report
+    }
+    shown = modules(code_key(SCRIPTS / "show_pretraining.py"))
+    assert {"cloze/show/doctor.py", "cloze/show/masked_examples.html"} <= {*shown}
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
 def test_no_script_depends_on_the_workflow(script: str) -> None:
     reached = code_key(SCRIPTS / script)
     sources = [
-        (SCRIPTS / name).read_text("utf-8") for name in modules(reached) if "html" not in name
+        (SCRIPTS / name).read_text("utf-8") for name in modules(reached) if name.endswith(".py")
     ]
     assert not any("import snakemake" in source for source in sources)

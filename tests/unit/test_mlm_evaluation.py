@@ -10,8 +10,8 @@ from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
 from cloze.objectives.masking import Masker
 from cloze.objectives.mlm_evaluation import (
-    bits_per_byte,
     evaluate_mlm,
+    masked_bits_per_byte,
     ordinary_tokens,
     unigram_entropy,
 )
@@ -91,7 +91,8 @@ def test_the_unigram_floor_is_what_token_frequencies_reach():
 
 
 def test_bits_per_byte():
-    assert bits_per_byte(math.log(2), ordinary_tokens=100, text_bytes=400) == pytest.approx(0.25)
+    bits = masked_bits_per_byte(math.log(2), ordinary_tokens=100, text_bytes=400)
+    assert bits == pytest.approx(0.25)
 
 
 def test_next_sentence_is_scored_over_every_pair():

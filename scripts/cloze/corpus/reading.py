@@ -8,11 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from cloze.cli import progress
-from cloze.corpus.decontamination import Decontamination
+from cloze.corpus.cleaning import Cleaning, Decontamination, Filters
 from cloze.corpus.documents import Document
-from cloze.corpus.filters import Filters
 from cloze.corpus.folders import Share
-from cloze.corpus.parts import Cleaning, judged_batches
+from cloze.corpus.parts import judged_batches
 from cloze.corpus.python_docs import read_python_docs
 from cloze.corpus.readers import (
     Columns,

@@ -23,7 +23,7 @@ from cloze.cli import capped_threads, log, progress
 from cloze.corpus.arrays import use_system_memory
 from cloze.corpus.document_reader import count_documents, read_batches, text_bytes
 from cloze.errors import ClozeError
-from cloze.files import sha256_file
+from cloze.files import SPLITS, sha256_file
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.settings.datasets import DataSetSettings
 from cloze.settings.fields import add_flags
@@ -45,7 +45,7 @@ from cloze.tokens.shards import EXTENSIONS, open_shard
 from cloze.tokens.text_encoder import TextEncoder
 from cloze.tokens.tokenizer import load_tokenizer, special_ids, vocab_size
 
-SPLITS = ("train", "validation")
+DATASET_SPLITS = SPLITS[:2]
 MIN_MAX_LENGTH = 8
 _POLL_SECONDS = 0.2
 # Compressed token ids take more than half and less than all of their bytes.
@@ -66,7 +66,7 @@ class ShardName:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the name that `str` wrote; raises `ValueError` for any other text."""
-        match = re.fullmatch(rf"({'|'.join(SPLITS)})-(\d{{5}})-of-(\d{{5}})", text)
+        match = re.fullmatch(rf"({'|'.join(DATASET_SPLITS)})-(\d{{5}})-of-(\d{{5}})", text)
         if match is None or int(match[2]) >= int(match[3]):
             raise ValueError(f"{text!r} is no shard's name; they look like train-00003-of-00008")
         return cls(match[1], int(match[2]), int(match[3]))
@@ -286,7 +286,7 @@ def collect_shards(folder: Path, num_shards: int) -> dict[str, Any]:
     entry is missing, entries disagree, a shard is not what its entry says or a split gives
     no sample.
     """
-    headers, shards = {}, {split: list[ShardEntry]() for split in SPLITS}
+    headers, shards = {}, {split: list[ShardEntry]() for split in DATASET_SPLITS}
     for name in shard_names(num_shards):
         path = folder / f"{name}.json"
         headers[path], entry = read_shard_entry(path)
@@ -317,7 +317,7 @@ def _remove_stale_shards(folder: Path, manifest: Manifest) -> None:
     """Remove what earlier settings left beside the shards of the manifest."""
     shards = {shard.file for split in manifest.splits.values() for shard in split.shards}
     named = shards | {f"{name.split('.')[0]}.json" for name in shards}
-    for split in SPLITS:
+    for split in DATASET_SPLITS:
         for extension in (*EXTENSIONS.values(), "json"):
             for path in folder.glob(f"{split}-?????-of-?????.{extension}"):
                 if path.name not in named:
@@ -394,7 +394,7 @@ def run_method(
         args.output / "metrics.json",
         metrics=metrics,
         args=args,
-        inputs=[args.tokenizer, *(args.documents / f"{split}.parquet" for split in SPLITS)],
+        inputs=[args.tokenizer, *(args.documents / f"{split}.parquet" for split in DATASET_SPLITS)],
         script=script,
         seconds=stopwatch.read(),
     )

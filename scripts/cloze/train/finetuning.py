@@ -135,6 +135,7 @@ class _Finetuning:
                     f"{self._task.split_path('train')}: {len(split)} rows are too few or too "
                     "repetitive to hold a part out; set --early-stopping-patience 0"
                 )
+            log.info("early stopping: %s", rows.describe(self._task.labels))
             train, held_out = rows.train, rows.held_out
         return LabelledTexts(self._task, split, encoded, train, held_out)
 

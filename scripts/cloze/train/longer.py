@@ -15,6 +15,7 @@ from typing import Any
 from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, write_json
+from cloze.objectives.prediction_history import GUESSES
 from cloze.train.plan import TrainingPlan
 from cloze.train.run_directory import STATE, RunDirectory
 
@@ -89,7 +90,7 @@ def _take_over(folder: Path, run: RunDirectory, steps: int, max_steps: int) -> N
     shutil.copytree(folder / "stable", temporary)
     state = read_json(temporary / STATE)
     write_json(temporary / STATE, {**state, "best_step": None, "best_value": None})
-    for name in ("metrics.jsonl", "masked_examples.jsonl"):
+    for name in ("metrics.jsonl", GUESSES):
         if (folder / name).is_file():
             with atomic_path(run.path / name) as copy:
                 lines = (folder / name).read_text(encoding="utf-8").splitlines()

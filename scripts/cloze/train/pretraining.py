@@ -17,7 +17,7 @@ from cloze.model.device import keep_freed_memory
 from cloze.model.hf import save_model
 from cloze.objectives.mlm import MaskedLanguageModeling, PretrainingData
 from cloze.objectives.next_sentence import NextSentencePrediction
-from cloze.objectives.prediction_history import PredictionHistory
+from cloze.objectives.prediction_history import GUESSES, PredictionHistory
 from cloze.settings.code_key import code_key
 from cloze.tokens.manifest import MANIFEST
 from cloze.train.fitting import fit_plan
@@ -131,7 +131,7 @@ class _Pretraining:
         """Return the trainer of a run, resumed where it has a checkpoint."""
         args, run, world = self._args, self._run, self._world
         objective.mask_at(plan.objective["mlm_probability"])
-        history = run.path / "masked_examples.jsonl"
+        history = run.path / GUESSES
         objective.history = PredictionHistory(history, objective.validation, plan.compute)
         objective.model.to(plan.compute.torch_device)
         objective.model.encoder.gradient_checkpointing = args.gradient_checkpointing
@@ -187,16 +187,18 @@ class _Pretraining:
     ) -> None:
         args, run, plan = self._args, self._run, trainer.plan
         scores = trainer.final_scores()
+        bits = scores.pop("validation_masked_bits_per_byte")
         records = run.metrics.read()
         kept = {f"at-{percent}": run.kept_at(percent) for percent in args.keep_at}
         with run.finish() as folder:
             save_model(folder, objective.model, args.tokenizer.parent)
-            for name in ("metrics.jsonl", "masked_examples.jsonl"):
+            for name in ("metrics.jsonl", GUESSES):
                 shutil.copyfile(run.path / name, folder / name)
             write_metrics(
                 folder / "metrics.json",
                 metrics={
                     **scores,
+                    "masked_bits_per_byte": bits,
                     "best_validation_loss": trainer.state.best_value,
                     "best_step": trainer.state.best_step,
                     "unigram_entropy": objective.unigram_entropy,

@@ -1,4 +1,4 @@
-"""What the evaluations of a report come to: scores over seeds, by class, beside baselines."""
+"""The report of one task as data: what the JSON holds, and text and page are written from."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,8 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from cloze.show.sources import Sources
-from cloze.show.stages import finetuning_facts
+from cloze.show.sources import (
+    Sources,
+    corpus_facts,
+    dataset_facts,
+    finetuning_facts,
+    pretraining_facts,
+    provenance,
+    read_baselines,
+    read_contamination,
+    require_task,
+)
 from cloze.tasks.evaluations import Evaluations, require_comparable
 from cloze.tasks.resampled_scores import paired_difference
 from cloze.tasks.statistics import wilson_interval
@@ -16,6 +25,65 @@ from cloze.tasks.task import Task
 _LOWEST = {"matthews": -1.0, "pearson": -1.0, "spearman": -1.0, "pearson_and_spearman": -1.0}
 # What `task_metrics` holds besides single numbers that describe the predictions.
 _NO_MEASURES = {"score", "examples", "correct"}
+MISTAKES = 10
+_POINTS = 1_000
+
+
+def build_report(name: str, sources: Sources) -> dict[str, Any]:
+    """Return the whole report; accuracies lie between 0 and 1.
+
+    Raises `ClozeError` if the evaluations, the baselines and the task do not belong together.
+    """
+    evaluations, task, split = sources.evaluations, sources.task, sources.split
+    require_task(sources)
+    beside = baselines(sources, read_baselines(sources))
+    return {
+        "name": name,
+        "task": {
+            "name": task.name,
+            "origin": task.facts["origin"],
+            "labels": task.labels,
+            "is_regression": task.is_regression,
+            "splits": task.facts["splits"],
+            "hold_out": task.facts.get("hold_out"),
+        },
+        "split": split,
+        "examples": len(evaluations.labels),
+        "recipe": dict(sources.recipe),
+        "corpus": corpus_facts(sources.documents),
+        "dataset": dataset_facts(sources.dataset),
+        "pretraining": pretraining_facts(sources.pretraining),
+        "finetuning": finetuning_facts(evaluations),
+        **scores_of(evaluations, task),
+        "measures": measures(evaluations),
+        **_in_detail(evaluations, task),
+        "baselines": beside,
+        "paired_difference": beside.get("no_pretraining", {}).get("paired_difference"),
+        "checkpoints": checkpoints(sources),
+        "overlap": {
+            "with_training_split": task.facts["overlap_with_train"].get(split),
+            "with_pretraining_text": read_contamination(sources),
+        },
+        "mistakes": worst_mistakes(evaluations, task),
+        "provenance": provenance(
+            {
+                "documents": sources.documents,
+                "data set": sources.dataset,
+                "encoder": sources.pretraining,
+                "task": task.folder,
+                "evaluation of the first seed": evaluations.seeds[0].folder,
+            }
+        ),
+    }
+
+
+def _in_detail(evaluations: Evaluations, task: Task) -> dict[str, Any]:
+    if task.is_regression:
+        return {"scatter": scatter(evaluations)}
+    return {
+        "classification_report": classification_report(evaluations, task.labels),
+        "confusion_matrix": confusion_matrix(evaluations),
+    }
 
 
 def score(evaluations: Evaluations, metric: str) -> dict[str, Any]:
@@ -137,3 +205,62 @@ def checkpoints(sources: Sources) -> list[dict[str, Any]]:
         {"percent": percent, "score": score(shares[percent], sources.task.metric)}
         for percent in sorted(shares)
     ]
+
+
+def worst_mistakes(evaluations: Evaluations, task: Task) -> list[dict[str, Any]]:
+    """Return the rows that are most confidently wrong, of scores the furthest off, worst first.
+
+    Probabilities and predicted scores are averaged over the seeds. Keys: `row`, `text`,
+    `text_pair` if the task has pairs, `label`, `prediction`; of classes also `probability` and
+    `seeds_wrong`.
+    """
+    if task.is_regression:
+        return _furthest_off(evaluations)
+    return _most_confidently_wrong(evaluations, task.labels)
+
+
+def _most_confidently_wrong(evaluations: Evaluations, labels: list[str]) -> list[dict[str, Any]]:
+    probabilities = evaluations.mean_probabilities
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != evaluations.labels)
+    confidence = probabilities[wrong, predicted[wrong]]
+    worst = wrong[np.lexsort((wrong, -confidence))][:MISTAKES]
+    seeds_wrong = (~evaluations.correct).sum(axis=0)
+    return [
+        {
+            **_texts(evaluations, row),
+            "label": labels[evaluations.labels[row]],
+            "prediction": labels[predicted[row]],
+            "probability": float(probabilities[row, predicted[row]]),
+            "seeds_wrong": int(seeds_wrong[row]),
+        }
+        for row in worst
+    ]
+
+
+def _furthest_off(evaluations: Evaluations) -> list[dict[str, Any]]:
+    predicted = evaluations.predictions.mean(axis=0)
+    errors = np.abs(predicted - evaluations.labels)
+    worst = np.lexsort((np.arange(len(errors)), -errors))[:MISTAKES]
+    return [
+        {
+            **_texts(evaluations, row),
+            "label": float(evaluations.labels[row]),
+            "prediction": float(predicted[row]),
+        }
+        for row in worst
+    ]
+
+
+def _texts(evaluations: Evaluations, row: int) -> dict[str, Any]:
+    found = {"row": int(row), "text": evaluations.texts[row]}
+    pairs = evaluations.seeds[0].predictions.pairs
+    return found if pairs is None else {**found, "text_pair": pairs[row]}
+
+
+def scatter(evaluations: Evaluations) -> list[list[float]]:
+    """Return [true score, mean predicted score] of at most 1,000 rows, evenly spread."""
+    predicted = evaluations.predictions.mean(axis=0)
+    rows = np.linspace(0, len(predicted) - 1, min(_POINTS, len(predicted))).astype(int)
+    pairs = np.stack([evaluations.labels[rows], predicted[rows]], axis=1)
+    return [[float(true), float(found)] for true, found in pairs.round(4)]

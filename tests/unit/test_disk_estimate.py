@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from cloze.corpus import forecast
+from cloze.corpus import disk_estimate
+from cloze.corpus.cleaning import Cleaning
+from cloze.corpus.disk_estimate import DOCUMENTS_CODEC, DiskEstimate, estimated_text_bytes
 from cloze.corpus.documents import Document
 from cloze.corpus.folders import Share
-from cloze.corpus.forecast import DOCUMENTS_CODEC, Forecast, estimated_text_bytes
-from cloze.corpus.parts import Cleaning, judged_batches
+from cloze.corpus.parts import judged_batches
 from cloze.errors import ClozeError
 
 TEXT = "\n".join(f"Line {n} of {n * n} says {n**3}." for n in range(20_000)).encode()
@@ -51,7 +52,7 @@ def test_files_expand_as_their_beginning_does(
     assert estimate(*paths) == pytest.approx(2 * len(TEXT), rel=0.01)
     if suffix == ".bz2":  # gives nothing away before a block of 900 kB of text is whole
         return
-    monkeypatch.setattr(forecast, "_PROBE_BYTES", 50_000)
+    monkeypatch.setattr(disk_estimate, "_PROBE_BYTES", 50_000)
     assert estimate(*paths) == pytest.approx(2 * len(TEXT), rel=0.35)
 
 
@@ -86,7 +87,7 @@ def test_what_is_damaged_or_missing_is_left_to_the_reader(tmp_path: Path) -> Non
 def watch(output: Path, total: float, count: int = 12) -> list[pa.RecordBatch]:
     documents = [Document("", "", TEXT.decode())] * count
     batches = judged_batches(documents, Cleaning())
-    return list(Forecast(output, DOCUMENTS_CODEC, total).watch(batches))
+    return list(DiskEstimate(output, DOCUMENTS_CODEC, total).watch(batches))
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_it_is_said_once_and_names_what_it_is_about(
 ) -> None:
     assert sum(batch.num_rows for batch in watch(tmp_path / "new" / "documents", 5e9)) == 12
     (message,) = logged.messages
-    share = forecast.compressed_share(watch(tmp_path / "x", 0, 2)[0], DOCUMENTS_CODEC)
+    share = disk_estimate.compressed_share(watch(tmp_path / "x", 0, 2)[0], DOCUMENTS_CODEC)
     assert "documents: some 5.00 GB of text; about" in message
     assert f"about {5 * share:.2f} GB on disk" in message
 
@@ -116,7 +117,7 @@ def test_little_text_needs_no_forecast(tmp_path: Path, logged: pytest.LogCapture
 def test_a_disk_that_is_too_small_stops_the_work(
     tmp_path: Path, logged: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    share = forecast.compressed_share(watch(tmp_path / "x", 0, 2)[0], DOCUMENTS_CODEC)
+    share = disk_estimate.compressed_share(watch(tmp_path / "x", 0, 2)[0], DOCUMENTS_CODEC)
     needed = int(5e9 * share)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(needed // 2))
     with pytest.raises(ClozeError, match=r"documents: will need some .* GB left; free some space"):

@@ -1,17 +1,98 @@
-"""What a corpus holds and what a data set made of it: counted block by block."""
+"""What a corpus holds and what a data set made of it: all that `corpus.json` holds.
+
+Counted block by block, so that memory does not grow with the corpus.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
+from cloze.cli import progress
+from cloze.corpus.documents import StoredDocument, read_documents
+from cloze.errors import ClozeError
+from cloze.files import read_json
+from cloze.tokens.loading import iterate_rows
+from cloze.tokens.manifest import read_manifest
 from cloze.tokens.shards import Rows
+from cloze.tokens.tokenizer import load_tokenizer, special_ids
 
 _QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
 _BINS = 32
 _LISTED_TOKENS = 30
+# A short document, one in the middle, a long one.
+_EXAMPLES_AT = (0.1, 0.5, 0.9)
+_SHOWN_SAMPLES = 3
+_SHOWN_CHARACTERS = 600
+_ORDERED_CHARACTERS = 1 << 15
+_PROBE_TOKENS = 16
+
+
+def describe_corpus(
+    documents: Path, dataset: Path, tokenizer_path: Path, recipe: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the facts about a corpus and a data set made of it; lengths are in tokens.
+
+    Reads the training rows once, a block at a time. Raises `ClozeError` if a folder lacks
+    something or the three do not belong together.
+    """
+    manifest = read_manifest(dataset)
+    tokenizer = load_tokenizer(tokenizer_path)
+    special = special_ids(tokenizer)
+    statistics = RowStatistics(manifest.vocab_size, special.cls, special.sep)
+    examples: list[dict[str, Any]] | None = None
+    blocks = iterate_rows(dataset, "train", tokenizer_path)
+    for rows in progress(blocks, unit=" blocks", description="describe"):
+        if examples is None:
+            examples = choose_examples(
+                rows, documents / "train.parquet", tokenizer, frozenset({special.cls, special.sep})
+            )
+        statistics.add(rows)
+    corpus = _corpus(documents)
+    splits = {
+        name: {
+            **corpus["splits"][name],
+            **{key: getattr(split, key) for key in ("rows", "samples", "tokens")},
+        }
+        if (split := manifest.splits.get(name))
+        else corpus["splits"][name]
+        for name in corpus["splits"]
+    }
+    text_tokens = statistics.own_tokens
+    train = manifest.splits["train"]
+    tokens = [tokenizer.id_to_token(token_id) for token_id in range(manifest.vocab_size)]
+    return {
+        "recipe": dict(recipe),
+        "method": manifest.method,
+        "max_length": manifest.max_length,
+        "row_length": manifest.row_length,
+        "splits": splits,
+        "text_tokens": text_tokens,
+        "tokens_per_word": text_tokens / max(splits["train"]["words"], 1),
+        "bytes_per_token": train.text_bytes / max(text_tokens, 1),
+        "row_fill": train.tokens / max(train.rows * manifest.row_length, 1),
+        "cut_sentences": None if manifest.method == "split_tokens" else statistics.cut_sentences,
+        "pairs": {"count": statistics.pairs, "is_next": statistics.true_pairs},
+        "lengths": describe_lengths(statistics, manifest.max_length, manifest.row_length),
+        "vocabulary": describe_vocabulary(statistics.tokens, tokens, special.all, special.unk),
+        "dropped": corpus["dropped"],
+        "duplicates": corpus["dropped"].get("duplicate", 0),
+        "examples": examples or [],
+    }
+
+
+def _corpus(documents: Path) -> dict[str, Any]:
+    """Return what extract_documents.py counted."""
+    path = documents / "metrics.json"
+    metrics = read_json(path).get("metrics", {})
+    for key in ("splits", "dropped"):
+        if key not in metrics:
+            raise ClozeError(f"{path}: has no {key!r}; make it with extract_documents.py")
+    return dict(metrics)
 
 
 class Distribution:
@@ -180,3 +261,79 @@ def _by_rank(counts: np.ndarray) -> list[list[int]]:
         return []
     ranks = np.unique(np.geomspace(1, len(counts), 96).round().astype(np.int64))
     return [[int(rank), int(counts[rank - 1])] for rank in ranks]
+
+
+def choose_examples(
+    rows: Rows, documents: Path, tokenizer: Tokenizer, special: frozenset[int]
+) -> list[dict[str, Any]]:
+    """Return documents from the first rows of a split with the beginning of their samples.
+
+    Each has `document_id`, `source`, `title`, `text` (its beginning), `characters`, `tokens`,
+    `num_samples` and `samples`: the first in the order of the text, each with its `row`, its
+    `place` in it, and `tokens`: a dictionary of `token`, `id`, and whether it `starts_word`,
+    `starts_sentence`, `is_special`.
+    """
+    ids, numbers = np.unique(rows.documents, return_inverse=True)
+    lengths = np.bincount(numbers, own_text_lengths(rows))
+    by_length = np.lexsort((ids, lengths))
+    chosen = {int(ids[by_length[int(share * (len(ids) - 1))]]) for share in _EXAMPLES_AT}
+    examples = []
+    for document in read_documents(documents):
+        if document.document_id in chosen:
+            chosen.remove(document.document_id)
+            examples.append(_example(document, rows, tokenizer, special))
+        if not chosen:
+            break
+    return sorted(examples, key=lambda example: example["tokens"])
+
+
+def _example(
+    document: StoredDocument, rows: Rows, tokenizer: Tokenizer, special: frozenset[int]
+) -> dict[str, Any]:
+    samples = np.flatnonzero(rows.documents == document.document_id)
+    text_ids = tokenizer.encode(document.text[:_ORDERED_CHARACTERS], add_special_tokens=False).ids
+    ordered = sorted(samples.tolist(), key=lambda sample: _place_in_text(sample, rows, text_ids))
+    shown = [_sample(sample, rows, tokenizer, special) for sample in ordered[:_SHOWN_SAMPLES]]
+    return {
+        "document_id": document.document_id,
+        "source": document.source,
+        "title": document.title,
+        "text": document.text[:_SHOWN_CHARACTERS],
+        "characters": len(document.text),
+        "tokens": int(own_text_lengths(rows)[samples].sum()),
+        "num_samples": len(samples),
+        "samples": shown,
+    }
+
+
+def _place_in_text(sample: int, rows: Rows, text_ids: list[int]) -> int:
+    """Return where a sample's first tokens stand in the text; rows do not keep the order.
+
+    The end of the text for tokens that are not found there.
+    """
+    start, stop = rows.sample_offsets[sample] + 1, rows.sample_offsets[sample + 1] - 1
+    probe = rows.input_ids[start:stop][:_PROBE_TOKENS].astype("<u4").tobytes()
+    text = np.array(text_ids, "<u4").tobytes()
+    found = text.find(probe)
+    while found % 4 and found >= 0:
+        found = text.find(probe, found + 1)
+    return found if found >= 0 else len(text)
+
+
+def _sample(
+    sample: int, rows: Rows, tokenizer: Tokenizer, special: frozenset[int]
+) -> dict[str, Any]:
+    start, stop = rows.sample_offsets[sample : sample + 2].tolist()
+    row = int(np.searchsorted(rows.row_offsets, start, side="right")) - 1
+    first = int(np.searchsorted(rows.sample_offsets, rows.row_offsets[row]))
+    tokens = [
+        {
+            "token": tokenizer.id_to_token(token_id),
+            "id": token_id,
+            "starts_word": bool(rows.word_starts[start + place]),
+            "starts_sentence": bool(rows.sentence_starts[start + place]),
+            "is_special": token_id in special,
+        }
+        for place, token_id in enumerate(rows.input_ids[start:stop].tolist())
+    ]
+    return {"row": row, "place": sample - first, "tokens": tokens}

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import zstandard
 
 from cloze.cli import log
+from cloze.corpus.arrays import text_bytes
 from cloze.corpus.folders import Share, corpus_names
-from cloze.corpus.text_counts import text_bytes
 from cloze.errors import ClozeError
 
 # How the text is stored; the first one in parts, the second one in documents.
@@ -50,14 +50,14 @@ _DAMAGE = (
 )
 
 
-class Forecast:
+class DiskEstimate:
     """Extrapolates, once, from the first 8 MiB of text to all of it.
 
     Less text is read before a forecast could be.
     """
 
     def __init__(self, output: Path, codec: pa.Codec, total: float) -> None:
-        """Forecast for `output`, where `codec` compresses some `total` bytes of text."""
+        """DiskEstimate for `output`, where `codec` compresses some `total` bytes of text."""
         self._output = output
         self._codec = codec
         self._total = total

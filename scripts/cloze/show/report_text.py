@@ -17,8 +17,8 @@ from cloze.show.text_layout import (
     unit,
     with_deviation,
 )
-from cloze.show.text_recipe import data_pairs, recipe_pairs
 
+_CONTAMINATED_EXAMPLES = 3
 _LABEL_WIDTH = 14
 _MISTAKE_LINES = 4
 BASELINE_NAMES = {
@@ -34,21 +34,21 @@ _OF_SCORES = {
 
 
 def render_report(report: Mapping[str, Any]) -> str:
-    """Return the text of a report that `cloze.show.build.build_report` made."""
+    """Return the text of a report that `cloze.show.report.build_report` made."""
     sections: list[tuple[str, Iterable[str]]] = [
         ("RESULT", pairs(result_pairs(report))),
         ("BASELINES", _baselines(report)),
         ("RECIPE", pairs(recipe_pairs(report))),
         ("DATA", pairs(data_pairs(report))),
-        ("SEEDS", _seeds(report)),
+        ("SEEDS", table(*seed_table(report))),
     ]
     if report["checkpoints"]:
-        sections.append(("AS PRETRAINING WENT ON", _checkpoints(report)))
+        sections.append(("AS PRETRAINING WENT ON", table(*checkpoint_table(report))))
     if report["task"]["is_regression"]:
         mistakes = "FURTHEST OFF, predictions averaged over seeds"
     else:
         sections += [
-            ("BY CLASS, mean over seeds", _classes(report)),
+            ("BY CLASS, mean over seeds", table(*class_table(report))),
             (
                 "CONFUSION MATRIX, mean over seeds (rows: true, columns: predicted)",
                 _confusion(report),
@@ -148,10 +148,6 @@ def baseline_notes(report: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _seeds(report: Mapping[str, Any]) -> Iterator[str]:
-    yield from table(*seed_table(report))
-
-
 def seed_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return header and rows: each seed's scores and the seconds of its fine-tuning."""
     fitted = report["finetuning"]["train_score"]
@@ -174,12 +170,13 @@ def seed_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[s
     return header, rows
 
 
-def _checkpoints(report: Mapping[str, Any]) -> Iterator[str]:
-    rows = [
+def checkpoint_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return header and rows: the score at each share of the pretraining budget."""
+    rows: list[tuple[str, ...]] = [
         (f"{checkpoint['percent']} %", with_deviation(checkpoint["score"]))
         for checkpoint in report["checkpoints"]
     ]
-    yield from table(("share of the budget", "score"), rows)
+    return ("share of the budget", "score"), rows
 
 
 def class_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -201,17 +198,13 @@ def class_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[
     return ("", "precision", "recall", "F1", "support"), rows
 
 
-def _classes(report: Mapping[str, Any]) -> Iterator[str]:
-    yield from table(*class_table(report))
-
-
-def _confusion(report: Mapping[str, Any]) -> Iterator[str]:
+def _confusion(report: Mapping[str, Any]) -> list[str]:
     labels = [textwrap.shorten(label, _LABEL_WIDTH) for label in report["task"]["labels"]]
     rows = [
         (label, *map(mean_count, counts))
         for label, counts in zip(labels, report["confusion_matrix"], strict=True)
     ]
-    yield from table(("", *labels), rows)
+    return table(("", *labels), rows)
 
 
 def mistake_heading(mistake: Mapping[str, Any], seeds: int) -> str:
@@ -258,3 +251,119 @@ def interval_notes(report: Mapping[str, Any]) -> str:
         f"{averaged}{'' if is_accuracy else ' over seeds'}. An interval that holds 0 shows no "
         "difference."
     )
+
+
+def recipe_pairs(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the names of the run, its architecture, pretraining and fine-tuning."""
+    found = [(key, str(value)) for key, value in report["recipe"].items()]
+    dataset, pretraining = report["dataset"], report["pretraining"]
+    if dataset:
+        tokens = ", ".join(f"{part['tokens']:,} {name}" for name, part in dataset["splits"].items())
+        found.append(
+            (
+                "rows",
+                f"{dataset['method'].replace('_', ' ')}, up to {dataset['max_length']} tokens, "
+                f"vocabulary {dataset['vocab_size']:,}; tokens: {tokens}",
+            )
+        )
+    if pretraining:
+        found += _pretraining(pretraining)
+    finetuning = report["finetuning"]
+    found.append(("fine-tuning", settings(finetuning["recipe"])))
+    return found
+
+
+def _pretraining(pretraining: Mapping[str, Any]) -> list[tuple[str, str]]:
+    shape = pretraining["architecture"]
+    architecture = (
+        f"{shape['model_type']}, {shape['num_hidden_layers']} layers, hidden size "
+        f"{shape['hidden_size']}, {shape['num_attention_heads']} heads, feed-forward "
+        f"{shape['intermediate_size']}"
+    )
+    if "num_parameters" in pretraining:
+        architecture += f"; {pretraining['num_parameters']:,} parameters"
+    found = [("architecture", architecture)]
+    if "steps" in pretraining:
+        found.append(
+            (
+                "pretraining",
+                f"{pretraining['steps']:,} steps, {pretraining['tokens']:,} tokens, "
+                f"{pretraining['train_seconds']:,.0f} s, "
+                f"{pretraining['tokens_per_second']:,.0f} tokens/s",
+            )
+        )
+    if "validation_loss" in pretraining:
+        shown = (
+            f"validation loss {pretraining['validation_loss']:.3f} nats where word frequencies "
+            f"alone give {pretraining['unigram_entropy']:.3f}; "
+            f"{percent(pretraining['validation_accuracy'])} % guessed right"
+        )
+        # Reports that were kept have it under an older name.
+        if "masked_bits_per_byte" in pretraining:
+            bits = pretraining["masked_bits_per_byte"]
+            shown += f"; masked-LM loss of {bits:.3f} bits a byte (no compression rate)"
+        found.append(("masked words", shown))
+    found += [("diagnosis", sentence) for sentence in pretraining.get("diagnosis", [])[:1]]
+    return found
+
+
+def data_pairs(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the counts of corpus and task, and what of the task stands elsewhere."""
+    task, found = report["task"], []
+    if report["corpus"]:
+        for split, counts in report["corpus"].get("splits", {}).items():
+            shown = ", ".join(f"{value:,} {name}" for name, value in counts.items())
+            found.append((f"corpus, {split}", shown))
+    for split, part in task["splits"].items():
+        found.append((f"task, {split}", f"{part['rows']:,} rows ({_labels(part)})"))
+    if task["hold_out"]:
+        held = task["hold_out"]
+        found.append(
+            (
+                "hold-out",
+                "the validation rows are a part of the training file, not the published "
+                f"validation file; {held['rows_removed_inside_held_out']:,} rows inside them were "
+                "removed from the training split",
+            )
+        )
+    found += _overlap(report)
+    if truncated := report["finetuning"]["truncated_texts"]:
+        found.append(("cut", f"{truncated:,} training texts were longer than max length"))
+    return found
+
+
+def _labels(part: Mapping[str, Any]) -> str:
+    if (scores := part.get("scores")) is not None:
+        return f"scores {scores['min']:g} to {scores['max']:g}, mean {scores['mean']:.3f}"
+    return ", ".join(f"{count:,} {label}" for label, count in part["rows_by_label"].items())
+
+
+def _overlap(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    split, overlap = report["split"], report["overlap"]
+    if (training := overlap["with_training_split"]) is not None:
+        yield (
+            "overlap",
+            f"{training['equal']:,} of {report['examples']:,} {split} rows equal a training row, "
+            f"{training['inside']:,} stand inside one{_same_group(training)}",
+        )
+    if (corpus := overlap["with_pretraining_text"]) is not None:
+        yield from _contamination(corpus)
+
+
+def _same_group(training: Mapping[str, Any]) -> str:
+    if "same_group" not in training:
+        return ""
+    return f"; {training['same_group']:,} are of a group that has training rows"
+
+
+def _contamination(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield (
+        "contamination",
+        f"{found['contaminated']:,} of {found['rows']:,} rows ({percent(found['share'])} %) are in "
+        f"the pretraining text: {found['long_exact']:,} of 8 words or more stand there whole, "
+        f"{found['ngram']:,} share 13 words in a row with it; however short, {found['exact']:,} "
+        "stand there",
+    )
+    for example in found["examples"][:_CONTAMINATED_EXAMPLES]:
+        shown = textwrap.shorten(example["text"], WIDTH, placeholder=" …")
+        yield "", f"row {example['row']} in document {example['document_id']}: {shown}"
