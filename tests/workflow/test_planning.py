@@ -61,18 +61,6 @@ def test_a_dry_run_costs_at_most_thrice_one_of_an_empty_workflow(
     assert plan == {**CHAIN, "segment_text_sentences-128": 3, "collect_sentences-128": 1}
 
 
-def test_snakemake_finds_nothing_to_lint(project: Project) -> None:
-    assert "Congratulations" in project.snakemake("--lint")
-
-
-def test_the_workflow_is_formatted() -> None:
-    checked = subprocess.run(
-        [sys.executable, "-m", "snakefmt", "--check", "Snakefile", "workflow"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert checked.returncode == 0, checked.stderr
-
-
 def test_the_snakefile_is_a_table_of_contents() -> None:
     assert len((ROOT / "Snakefile").read_text().splitlines()) < 60
 
