@@ -129,7 +129,7 @@ def train_ours(gate: Gate, setting: Setting) -> dict[str, Any]:
     import pretrain
     from cloze.files import read_json
     from cloze.objectives.rows import RowBatches
-    from cloze.train.training_step import TrainingStep
+    from cloze.train.step import TrainingStep
 
     step, training_batch = TrainingStep.__call__, RowBatches.training_batch
     kept: dict[str, Any] = {}

@@ -3,11 +3,29 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pretrain
 from cloze.files import sha256_file
-from tests.tiny import write_dataset, write_tokenizer
+from cloze.model.device import Compute
+from cloze.objectives.mlm import MaskedLanguageModeling, PretrainingData
+from cloze.objectives.next_sentence import NextSentencePrediction
+from cloze.tokens.shards import Rows
+from cloze.tokens.tokenizer import SpecialIds
+from cloze.train.plan import TrainingPlan, TrainingRecipe
+from tests.tiny import make_rows, write_dataset, write_tokenizer
+from tests.tiny_pairs import make_pairs
+
+VOCAB_SIZE = 64
+SPECIAL = SpecialIds(0, 1, 2, 3, 4, all=frozenset(range(5)))
+CPU = Compute("cpu", "fp32", compile=False, threads=1)
+RECIPE = TrainingRecipe(
+    train_batch_size=8, learning_rate=0.01, lr_scheduler_type="constant", warmup_ratio=0.0,
+    weight_decay=0.01, max_grad_norm=1.0, seed=0, muon_learning_rate=0.01, adam_beta2=0.98,
+    adam_epsilon=1e-6,
+)  # fmt: skip
+PLAN = TrainingPlan(CPU, RECIPE, max_steps=100, seconds=None)
 
 SHAPE = [
     "--hidden-size=16", "--num-hidden-layers=1", "--num-attention-heads=2",
@@ -32,6 +50,23 @@ def command(inputs: list[str], output: Path, steps: int, *more: str) -> list[str
     """Return a command line for so many steps."""
     recipe = [f"--max-steps={steps}", "--eval-steps=20", "--warmup-steps=5", "--learning-rate=0.01"]
     return arguments(inputs, output, *recipe, *more)
+
+
+def make_objective(
+    *more: str,
+    validation_rows: int = 8,
+    make_single: Callable[[int, int, int, int], Rows] = make_rows,
+) -> MaskedLanguageModeling:
+    """Return the objective of a tiny encoder on made-up rows, for `more` flags of `pretrain.py`."""
+    unused = ["--dataset=-", "--tokenizer=-", "--run-dir=-", "--max-steps=1"]
+    args = pretrain.build_parser().parse_args(arguments(unused, Path("-"), *more))
+    make = make_pairs if args.next_sentence else make_single
+    rows = [make(n, 16, VOCAB_SIZE, seed) for seed, n in enumerate((64, validation_rows))]
+    data = PretrainingData.of_rows(*rows, SPECIAL, args, text_bytes=4 * rows[1].num_tokens)
+    kind = NextSentencePrediction if args.next_sentence else MaskedLanguageModeling
+    objective = kind(data, args)
+    objective.mask_at([0.2])
+    return objective
 
 
 def weights(folder: Path) -> str:

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 import pretrain
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.train.loop import Pretraining
+from cloze.train.budget import Span
 from cloze.train.run_directory import open_run
-from cloze.train.schedules import Span
+from cloze.train.step import TrainingStep
 from tests.tiny_pretraining import command, start, wait_for_checkpoint, weights, write_inputs
 
 
@@ -29,17 +29,17 @@ def inputs(tmp_path) -> list[str]:
 def train_until(monkeypatch: pytest.MonkeyPatch, arguments: list[str], steps: int) -> None:
     """Train so many steps and break off as a kill does, with a checkpoint after each."""
 
-    def step(self: Pretraining, span: Span) -> None:
-        if self.steps_done == steps:
+    def step(self: TrainingStep, number: int, span: Span) -> tuple[torch.Tensor, torch.Tensor]:
+        if number == steps:
             raise KilledError
-        take_step(self, span)
+        return take_step(self, number, span)
 
-    take_step = Pretraining._step
+    take_step = TrainingStep.__call__
     args = pretrain.build_parser().parse_args([*arguments, "--checkpoint-seconds=0"])
-    monkeypatch.setattr(Pretraining, "_step", step)
+    monkeypatch.setattr(TrainingStep, "__call__", step)
     with pytest.raises(KilledError):
         pretrain.run(args)
-    monkeypatch.setattr(Pretraining, "_step", take_step)
+    monkeypatch.setattr(TrainingStep, "__call__", take_step)
 
 
 class KilledError(BaseException):
@@ -117,7 +117,7 @@ def test_a_full_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
         monkeypatch.setattr("cloze.train.run_directory.save_file", refuse)
         with pytest.raises(ClozeError, match=r"checkpoint-00000020: the disk is full: free some"):
             run.save_checkpoint(20, {"weight": torch.zeros(2)}, {})
-        assert run.load_checkpoint()[1]["step"] == 10
+        assert run.load_checkpoint(dict)[1]["step"] == 10
         assert not list(run.path.glob(".*.tmp"))
 
 
