@@ -1,6 +1,5 @@
 """How an encoder's guesses for the same few gaps change while it learns."""
 
-import contextlib
 import html
 import json
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from cloze.files import atomic_path
+from cloze.files import read_records, write_text
 from cloze.model.device import Compute
 from cloze.model.heads import MaskedLM
 from cloze.objectives.rows import MaskedBatch, RowBatches
@@ -54,10 +53,8 @@ class PredictionHistory:
 
     def rewind(self, step: int) -> None:
         """Forget guesses after `step`, which a resumed run makes again."""
-        kept = [record for record in self._read() if record["step"] <= step]
-        with atomic_path(self._path) as temporary:
-            lines = (json.dumps(record) + "\n" for record in kept)
-            temporary.write_text("".join(lines), encoding="utf-8")
+        kept = [record for record in read_records(self._path) if record["step"] <= step]
+        write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def record(self, model: MaskedLM, step: int) -> None:
         """Keep what the encoder guesses after `step` steps."""
@@ -75,7 +72,7 @@ class PredictionHistory:
 
         An empty text where nothing was recorded.
         """
-        columns = _spread(self._read())
+        columns = _spread(read_records(self._path))
         if not columns:
             return ""
         numbers = {position: number for number, (_, position) in enumerate(self._gaps, start=1)}
@@ -92,14 +89,6 @@ class PredictionHistory:
             f"<p>{text}</p>\n<div class='wide'><table>\n"
             f"<tr><th></th><th>hidden</th>{head}</tr>\n" + "\n".join(lines) + "\n</table></div>"
         )
-
-    def _read(self) -> list[dict[str, Any]]:
-        records = []
-        for line in self._path.read_text("utf-8").splitlines() if self._path.is_file() else ():
-            # A kill in the middle of a write leaves a last line that is no JSON.
-            with contextlib.suppress(ValueError):
-                records.append(json.loads(line))
-        return records
 
 
 def _gaps(batch: MaskedBatch) -> list[tuple[int, int]]:
