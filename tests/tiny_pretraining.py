@@ -5,6 +5,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
 
 import pretrain
 from cloze.files import sha256_file
@@ -13,7 +17,9 @@ from cloze.objectives.mlm import MaskedLanguageModeling, PretrainingData
 from cloze.objectives.next_sentence import NextSentencePrediction
 from cloze.tokens.shards import Rows
 from cloze.tokens.tokenizer import SpecialIds
+from cloze.train.budget import Span
 from cloze.train.plan import TrainingPlan, TrainingRecipe
+from cloze.train.step import TrainingStep
 from tests.tiny import make_rows, write_dataset, write_tokenizer
 from tests.tiny_pairs import make_pairs
 
@@ -34,10 +40,10 @@ SHAPE = [
 MACHINE = ["--device=cpu", "--precision=fp32", "--compile=off", "--threads=1"]
 
 
-def write_inputs(folder: Path) -> list[str]:
+def write_inputs(folder: Path, validation_rows: int = 8) -> list[str]:
     """Write a tokenizer and a data set; returns the flags that name them and the run's folder."""
     tokenizer = write_tokenizer(folder / "tokenizer")
-    dataset = write_dataset(folder / "dataset", tokenizer)
+    dataset = write_dataset(folder / "dataset", tokenizer, validation_rows=validation_rows)
     return [f"--dataset={dataset}", f"--tokenizer={tokenizer}", f"--run-dir={folder / '.runs'}"]
 
 
@@ -74,10 +80,10 @@ def weights(folder: Path) -> str:
     return sha256_file(folder / "model.safetensors")
 
 
-def start(arguments: list[str], *launcher: str) -> subprocess.Popen:
-    """Start `pretrain.py` in a process of its own."""
+def start(arguments: list[str], *launcher: str, script: ModuleType = pretrain) -> subprocess.Popen:
+    """Start `pretrain.py`, or another script, in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, *launcher, str(Path(pretrain.__file__)), *arguments],
+        [sys.executable, *launcher, str(Path(script.__file__)), *arguments],
         stderr=subprocess.PIPE,
     )
 
@@ -92,3 +98,31 @@ def wait_for_checkpoint(process: subprocess.Popen, runs: Path, beyond: int = 0) 
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+class KilledError(BaseException):
+    """What ends a training that `break_off` starts."""
+
+
+def break_off(script: ModuleType, arguments: list[str], steps: int, every: float = 0.0) -> None:
+    """Train so many steps with `pretrain` or `finetune` and end as a kill does.
+
+    With a checkpoint every so many seconds: after each step, unless told otherwise.
+    """
+
+    def step(self: TrainingStep, number: int, span: Span) -> tuple[torch.Tensor, torch.Tensor]:
+        if number == steps:
+            raise KilledError
+        return take_step(self, number, span)
+
+    take_step = TrainingStep.__call__
+    args = script.build_parser().parse_args([*arguments, f"--checkpoint-seconds={every}"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingStep, "__call__", step)
+        with pytest.raises(KilledError):
+            script.run(args)
+
+
+def checkpoints(runs: Path) -> list[Path]:
+    """Return the checkpoints below a folder of runs, oldest first."""
+    return sorted(runs.glob("*/checkpoint-*"))
