@@ -87,10 +87,10 @@ def test_all_evaluations_but_that_of_the_end_are_capped(
 
 
 @pytest.mark.parametrize("flag", ["--eval-steps=5", "--eval-tokens=64", "--keep-at=50"])
-def test_how_to_watch_is_no_part_of_the_recipe(inputs, tmp_path, capsys, flag):
+def test_how_to_watch_is_no_part_of_the_recipe(inputs, tmp_path, monkeypatch, flag):
     assert pretrain.main(command(inputs, tmp_path / "first", 20)) == 0
+    monkeypatch.setattr("cloze.train.step.TrainingStep.__call__", None)
     assert pretrain.main(command(inputs, tmp_path / "second", 20, flag)) == 0
-    assert "publishing it again without a step" in capsys.readouterr().err
     assert weights(tmp_path / "first") == weights(tmp_path / "second")
 
 

@@ -87,9 +87,15 @@ class RunDirectory:
         """Link a finished run's files into the folder `output`, metrics.json last.
 
         With a percentage these are the model as it was then; without one all else. Where
-        links are impossible, as between file systems, the files are copied.
+        links are impossible, as between file systems, the files are copied. Raises `ClozeError`
+        where no such weights were kept.
         """
         root = self.final if percent is None else self.final / f"at-{percent}"
+        if not root.is_dir():
+            raise ClozeError(
+                f"--publish-at {percent}: no weights of {percent} % of the run were kept, since it "
+                f"was trained without that --keep-at; remove {self.path} to train it again"
+            )
         last = root / "metrics.json"
         files = [path for path in sorted(root.rglob("*")) if path.is_file()]
         for path in sorted(files, key=lambda path: path == last):
