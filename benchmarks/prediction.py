@@ -24,11 +24,11 @@ import torch
 
 sys.path.insert(0, str(measure.SCRIPTS))
 
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import SequenceClassifier
-from cloze.model.model_io import save_model
-from cloze.tokens.tokenizer import bert_normalizer, write_tokenizer_config
-from cloze.tokens.wordpiece import train_wordpiece
+from cloze.model.hf import save_model
+from cloze.tokens.tokenizer import bert_normalizer, vocab_size, write_tokenizer_config
+from cloze.tokens.tokenizer_training import train_wordpiece
 
 _LARGEST_DIFFERENCE = 1e-4
 
@@ -85,7 +85,7 @@ def write_model(folder: Path, texts: Path) -> Path:
     tokenizer.save(str(folder / "tokenizer.json"))
     write_tokenizer_config(folder / "tokenizer_config.json", tokenizer)
     torch.manual_seed(0)
-    config = EncoderConfig(vocab_size=tokenizer.get_vocab_size())
+    config = EncoderConfig(vocab_size=vocab_size(tokenizer))
     save_model(folder, SequenceClassifier(config, num_labels=2), folder, ["negative", "positive"])
     return folder
 

@@ -16,7 +16,7 @@ from contest import FinishedError, Gate
 
 sys.path.insert(0, str(measure.SCRIPTS))
 
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 from cloze.tokens.manifest import read_manifest
 
 # A schedule for a run of usual length, so that `auto` decides as it would there.

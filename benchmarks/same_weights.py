@@ -52,7 +52,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary, other_checkout(args.revision) as old:
         work = Path(temporary)
         inputs = make_inputs(old, work)
-        print(f"{'':24}{args.revision:20}this checkout")
+        print(f"{'':30}{args.revision:20}this checkout")
         for precision in PRECISIONS:
             for name in args.only or (*RECIPES, *TASKS):
                 digests = [
@@ -61,7 +61,7 @@ def main() -> int:
                 ]
                 differing += digests[0] != digests[1]
                 verdict = "same" if digests[0] == digests[1] else "DIFFERENT"
-                print(f"{name + ' ' + precision:24}{digests[0]:20}{digests[1]:20}{verdict}")
+                print(f"{name + ' ' + precision:30}{digests[0]:20}{digests[1]:20}{verdict}")
                 sys.stdout.flush()
     return 1 if differing else 0
 

@@ -30,7 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from cloze.tokens.sentences import split_sentences  # noqa: E402
+from cloze.tokens.samples import split_sentences  # noqa: E402
 
 # Longer paragraphs are no harder, and some peers take time that grows with the square.
 SENTENCES_AT_ONCE = 20

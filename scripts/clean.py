@@ -15,8 +15,8 @@ from pathlib import Path
 
 from cloze.cli import make_parser, run_script
 from cloze.errors import ClozeError
+from cloze.settings.config import load_config
 from cloze.settings.leftovers import Wanted, find_leftovers, size
-from cloze.settings.resolved import load_config
 
 CONFIG = Path("config.yaml")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cloze.cli import make_parser, positive_int, run_script
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.tokens.collect import collect_shards, shard_names
+from cloze.tokens.dataset import collect_shards, shard_names
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -16,9 +16,13 @@ from pathlib import Path
 
 from cloze.cli import log, make_parser, run_script
 from cloze.errors import ClozeError
-from cloze.show.comparison import collect_rows, sort_rows
-from cloze.show.comparison_difference import describe_difference
-from cloze.show.comparison_formats import render_table, write_table
+from cloze.show.comparison import (
+    collect_rows,
+    describe_difference,
+    render_table,
+    sort_rows,
+    write_table,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from cloze.cli import key_value, make_parser, run_script
 from cloze.files import write_json, write_text
-from cloze.show.corpus_facts import describe_corpus
-from cloze.show.corpus_figures import draw_figures
-from cloze.show.corpus_page import render_page
-from cloze.show.themed_svg import for_a_file
+from cloze.show.corpus import describe_corpus
+from cloze.show.corpus_page import draw_figures, render_page
+from cloze.show.figures import for_a_file
 
 
 def build_parser() -> argparse.ArgumentParser:

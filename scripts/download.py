@@ -1,8 +1,8 @@
 """Fetch one input file, resume where an earlier try stopped, and check its hash.
 
 Reads a source: an https:, http: or file: address, a plain path, or
-hf://datasets/OWNER/NAME@REVISION/PATH, without datasets/ for a model (HF_ENDPOINT
-and HF_TOKEN are honoured).
+hf://datasets/OWNER/NAME@REVISION/PATH, without datasets/ for a model (with the token and
+settings of huggingface_hub: HF_TOKEN or `hf auth login`, HF_ENDPOINT).
 Writes the file as it is, or nothing; an interrupted download is kept beside it
 as .NAME.partial for the next try.
 
@@ -26,7 +26,6 @@ from pathlib import Path
 from cloze.cli import make_parser, run_script
 from cloze.errors import ClozeError
 from cloze.fetch import hub
-from cloze.fetch.checksums import Checksums
 from cloze.fetch.sources import (
     HubSource,
     LocalSource,
@@ -35,7 +34,7 @@ from cloze.fetch.sources import (
     parse_hub,
     parse_source,
 )
-from cloze.fetch.transfer import copy_file, fetch_url
+from cloze.fetch.transfer import Checksums, copy_file, fetch_url
 from cloze.fetch.web import HttpError
 
 log = logging.getLogger("cloze")
@@ -88,10 +87,8 @@ def fetch_from_hub(source: HubSource, output: Path, sha256: str | None) -> None:
             source.revision,
             pinned.revision,
         )
-    checksums = hub.published_checksums(hub.file_info(pinned), sha256)
-    url = hub.download_url(pinned)
-    with hub.refusals_explained(pinned):
-        fetch_url(url, output, checksums, hub.authorization(url))
+    file = hub.file_info(pinned)
+    hub.fetch_file(file, output, hub.published_checksums(file, sha256))
 
 
 def fetch_from_mirror(

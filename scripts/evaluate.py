@@ -13,16 +13,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cloze.cli import add_threads, capped_threads, log, make_parser, positive_int, run_script
+from cloze.cli import capped_threads, log, make_parser, run_script
 from cloze.errors import ClozeError
-from cloze.files import read_json
+from cloze.files import SPLITS, read_json
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.model.device import DEVICES, PRECISIONS, resolve_compute
-from cloze.model.model_io import load_classifier
+from cloze.model.device import resolve_compute
+from cloze.model.hf import load_classifier
 from cloze.objectives.sequence import objective_of, predict_logits
-from cloze.objectives.texts import TRUNCATIONS, check_max_length, encode_texts
-from cloze.tasks.prediction_files import write_predictions
-from cloze.tasks.task import SPLITS, Task, load_task
+from cloze.objectives.texts import check_max_length, encode_texts
+from cloze.settings.fields import add_flags
+from cloze.settings.finetuning import TextSettings
+from cloze.settings.machine import ComputeSettings
+from cloze.tasks.evaluations import write_predictions
+from cloze.tasks.task import Task, load_task
 from cloze.tokens.tokenizer import load_tokenizer
 
 
@@ -33,24 +36,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", type=Path, required=True, help="task folder")
     parser.add_argument("--split", choices=SPLITS, default="validation", help="split to evaluate")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument(
-        "--max-length", type=positive_int, default=128, help="tokens kept of a text or a pair"
-    )
-    parser.add_argument(
-        "--truncation", choices=TRUNCATIONS, default="head", help="what a longer text keeps"
-    )
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="fp32", help="of the matrix products"
-    )
-    add_threads(parser)
+    add_flags(parser, TextSettings)
+    add_flags(parser, ComputeSettings, precision="fp32")
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
     """Predict every row of the split and measure."""
     stopwatch = Stopwatch()
-    compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
+    compute = resolve_compute(
+        args.device, args.precision, "off", capped_threads(args), 0.0, fastest_fp32=False
+    )
     task = load_task(args.task)
     model, names = load_classifier(args.model)
     _require_same_labels(args.model, names, task)

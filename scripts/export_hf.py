@@ -17,21 +17,24 @@ from typing import Any
 
 import torch
 
-from cloze.cli import add_threads, capped_threads, log, make_parser, run_script
-from cloze.errors import ClozeError
+from cloze.cli import capped_threads, log, make_parser, run_script
+from cloze.errors import ClozeError, require_module
 from cloze.files import atomic_folder, read_json, sha256_file, write_json, write_text
-from cloze.model.hf_config import config_from_folder
+from cloze.model.hf import config_from_folder
+from cloze.settings.fields import add_flags
+from cloze.settings.machine import ThreadSettings
+from cloze.show.model_card import model_card
 from cloze.use.hf_export import (
     Outputs,
     Peer,
+    export_onnx,
     measure_parity,
+    onnx_outputs,
     our_outputs,
     parity_texts,
+    require_onnx,
     write_folder,
 )
-from cloze.use.model_card import model_card
-from cloze.use.onnx_export import export_onnx, onnx_outputs, require_onnx
-from cloze.use.optional import require_module
 from cloze.use.predictors import tasks_of
 
 # The graph must not know the shape of the texts that it was traced with.
@@ -53,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="what evaluate.py wrote, for the model card",
     )
     parser.add_argument("--onnx", action="store_true", help="write model.onnx too")
-    add_threads(parser)
+    add_flags(parser, ThreadSettings)
     return parser
 
 

@@ -15,29 +15,31 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from cloze.cli import make_parser, probability, progress, run_script
-from cloze.corpus.document_splits import Draw, Part, write_splits
-from cloze.corpus.forecast import (
+from cloze.cli import make_parser, progress, run_script
+from cloze.corpus.cleaning import Cleaning
+from cloze.corpus.disk_estimate import (
     DOCUMENTS_CODEC,
     PART_SHARE,
-    Forecast,
+    DiskEstimate,
     estimated_text_bytes,
 )
-from cloze.corpus.parts import Cleaning, PartFile
+from cloze.corpus.document_splits import Draw, Part, write_splits
+from cloze.corpus.duplicates import Sieve
+from cloze.corpus.parts import PartFile
 from cloze.corpus.reading import (
     PYTHON_DOCS,
-    add_cleaning_flags,
-    add_reading_flags,
+    add_decontamination_flag,
     check_format,
     cleaning_of,
     describe,
     read_batches,
     recipe_of,
 )
-from cloze.corpus.sieve import Sieve
 from cloze.errors import ClozeError
 from cloze.files import sha256_path
 from cloze.metrics import Stopwatch, write_metrics
+from cloze.settings.corpora import CorpusSettings, ReadingSettings
+from cloze.settings.fields import add_flags
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,27 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the files are parts that extract_part.py made with the same flags",
     )
-    add_reading_flags(parser)
-
+    add_flags(parser, ReadingSettings)
     choice = parser.add_argument_group("split and drops")
-    choice.add_argument(
-        "--validation-fraction",
-        type=probability,
-        default=0.01,
-        help="share of the documents, chosen by a hash of their text",
-    )
-    choice.add_argument(
-        "--test-fraction",
-        type=probability,
-        default=0.01,
-        help="the same for test (with --input and python-docs only)",
-    )
-    add_cleaning_flags(choice)
-    choice.add_argument(
-        "--keep-duplicates",
-        action="store_true",
-        help="keep documents whose text occurred before, in a held-out split or the same one",
-    )
+    add_flags(choice, CorpusSettings, beside=ReadingSettings)
+    add_decontamination_flag(choice)
     return parser
 
 
@@ -140,7 +125,7 @@ def parts_of(args: argparse.Namespace, cleaning: Cleaning) -> Iterator[Part]:
 
     So a text that a source has in several splits stays in test, or else in validation.
     """
-    forecast = Forecast(args.output, DOCUMENTS_CODEC, text_bytes_of(args))
+    forecast = DiskEstimate(args.output, DOCUMENTS_CODEC, text_bytes_of(args))
     for split in ("test", "validation"):
         if paths := getattr(args, split):
             yield Part(forecast.watch(batches(args, cleaning, paths)), split)

@@ -14,18 +14,19 @@ from pathlib import Path
 
 from cloze.cli import make_parser, run_script
 from cloze.corpus.arrays import use_system_memory
+from cloze.corpus.disk_estimate import PART_CODEC, DiskEstimate, estimated_text_bytes
 from cloze.corpus.folders import Share
-from cloze.corpus.forecast import PART_CODEC, Forecast, estimated_text_bytes
 from cloze.corpus.parts import write_part
 from cloze.corpus.reading import (
-    add_cleaning_flags,
-    add_reading_flags,
+    add_decontamination_flag,
     check_format,
     cleaning_of,
     read_batches,
     recipe_of,
 )
 from cloze.files import sha256_file
+from cloze.settings.corpora import PartSettings, ReadingSettings
+from cloze.settings.fields import add_flags
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,8 +42,10 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="K/N",
         help="read only the K-th of N stretches of each folder's files; unset: all",
     )
-    add_reading_flags(parser)
-    add_cleaning_flags(parser.add_argument_group("drops"))
+    add_flags(parser, ReadingSettings)
+    drops = parser.add_argument_group("drops")
+    add_flags(drops, PartSettings, beside=ReadingSettings)
+    add_decontamination_flag(drops)
     return parser
 
 
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     }
     total = estimated_text_bytes(args.input, args.members, args.text_column, args.share)
     batches = read_batches(args, cleaning_of(args), args.input, args.share)
-    watched = Forecast(args.output, PART_CODEC, total).watch(batches)
+    watched = DiskEstimate(args.output, PART_CODEC, total).watch(batches)
     write_part(args.output, watched, recipe_of(args), inputs)
 
 

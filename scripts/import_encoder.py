@@ -16,9 +16,10 @@ from cloze.cli import log, make_parser, run_script
 from cloze.errors import ClozeError
 from cloze.files import sha256_file
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.model.foreign import import_model, import_tokenizer
-from cloze.model.model import Encoder
-from cloze.model.model_io import save_model
+from cloze.model.encoder import Encoder
+from cloze.model.hf import import_model, import_tokenizer, save_model
+from cloze.settings.encoders import ImportSettings
+from cloze.settings.fields import add_flags
 
 _READ = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt")
 
@@ -28,11 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument("--pretrained", type=Path, required=True, help="folder to read")
     parser.add_argument("--output", type=Path, required=True, help="model folder to write")
-    parser.add_argument(
-        "--unpickle",
-        action="store_true",
-        help="read a pytorch_model.bin too, by PyTorch's loader that admits tensors alone",
-    )
+    add_flags(parser, ImportSettings)
     return parser
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from cloze.cli import make_parser, run_script
 from cloze.files import write_json
-from cloze.model.flags import add_architecture_flags, encoder_config
-from cloze.model.hf_config import config_to_hf, copy_tokenizer
-from cloze.tokens.tokenizer import load_tokenizer, special_ids
+from cloze.model.flags import encoder_config
+from cloze.model.hf import config_to_hf, copy_tokenizer
+from cloze.settings.encoders import ArchitectureSettings
+from cloze.settings.fields import add_flags, from_args
+from cloze.tokens.tokenizer import load_tokenizer, special_ids, vocab_size
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
     parser.add_argument("--output", type=Path, required=True, help="model folder to write")
-    add_architecture_flags(parser)
+    add_flags(parser.add_argument_group("architecture"), ArchitectureSettings)
     return parser
 
 
@@ -30,7 +32,8 @@ def run(args: argparse.Namespace) -> None:
     """Write the folder."""
     tokenizer = load_tokenizer(args.tokenizer)
     pad_token_id = special_ids(tokenizer).pad
-    config = encoder_config(args, tokenizer.get_vocab_size(), pad_token_id, dropout=0.0)
+    shape = from_args(ArchitectureSettings, args)
+    config = encoder_config(shape, vocab_size(tokenizer), pad_token_id, dropout=0.0)
     copy_tokenizer(args.tokenizer.parent, args.output)
     write_json(args.output / "config.json", config_to_hf(config))
 

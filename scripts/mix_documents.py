@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, positive_float, run_script
-from cloze.corpus.documents import SPLITS
 from cloze.corpus.mixture import Source, write_mixture
 from cloze.errors import ClozeError
+from cloze.files import SPLITS
 from cloze.metrics import Stopwatch, write_metrics
 
 

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from cloze.cli import (
-    add_threads,
     capped_threads,
     log,
     make_parser,
@@ -23,11 +22,12 @@ from cloze.cli import (
 )
 from cloze.errors import ClozeError
 from cloze.files import write_json
-from cloze.model.device import COMPILE_MODES, DEVICES, PRECISIONS
-from cloze.settings.resolved import Config, load_config
+from cloze.settings.config import Config, load_config
+from cloze.settings.entries import EncoderEntry
+from cloze.settings.fields import add_flags, duration
+from cloze.settings.machine import CompiledSettings
 from cloze.show.plan_table import as_json, render_plans
 from cloze.tokens.manifest import read_manifest
-from cloze.train.budget import duration
 from cloze.train.planning import Corpus, Preset, make_plans, recommend
 from pretrain import build_parser as build_pretrain_parser
 
@@ -56,13 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     corpus.add_argument("--row-length", type=positive_int, default=128, help="without a data set")
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
-    machine.add_argument("--precision", choices=PRECISIONS, default="auto", help="of products")
-    machine.add_argument("--compile", choices=COMPILE_MODES, default="auto", help="torch.compile")
+    add_flags(machine, CompiledSettings)
     machine.add_argument(
         "--seconds", type=positive_float, default=3.0, help="of steps to time with each encoder"
     )
-    add_threads(machine)
     parser.add_argument("--output", type=Path, help="JSON file to write")
     return parser
 
@@ -70,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Measure, print, write."""
     config = load_config(args.config)
-    names = args.encoders or config.names("encoders")
+    names = args.encoders or _pretrained_here(config)
     corpus, vocab_size = _corpus(args)
     presets = [_preset(config, name, vocab_size, args) for name in names]
     plans = []
@@ -98,11 +95,20 @@ def _corpus(args: argparse.Namespace) -> tuple[Corpus, int]:
     return Corpus(train.tokens, train.rows, manifest.row_length), manifest.vocab_size
 
 
+def _pretrained_here(config: Config) -> list[str]:
+    """Return the encoders that do not come from elsewhere."""
+    encoders = config.settings.encoders.items()
+    return [name for name, encoder in encoders if isinstance(encoder, EncoderEntry)]
+
+
 def _preset(config: Config, name: str, vocab_size: int, args: argparse.Namespace) -> Preset:
     """Return an encoder of the configuration with what `pretrain.py` would make of its flags."""
-    if name not in config.names("encoders"):
-        known = ", ".join(config.names("encoders"))
-        raise ClozeError(f"--encoders: {name!r} is not in the configuration; there are {known}")
+    known = _pretrained_here(config)
+    if name not in known:
+        raise ClozeError(
+            f"--encoders: {name!r} is none that the configuration pretrains; there are "
+            f"{', '.join(known)}"
+        )
     architecture = config.section("encoders", name)["architecture"]
     flags = config.flags("architectures", architecture) + config.flags("encoders", name)
     settings = build_pretrain_parser().parse_args([*_UNUSED, *flags])

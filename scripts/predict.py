@@ -20,7 +20,6 @@ from typing import Any, TextIO
 import numpy as np
 
 from cloze.cli import (
-    add_threads,
     capped_threads,
     log,
     make_parser,
@@ -29,15 +28,10 @@ from cloze.cli import (
     run_script,
 )
 from cloze.files import atomic_path
-from cloze.model.device import (
-    DEVICES,
-    PRECISIONS,
-    Compute,
-    keep_few_plans,
-    resolve_compute,
-)
-from cloze.model.heads import POOLINGS
-from cloze.use.batches import windows
+from cloze.model.device import Compute, keep_few_plans, resolve_compute
+from cloze.settings.encoders import POOLINGS
+from cloze.settings.fields import add_flags
+from cloze.settings.machine import ComputeSettings
 from cloze.use.embeddings import embedding_suffix, open_embeddings
 from cloze.use.predictors import (
     Classification,
@@ -47,6 +41,7 @@ from cloze.use.predictors import (
     Predictor,
     as_record,
     finetuning_limits,
+    windows,
 )
 from cloze.use.texts import FORMATS, Text, TextSource
 
@@ -91,11 +86,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
         help="tokens kept of a text; unset: as in fine-tuning, or all that the encoder reads",
     )
     compute = parser.add_argument_group("compute")
-    compute.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
-    compute.add_argument(
-        "--precision", choices=PRECISIONS, default="fp32", help="of the matrix products"
-    )
-    add_threads(compute)
+    add_flags(compute, ComputeSettings, precision="fp32")
 
 
 def run(args: argparse.Namespace) -> None:

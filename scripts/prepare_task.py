@@ -7,8 +7,9 @@ and `metrics.json`, with how much of each split stands in the training split.
 
 With --hold-out-fraction the validation split is a part of the training file that shares no
 row, and no part of a row, with what is left to train on: choose hyper-parameters there and
-keep the published validation file for the report. With --group-column too it is a part of
-the groups, whole ones: rows of one author, product or tweet stay on one side.
+keep the published validation file for the report. Pairs that share either text stay on one
+side; with --group-column so do rows of one author, product or tweet. Every class is on both
+sides where that leaves the groups whole.
 
 Try: python scripts/prepare_task.py --train resources/sample/reviews-train.tsv
 --validation resources/sample/reviews-validation.tsv --text-column sentence --label-column label
@@ -20,14 +21,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cloze.cli import log, make_parser, non_negative_int, probability, progress, run_script
+from cloze.cli import log, make_parser, progress, run_script
 from cloze.errors import ClozeError
 from cloze.files import sha256_file, write_json
 from cloze.metrics import Stopwatch, write_metrics
+from cloze.settings.fields import add_flags
+from cloze.settings.tasks import TaskSettings
 from cloze.tasks.hold_out import hold_out
-from cloze.tasks.labelled_rows import FORMATS, LabelledRow, RowSource
-from cloze.tasks.metric_names import METRICS, check_metric, default_metric
+from cloze.tasks.scores import check_metric, default_metric
 from cloze.tasks.task import (
+    LabelledRow,
+    RowSource,
     TaskSplit,
     describe_split,
     encode_labels,
@@ -44,47 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--train", type=Path, required=True, help="file with the training rows")
     parser.add_argument("--validation", type=Path, help="file with the validation rows")
     parser.add_argument("--test", type=Path, help="file with labelled test rows")
-    parser.add_argument("--format", choices=FORMATS, help="format of the files; unset: by suffix")
-    parser.add_argument("--text-column", required=True, help="column with the text")
-    parser.add_argument(
-        "--text-pair-column", help="column with the second text; unset: texts stand alone"
-    )
-    parser.add_argument("--label-column", required=True, help="column with the label")
-    parser.add_argument(
-        "--group-column",
-        help="column that says which rows belong together; a hold-out never divides them",
-    )
-    parser.add_argument(
-        "--no-header",
-        dest="header",
-        action="store_false",
-        help="CSV and TSV: the first line is a row; columns are numbers counted from 0",
-    )
-    parser.add_argument(
-        "--labels",
-        nargs="+",
-        metavar="NAME",
-        help="the task's labels in order; numbers in the files index them; "
-        "unset: those of the training file",
-    )
-    parser.add_argument(
-        "--regression", action="store_true", help="the label is a score to predict, not a class"
-    )
-    parser.add_argument(
-        "--metric",
-        choices=METRICS,
-        help="what the task is judged by; unset: accuracy, of scores pearson_and_spearman",
-    )
     parser.add_argument("--name", help="the task's name; unset: that of the output folder")
-    parser.add_argument("--origin", default="", help="where the data comes from, for the report")
-    parser.add_argument(
-        "--hold-out-fraction",
-        type=probability,
-        help="validate on this part of the training file's sentences, not on --validation",
-    )
-    parser.add_argument(
-        "--hold-out-seed", type=non_negative_int, default=0, help="draws the held-out sentences"
-    )
+    add_flags(parser, TaskSettings)
     parser.add_argument("--output", type=Path, required=True, help="task folder to write")
     return parser
 
@@ -98,10 +63,11 @@ def run(args: argparse.Namespace) -> None:
     metric = args.metric or default_metric(args.regression)
     check_metric(metric, names)
     splits = {split: _encode(args, sources[split], rows[split], names) for split in rows}
-    held_out = {} if args.hold_out_fraction is None else _hold_out(args, splits)
+    held_out = {} if args.hold_out_fraction is None else _hold_out(args, splits, names)
     facts = {
         "name": args.name or args.output.resolve().name,
         "labels": names,
+        "objective": args.objective or ("regression" if args.regression else "classification"),
         "metric": metric,
         "origin": args.origin,
         "splits": {split: describe_split(part, names) for split, part in splits.items()},
@@ -179,7 +145,9 @@ def _names(args: argparse.Namespace, train: list[LabelledRow]) -> list[str]:
     return names
 
 
-def _hold_out(args: argparse.Namespace, splits: dict[str, TaskSplit]) -> dict[str, Any]:
+def _hold_out(
+    args: argparse.Namespace, splits: dict[str, TaskSplit], names: list[str]
+) -> dict[str, Any]:
     """Replace the validation split by a part of the training split; returns the counts."""
     everything = splits["train"]
     parts = hold_out(everything, args.hold_out_fraction, args.hold_out_seed)
@@ -197,7 +165,7 @@ def _hold_out(args: argparse.Namespace, splits: dict[str, TaskSplit]) -> dict[st
         "rows_held_out": int(parts.held_out.size),
         "rows_removed_inside_held_out": int(parts.removed.size),
     }
-    log.info("held out %(rows_held_out)d rows, removed %(rows_removed_inside_held_out)d", counts)
+    log.info("%s", parts.describe(names))
     return {"hold_out": counts}
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from cloze.cli import key_value, make_parser, run_script
 from cloze.errors import ClozeError
 from cloze.files import write_json, write_text
-from cloze.show.build import build_report
-from cloze.show.figures import draw_main_figure
-from cloze.show.page import read_pretraining, render_page
+from cloze.show.figures import for_a_file, main_figure
+from cloze.show.report import build_report
+from cloze.show.report_page import read_pretraining, render_page
+from cloze.show.report_text import render_report
 from cloze.show.sources import Sources
-from cloze.show.text import render_report
 from cloze.tasks.evaluations import Evaluations, read_evaluations
 from cloze.tasks.task import load_task
 
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
     if args.output_html is not None:
         write_text(args.output_html, render_page(report, read_pretraining(args.pretraining)))
     if args.output_figure is not None:
-        draw_main_figure(report, args.output_figure)
+        write_text(args.output_figure, for_a_file(main_figure(report)))
 
 
 def _named(given: list[str]) -> tuple[str, Evaluations]:

@@ -17,24 +17,15 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, run_script
-from cloze.tokens.dataset_cli import add_dataset_flags, run_method
+from cloze.settings.datasets import SegmentTextSettings
+from cloze.tokens.dataset import add_dataset_flags, run_method
 from cloze.tokens.samples import SegmentText
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
     parser = make_parser(__doc__)
-    add_dataset_flags(parser)
-    parser.add_argument(
-        "--language", default="en", help="language whose sentence rules apply, as in ISO 639-1"
-    )
-    parser.add_argument(
-        "--next-sentence",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="make samples pairs, [CLS] A [SEP] B [SEP], whose B follows A in half of all cases "
-        "and is from another document in the others",
-    )
+    add_dataset_flags(parser, SegmentTextSettings)
     return parser
 
 

@@ -12,11 +12,12 @@ import socket
 import sys
 from pathlib import Path
 
-from cloze.cli import add_threads, capped_threads, make_parser, non_negative_int, run_script
-from cloze.errors import ClozeError
-from cloze.model.device import DEVICES, PRECISIONS, keep_few_plans, resolve_compute
-from cloze.use.model_service import ModelService
-from cloze.use.optional import require_module
+from cloze.cli import capped_threads, make_parser, non_negative_int, run_script
+from cloze.errors import ClozeError, require_module
+from cloze.model.device import keep_few_plans, resolve_compute
+from cloze.settings.fields import add_flags
+from cloze.settings.machine import ComputeSettings
+from cloze.use.predictors import ModelService
 
 _HOST = "127.0.0.1"
 _PACKAGES = "starlette uvicorn"
@@ -27,11 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     parser.add_argument("--port", type=non_negative_int, default=8000, help="0: any free one")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="fp32", help="of the matrix products"
-    )
-    add_threads(parser)
+    add_flags(parser, ComputeSettings, precision="fp32")
     return parser
 
 

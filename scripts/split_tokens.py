@@ -17,20 +17,15 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, run_script
-from cloze.tokens.dataset_cli import add_dataset_flags, run_method
+from cloze.settings.datasets import SplitTokensSettings
+from cloze.tokens.dataset import add_dataset_flags, run_method
 from cloze.tokens.samples import SplitTokens
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
     parser = make_parser(__doc__)
-    add_dataset_flags(parser)
-    parser.add_argument(
-        "--whole-words",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="never cut between the pieces of one word",
-    )
+    add_dataset_flags(parser, SplitTokensSettings)
     return parser
 
 

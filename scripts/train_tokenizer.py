@@ -26,20 +26,17 @@ from tokenizers import Tokenizer
 from tokenizers.normalizers import Normalizer
 
 from cloze.cli import (
-    add_threads,
     capped_threads,
     make_parser,
-    non_negative_int,
-    positive_int,
     run_script,
 )
 from cloze.corpus.arrays import use_system_memory
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, sha256_path, write_text
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.tokens.alphabet import Alphabet
-from cloze.tokens.bpe import train_bpe, train_byte_level_bpe
-from cloze.tokens.normalization import UNICODE_FORMS, in_unicode_form, text_normalizer
+from cloze.settings.fields import add_flags
+from cloze.settings.machine import ThreadSettings
+from cloze.settings.tokenizers import NormalizationSettings, TokenizerSettings
 from cloze.tokens.tokenizer import (
     bert_normalizer,
     bert_tokenizer,
@@ -52,15 +49,21 @@ from cloze.tokens.tokenizer import (
     vocab_size,
     write_tokenizer_config,
 )
+from cloze.tokens.tokenizer_training import (
+    Alphabet,
+    in_unicode_form,
+    text_normalizer,
+    train_bpe,
+    train_byte_level_bpe,
+    train_unigram,
+    train_wordpiece,
+)
 from cloze.tokens.training_text import (
     TrainingText,
     default_training_bytes,
     open_training_text,
 )
-from cloze.tokens.unigram import train_unigram
-from cloze.tokens.wordpiece import train_wordpiece
 
-MODELS = ("wordpiece", "bpe", "byte-level-bpe", "unigram")
 # What BERT's own vocabularies were made for.
 _BERT_MAX_INPUT_CHARS_PER_WORD = 100
 
@@ -76,63 +79,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="an existing vocab.txt or tokenizer.json (with the latter, no other flag has effect)",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the tokenizer")
-    parser.add_argument(
-        "--lowercase",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="turn text into lower case",
-    )
-    parser.add_argument(
-        "--strip-accents",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="strip accents from letters",
-    )
-    parser.add_argument(
-        "--unicode-normalization",
-        choices=UNICODE_FORMS,
-        default="none",
-        help="nfc: one way to write each accented letter; nfkc: no ligatures, no full width either",
-    )
-    parser.add_argument(
-        "--pad-vocab-to-multiple-of",
-        type=positive_int,
-        default=1,
-        help="add unused tokens up to a multiple of this, 64 for fast matrix products on a GPU",
-    )
-    _add_training_flags(parser.add_argument_group("training (no effect with --vocab)"))
-    add_threads(parser)
+    add_flags(parser, NormalizationSettings)
+    training = parser.add_argument_group("training (no effect with --vocab)")
+    add_flags(training, TokenizerSettings, beside=NormalizationSettings)
+    add_flags(parser, ThreadSettings)
     return parser
-
-
-def _add_training_flags(training: argparse._ArgumentGroup) -> None:
-    training.add_argument(
-        "--model",
-        choices=MODELS,
-        default="wordpiece",
-        help="how words are made of pieces",
-    )
-    training.add_argument(
-        "--vocab-size", type=positive_int, default=16384, help="entries of the vocabulary at most"
-    )
-    training.add_argument(
-        "--min-frequency",
-        type=positive_int,
-        default=2,
-        help="how often a pair of pieces must occur to become one (not for unigram)",
-    )
-    training.add_argument(
-        "--limit-alphabet",
-        type=non_negative_int,
-        default=0,
-        help="keep this many of the most frequent characters, others are unknown; 0: keep all",
-    )
-    training.add_argument(
-        "--max-training-bytes",
-        type=non_negative_int,
-        help="train on this much text, drawn evenly from the whole corpus; 0: on all of it; "
-        "unset: 20 MB, for unigram 10 MB, less where words have no spaces between them",
-    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cloze.settings.resolved import Config
+from cloze.settings.config import Config
 
 HUB = "hf://datasets/owner/name@0123456789abcdef0123456789abcdef01234567"
 

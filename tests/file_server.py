@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+# huggingface_hub asks for this once a day, whatever it is used for.
+LIBRARY_QUESTION = "/api/agent-harnesses"
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,12 @@ class FileServer:
         content = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         headers = {key.lower(): value for key, value in handler.headers.items()}
         request = Request(handler.command, handler.path, headers, parse_qs(content.decode()))
-        self.requests.append(request)
         path = urlsplit(handler.path).path
-        chosen = self.script.pop(0) if self.script else self.routes.get(path, self.file)
+        if path == LIBRARY_QUESTION:
+            chosen: Answer | Callable[[Request], Answer] = Answer(404)
+        else:
+            self.requests.append(request)
+            chosen = self.script.pop(0) if self.script else self.routes.get(path, self.file)
         answer = chosen if isinstance(chosen, Answer) else chosen(request)
         handler.send_response(answer.status)
         for key, value in answer.headers.items():
@@ -108,7 +113,7 @@ class FileServer:
         else:
             handler.send_header("Connection", "close")
         handler.end_headers()
-        if self.stall_after is not None:
+        if self.stall_after is not None and len(answer.body) > self.stall_after:
             handler.wfile.write(answer.body[: self.stall_after])
             handler.wfile.flush()
             handler.rfile.read(1)  # returns when the reader is gone
@@ -136,7 +141,8 @@ class FakeHub(FileServer):
         self.content: dict[str, bytes] = {}
         self.entries: list[dict[str, Any]] = []
         api = "/api/datasets/owner/name"
-        self.routes[f"{api}/revision/main"] = lambda _: as_json({"sha": COMMIT})
+        about = {"id": "owner/name", "sha": COMMIT}
+        self.routes[f"{api}/revision/main"] = lambda _: as_json(about)
         self.routes[f"{api}/paths-info/{COMMIT}"] = self._paths_info
         self.routes[f"{api}/tree/{COMMIT}"] = lambda _: as_json(self.entries)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import segment_text
 import split_tokens
 import train_tokenizer
-from cloze.tokens.collect import shard_names
+from cloze.tokens.dataset import shard_names
 from tests.texts import random_text, write_documents
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

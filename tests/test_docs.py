@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cloze.settings.resolved import Config, load_config
+from cloze.settings.config import Config, load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -6,7 +6,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from cloze.files import sha256_file
-from cloze.tokens.collect import ShardName
+from cloze.tokens.dataset import ShardName
 from cloze.tokens.manifest import (
     FORMAT_VERSION,
     Header,
@@ -16,7 +16,7 @@ from cloze.tokens.manifest import (
     write_manifest,
 )
 from cloze.tokens.shards import EXTENSIONS, Rows, open_shard
-from cloze.tokens.tokenizer import load_tokenizer, special_ids
+from cloze.tokens.tokenizer import load_tokenizer, special_ids, vocab_size
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -76,17 +76,17 @@ def write_dataset(
     validation_rows: int = 8,
 ) -> Path:
     """Write a data set of one shard a split for `tokenizer`; returns its folder."""
-    vocab_size = load_tokenizer(tokenizer).get_vocab_size()
-    special = special_ids(load_tokenizer(tokenizer))
+    loaded = load_tokenizer(tokenizer)
+    size, special = vocab_size(loaded), special_ids(loaded)
     header = Header(
         format_version=FORMAT_VERSION, format="msgpack", method="segment_text",
-        max_length=max_length, row_length=max_length, vocab_size=vocab_size,
+        max_length=max_length, row_length=max_length, vocab_size=size,
         tokenizer_sha256=sha256_file(tokenizer),
         special_ids={"pad": special.pad, "mask": special.mask},
     )  # fmt: skip
     rows = {
-        "train": [make_rows(num_rows, max_length, vocab_size, 1)],
-        "validation": [make_rows(validation_rows, max_length, vocab_size, 2)],
+        "train": [make_rows(num_rows, max_length, size, 1)],
+        "validation": [make_rows(validation_rows, max_length, size, 2)],
     }
     write_rows(folder, header, rows)
     return folder

@@ -6,8 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from cloze.model.config import EncoderConfig
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import EncoderConfig, PackedBatch
 
 VOCAB_SIZE = 64
 Model = TypeVar("Model", bound=nn.Module)

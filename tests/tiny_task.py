@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from cloze.files import write_json
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM
-from cloze.model.model_io import save_model
+from cloze.model.hf import save_model
 from cloze.tasks.task import TaskSplit, describe_split, load_task, overlap_with_train, write_split
 from tests.tiny import write_tokenizer
 

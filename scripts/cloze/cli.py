@@ -3,9 +3,10 @@
 import argparse
 import inspect
 import logging
-import os
+import math
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from cloze.errors import ClozeError
 from cloze.files import describe_os_error
+from cloze.machine import available_cores
 
 log = logging.getLogger("cloze")
 
@@ -30,34 +32,51 @@ def make_parser(docstring: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def positive_int(text: str) -> int:
-    """argparse type: a whole number of 1 or more."""
-    return _bounded(int, text, lambda value: value >= 1, "a whole number of 1 or more")
+@dataclass(frozen=True)
+class Number:
+    """argparse type: a finite number within bounds; `above` is itself excluded."""
+
+    kind: type[int] | type[float]
+    minimum: float | None = None
+    above: float | None = None
+    maximum: float | None = None
+
+    def __call__(self, text: str) -> Any:
+        """Return the number that a text stands for."""
+        try:
+            value = self.kind(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {self}") from error
+        if not math.isfinite(value) or not self.admits(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {self}")
+        return value
+
+    def admits(self, value: float) -> bool:
+        """Return whether a value lies within the bounds."""
+        return (
+            (self.minimum is None or value >= self.minimum)
+            and (self.above is None or value > self.above)
+            and (self.maximum is None or value <= self.maximum)
+        )
+
+    def __str__(self) -> str:
+        what = "a whole number" if self.kind is int else "a number"
+        if self.above is not None:
+            what += f" above {self.above}"
+            return what if self.maximum is None else f"{what} and at most {self.maximum}"
+        if self.minimum is None:
+            return what
+        if self.maximum is None:
+            return f"{what} of {self.minimum} or more"
+        return f"{what} from {self.minimum} to {self.maximum}"
 
 
-def non_negative_int(text: str) -> int:
-    """argparse type: a whole number of 0 or more."""
-    return _bounded(int, text, lambda value: value >= 0, "a whole number of 0 or more")
-
-
-def percentage(text: str) -> int:
-    """argparse type: a whole number from 1 to 99."""
-    return _bounded(int, text, lambda value: 0 < value < 100, "a whole number from 1 to 99")
-
-
-def positive_float(text: str) -> float:
-    """argparse type: a finite number above 0."""
-    return _bounded(float, text, lambda v: 0 < v < float("inf"), "a number above 0")
-
-
-def non_negative_float(text: str) -> float:
-    """argparse type: a finite number of 0 or more."""
-    return _bounded(float, text, lambda v: 0 <= v < float("inf"), "a number of 0 or more")
-
-
-def probability(text: str) -> float:
-    """argparse type: a number between 0 and 1, both included."""
-    return _bounded(float, text, lambda value: 0 <= value <= 1, "a number between 0 and 1")
+positive_int = Number(int, minimum=1)
+non_negative_int = Number(int, minimum=0)
+percentage = Number(int, minimum=1, maximum=99)
+positive_float = Number(float, above=0)
+non_negative_float = Number(float, minimum=0)
+probability = Number(float, minimum=0, maximum=1)
 
 
 def key_value(text: str) -> tuple[str, str]:
@@ -68,35 +87,8 @@ def key_value(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _bounded(kind: Callable[[str], Any], text: str, holds: Callable[[Any], bool], what: str) -> Any:
-    try:
-        value = kind(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from error
-    if not holds(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-    return value
-
-
-def available_cores() -> int:
-    """Return how many cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def add_threads(parser: argparse._ActionsContainer) -> None:
-    """Add `--threads`, whose default is every core this process may run on."""
-    parser.add_argument(
-        "--threads",
-        type=positive_int,
-        default=available_cores(),
-        help="CPU threads to use, at most the cores there are",
-    )
-
-
 def capped_threads(args: argparse.Namespace) -> int:
-    """Return `args.threads`, never more than the cores this process may run on."""
+    """Return `args.threads`, never more than the cores this process may use."""
     return min(int(args.threads), available_cores())
 
 

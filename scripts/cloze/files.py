@@ -14,6 +14,8 @@ from typing import Any
 from cloze.errors import ClozeError
 
 CHUNK_BYTES = 1 << 20
+# Of corpora and of tasks; each is a file of its own in their folders.
+SPLITS = ("train", "validation", "test")
 _REFUSALS = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
@@ -131,6 +133,14 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def read_json_lines(path: Path) -> list[Any]:
+    """Read a file with a JSON value a line; raises `ClozeError` if it is missing or not that."""
+    try:
+        return [json.loads(line) for line in require_file(path).read_text("utf-8").splitlines()]
+    except ValueError as error:
+        raise ClozeError(f"{path}: not a JSON value a line ({error}); make it again") from error
+
+
 def require_file(path: Path) -> Path:
     """Return `path` if it is a file; raises `ClozeError` otherwise."""
     if not path.is_file():
@@ -157,7 +167,7 @@ def sha256_path(path: Path) -> str:
 def resource(name: str) -> Path:
     """Return the path of a data file that lies beside the library's modules.
 
-    `cloze.settings.code_key` follows calls of this function with a literal name, so a script
-    that reads the file runs again when the file changes.
+    `cloze.settings.code_key` follows calls of this function with a literal name, and the
+    templates that such a file includes, so a script that reads it runs again when it changes.
     """
     return Path(__file__).parent / name

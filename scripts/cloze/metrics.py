@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cloze.cli import available_cores
 from cloze.files import sha256_path, write_json
+from cloze.machine import available_cores, cpu_model, vector_extensions
 from cloze.settings.code_key import code_key
 
 _LIBRARIES = ("torch", "numpy", "tokenizers", "pyarrow", "scikit-learn")
@@ -42,6 +42,8 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.machine(),
+        "cpu_model": cpu_model(),
+        "vector_extensions": vector_extensions(),
         "cores": available_cores(),
         "libraries": versions,
     }

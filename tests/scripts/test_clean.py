@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import clean
-from cloze.settings.resolved import load_config
+from cloze.settings.config import load_config
 
 ROOT = Path(__file__).parents[2]
 HUB = "hf://datasets/owner/name@0123456789abcdef0123456789abcdef01234567"
@@ -145,6 +145,19 @@ def test_an_overlay_keeps_what_it_asks_for(
     assert "results/tasks/sst2" not in listed
     assert f"{RUNS}/stale" not in listed
     assert "results/other" in listed
+
+
+def test_a_run_by_the_clock_is_kept_while_it_is_asked_for(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(repository, "by-the-clock", max_steps=None, budget=1200.0)
+    overlay = repository / "preset.yaml"
+    overlay.write_text("encoders: {tiny: {max_steps: null, budget: 20m}}")
+    assert clean.main(["--dry-run", "--configfile", str(overlay)]) == 0
+    assert "by-the-clock" not in capsys.readouterr().out
+    overlay.write_text("encoders: {tiny: {max_steps: null, budget: 10m}}")
+    assert clean.main(["--dry-run", "--configfile", str(overlay)]) == 0
+    assert f"{RUNS}/by-the-clock" in capsys.readouterr().out
 
 
 def test_links_are_removed_but_never_followed(repository: Path, tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import compare
 from cloze.files import read_json, write_json
+from cloze.tasks.evaluations import write_predictions
+from cloze.tasks.scores import task_metrics
+from cloze.tasks.task import TaskSplit
 from tests.scripts.test_report import write_evaluation as write_predicted
 
 
@@ -129,6 +133,28 @@ def test_two_results_are_compared_row_by_row(tmp_path, capsys):
     assert "the same settings" in shown
     assert "show no difference" in diff(capsys, good, good)
     assert diff(capsys, good / "seed-1", good / "seed-2").count("p = 1.0000") == 2
+
+
+def test_a_class_without_a_row_counts_in_macro_f1(tmp_path, capsys):
+    """Macro F1 is the mean over the task's three classes, of which the rows hold two."""
+    folders = []
+    for name, wrong in (("good", 0), ("poor", 20)):
+        labels = np.arange(40) % 2
+        predictions = np.where(np.arange(40) < wrong, 1 - labels, labels)
+        measured = task_metrics(labels, predictions, ["a", "b", "c"], "macro_f1")
+        folder = tmp_path / name / "evaluation"
+        write_json(
+            folder / "metrics.json", {"metrics": {"task": "films", "split": "test", **measured}}
+        )
+        split = TaskSplit([f"text {number}" for number in range(40)], labels)
+        write_predictions(
+            folder / "predictions.parquet", split, predictions, np.full((40, 3), 1 / 3)
+        )
+        folders.append(folder)
+    shown = diff(capsys, *folders)
+    assert "A 66.67" in shown
+    assert "B 33.33" in shown
+    assert "A − B, points +33.33" in shown
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path, capsys):

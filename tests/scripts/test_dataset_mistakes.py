@@ -32,8 +32,9 @@ def test_a_row_shorter_than_a_sample(
 
 def test_max_length_of_3(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for method in METHODS:
-        assert build(method, corpus, tmp_path / "out", "--max-length", "3") == 1
-        assert "max_length of 3 leaves too little room for text" in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            build(method, corpus, tmp_path / "out", "--max-length", "3")
+        assert "'3' is not a whole number of 8 or more" in capsys.readouterr().err
     assert build("split_tokens", corpus, tmp_path / "out", "--max-length", "8") == 0
 
 

@@ -30,7 +30,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_same_bytes_in_every_run_on_any_number_of_threads(
     corpus: Path, tmp_path: Path, method: str, shard_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloze.tokens.dataset_cli.capped_threads", lambda args: args.threads)
+    monkeypatch.setattr("cloze.tokens.dataset.capped_threads", lambda args: args.threads)
     flags = ["--num-shards", "3", "--format", shard_format]
     assert build(method, corpus, tmp_path / "first", *flags) == 0
     assert build(method, corpus, tmp_path / "second", *flags) == 0

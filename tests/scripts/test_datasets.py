@@ -9,7 +9,7 @@ import pytest
 
 import segment_text
 from cloze.tokens.loading import load_rows
-from cloze.tokens.sentences import split_sentences
+from cloze.tokens.samples import split_sentences
 from cloze.tokens.shards import Rows
 from cloze.tokens.tokenizer import load_tokenizer
 from tests.data_sets import METHODS, TRAIN, VALIDATION, build, write_corpus

@@ -224,11 +224,12 @@ def test_bad_command_lines(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("source", ["{}/a/data.bin", HUB_FILE.format(COMMIT)])
 def test_killed_process_leaves_a_part_that_the_next_one_completes(
-    server: FakeHub, tmp_path: Path
+    server: FakeHub, tmp_path: Path, source: str
 ) -> None:
     """SIGKILL while the server stalls; the second run asks for the rest only."""
-    source, output = f"{server.url}/a/data.bin", tmp_path / "data.bin"
+    source, output = source.format(server.url), tmp_path / "data.bin"
     partial = tmp_path / ".data.bin.partial"
     # The body is cut here and the connection stays open, so the reader waits.
     server.stall_after = 300_000
@@ -245,3 +246,4 @@ def test_killed_process_leaves_a_part_that_the_next_one_completes(
     assert run("--source", source, "--output", output, "--sha256", SHA256) == 0
     assert server.requests[-1].headers["range"] == f"bytes={size}-"
     assert output.read_bytes() == CONTENT
+    assert list(tmp_path.iterdir()) == [output]

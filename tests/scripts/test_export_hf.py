@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 import export_hf
 from cloze.files import read_json, sha256_file, write_json
+from cloze.model.encoder import Encoder
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
-from cloze.model.model import Encoder
-from cloze.model.model_io import load_classifier, save_model
+from cloze.model.hf import load_classifier, save_model
 from cloze.use.hf_export import Outputs, measure_parity
 from tests.tiny import write_tokenizer
 from tests.tiny_model import make_config, perturbed, single_samples

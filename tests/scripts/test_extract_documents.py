@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cloze.corpus.documents import SPLITS, read_documents
+from cloze.corpus.documents import read_documents
+from cloze.files import SPLITS
 from extract_documents import main
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "extract_documents.py"

@@ -11,8 +11,8 @@ import pytest
 
 import extract_documents
 import extract_part
-from cloze.corpus.documents import SPLITS, read_documents
-from cloze.files import sha256_file
+from cloze.corpus.documents import read_documents
+from cloze.files import SPLITS, sha256_file
 
 NAMES = [*(f"{split}.parquet" for split in SPLITS), "dropped.tsv.gz"]
 

@@ -17,7 +17,7 @@ import zstandard
 
 import extract_documents
 import extract_part
-from cloze.corpus import utf8
+from cloze.corpus import text_streams
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 STORIES = "\n\n".join(f"Story {n} has this end." for n in range(3000)).encode()
@@ -115,8 +115,8 @@ def test_a_bomb_does_not_fill_the_memory(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(utf8, "MAX_DOCUMENT_BYTES", 1 << 20)
-    monkeypatch.setattr(utf8, "_BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(text_streams, "MAX_DOCUMENT_BYTES", 1 << 20)
+    monkeypatch.setattr(text_streams, "_BLOCK_BYTES", 1 << 16)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         head = b" = Title = \n" if format == "wikitext" else b""
         archive.writestr("bomb.txt", head + body * ((8 << 20) // len(body)))

@@ -151,6 +151,13 @@ def test_labels_that_the_task_does_not_name_are_refused(root, capsys):
     assert "train.parquet: holds labels that task.json does not name" in capsys.readouterr().err
 
 
+def test_evaluation_leaves_fp32_to_what_knows_no_other(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    arguments = ["--model", str(trained / "classifier"), "--task", str(trained / "task")]
+    assert evaluate.main([*arguments, "--output", str(tmp_path), "--max-length=16"]) == 0
+    assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+
+
 def test_a_model_of_other_labels_cannot_be_evaluated(root, capsys):
     assert run_finetune(root, root / "classifier") == 0
     facts = json.loads((root / "task" / "task.json").read_text())

@@ -9,9 +9,10 @@ from safetensors.torch import load_file, save_file
 
 import import_encoder
 from cloze.files import read_json, write_json
+from cloze.model.encoder import Encoder
 from cloze.model.heads import MaskedLM
-from cloze.model.model import Encoder
-from cloze.model.model_io import load_encoder, load_masked_lm, save_model
+from cloze.model.hf import load_encoder, load_masked_lm, save_model
+from cloze.model.weights import read_weights
 from cloze.tokens.tokenizer import load_tokenizer
 from tests.tiny import SPECIAL, write_tokenizer
 from tests.tiny_model import draw_ids, make_config, perturbed, single_samples
@@ -81,6 +82,15 @@ def test_a_bare_encoder_gives_equal_hidden_states(family, tmp_path):
     assert (ours - expected).abs().max() < 1e-5 * expected.abs().max()
     metrics = read_json(tmp_path / "ours" / "metrics.json")["metrics"]
     assert metrics["masked_lm_head"] is False
+
+
+def test_both_heads_of_berts_pretraining_are_kept(tmp_path):
+    folder = write_folder(tmp_path / "theirs", foreign_model("Bert", "ForPreTraining"))
+    assert run(folder, tmp_path / "ours") == 0
+    before, after = load_file(folder / "model.safetensors"), read_weights(tmp_path / "ours", "bert")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert read_json(tmp_path / "ours" / "config.json")["architectures"] == ["BertForPreTraining"]
 
 
 @pytest.mark.parametrize("layout", ["bert", "modernbert"])

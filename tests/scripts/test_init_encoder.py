@@ -1,5 +1,7 @@
 import init_encoder
-from cloze.model.hf_config import config_from_folder
+from cloze.files import read_json, write_json
+from cloze.model.hf import config_from_folder
+from cloze.tokens.tokenizer import load_tokenizer
 from tests.tiny import write_tokenizer
 
 
@@ -10,6 +12,21 @@ def test_it_describes_an_encoder_for_the_tokenizer(tmp_path):
     config = config_from_folder(tmp_path / "model")
     assert (config.hidden_size, config.layout, config.vocab_size) == (32, "modernbert", 64)
     assert (tmp_path / "model" / "tokenizer.json").read_bytes() == tokenizer.read_bytes()
+
+
+def test_every_id_has_a_row_where_ids_have_gaps_and_tokens_were_added(tmp_path):
+    """The embedding table has a row for the largest id, however many tokens there are."""
+    path = write_tokenizer(tmp_path / "tokenizer")
+    content = read_json(path)
+    content["model"]["vocab"]["late"] = 99
+    write_json(path, content)
+    tokenizer = load_tokenizer(path)
+    tokenizer.add_tokens(["added"])
+    tokenizer.save(str(path))
+    assert load_tokenizer(path).get_vocab_size() == 66
+    arguments = ["--tokenizer", str(path), "--output", str(tmp_path / "model")]
+    assert init_encoder.main([*arguments, "--hidden-size=32"]) == 0
+    assert config_from_folder(tmp_path / "model").vocab_size == 100
 
 
 def test_it_describes_relative_positions(tmp_path):

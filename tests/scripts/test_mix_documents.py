@@ -10,7 +10,8 @@ import pytest
 import extract_documents
 import mix_documents
 from cloze.corpus import documents
-from cloze.corpus.documents import SPLITS, StoredDocument, read_documents
+from cloze.corpus.documents import StoredDocument, read_documents
+from cloze.files import SPLITS
 
 
 @pytest.fixture

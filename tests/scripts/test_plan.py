@@ -19,6 +19,7 @@ CONFIG = {
     "encoders": {
         "short": {"architecture": "small", "max_steps": 20, "train_batch_size": 8},
         "long": {"architecture": "small", "max_steps": 80, "train_batch_size": 8},
+        "theirs": {"pretrained": "elsewhere"},
     },
 }
 
@@ -54,10 +55,12 @@ def test_a_budget_takes_the_place_of_the_steps(config, tmp_path):
     assert only["steps"] > 20
 
 
-def test_an_encoder_that_the_configuration_lacks_is_named(config, capsys):
-    flags = ["--tokens=1000", "--encoders", "shrot"]
+@pytest.mark.parametrize("name", ["shrot", "theirs"])
+def test_an_encoder_that_is_not_pretrained_here_is_named(name, config, capsys):
+    flags = ["--tokens=1000", "--encoders", name]
     assert plan.main([*config, *flags, *MACHINE]) == 1
-    assert "--encoders: 'shrot' is not in the configuration; there are" in capsys.readouterr().err
+    message = f"--encoders: {name!r} is none that the configuration pretrains; there are tiny, tin"
+    assert message in capsys.readouterr().err
 
 
 def test_a_corpus_is_a_data_set_or_a_number_of_tokens(config, capsys):

@@ -10,8 +10,8 @@ import pytest
 
 import pretrain
 from cloze.files import read_json
-from cloze.model.model_io import load_masked_lm
-from cloze.objectives.cooccurrence import STANDARD_DEVIATION
+from cloze.model.hf import load_masked_lm
+from cloze.objectives.initial_embeddings import STANDARD_DEVIATION
 from tests.tiny_pretraining import arguments, start, wait_for_checkpoint, write_inputs
 
 

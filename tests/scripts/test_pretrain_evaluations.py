@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import pretrain
 from cloze.files import read_json
-from cloze.model.model_io import load_masked_lm
+from cloze.model.hf import load_masked_lm
 from cloze.objectives.mlm import EVALUATION_BATCH_SIZE, MaskedLanguageModeling
 from cloze.train.run_directory import RunDirectory
 from tests.tiny_pretraining import (

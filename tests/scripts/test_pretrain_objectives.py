@@ -9,7 +9,7 @@ from transformers import BertForPreTraining
 
 import pretrain
 from cloze.files import read_json
-from cloze.model.model_io import load_encoder, load_masked_lm_with_next_sentence
+from cloze.model.hf import load_encoder, load_masked_lm_with_next_sentence
 from tests.tiny import write_dataset, write_tokenizer
 from tests.tiny_model import draw_ids, single_samples
 from tests.tiny_pairs import write_pairs

@@ -8,7 +8,7 @@ import baselines
 import find_contamination
 import report
 from cloze.files import read_json, write_json
-from cloze.tasks.prediction_files import write_predictions
+from cloze.tasks.evaluations import write_predictions
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import load_task, write_split
 from tests.texts import write_documents as write_texts
@@ -17,7 +17,7 @@ from tests.tiny_task import LABELS, make_split, write_task
 
 PRETRAINING = {
     "validation_loss": 3.21, "validation_accuracy": 0.456, "unigram_entropy": 5.5,
-    "bits_per_byte": 1.9, "steps": 1200, "tokens": 3_400_000, "tokens_per_second": 5000.0,
+    "masked_bits_per_byte": 1.9, "steps": 1200, "tokens": 3_400_000, "tokens_per_second": 5000.0,
     "train_seconds": 680.0, "num_parameters": 1_234_567,
 }  # fmt: skip
 
@@ -164,7 +164,7 @@ def test_the_text_tells_all_of_it(tmp_path, folders):
         "1,234,567",
         "1,200 steps, 3,400,000 tokens, 680 s, 5,000 tokens/s",
         "validation loss 3.210 nats where word frequencies alone give 5.500",
-        "45.60 % guessed right",
+        "45.60 % guessed right; masked-LM loss of 1.900 bits a byte (no compression rate)",
         "however short, 7 stand there",
         "3 training texts were longer than max length",
         "positive, taken for negative",
@@ -172,6 +172,23 @@ def test_the_text_tells_all_of_it(tmp_path, folders):
     ):
         assert part in " ".join(text.split()) or part in text, part
     assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_the_page_shows_how_pretraining_went(tmp_path, folders):
+    encoder = folders["--pretraining"][0]
+    said = ["still at the unigram floor. Likely causes:", "- masks: 3 < 4 & <b>few</b>"]
+    write_json(encoder / "diagnosis.json", {"metrics": {"diagnosis": said}})
+    records = [{"step": 10, "loss": 7.5}, {"step": 20, "validation_loss": 6.0}]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (encoder / "metrics.jsonl").write_text(lines)
+    (encoder / "masked_examples.html").write_text('<p title="a">gap</p>')
+    assert write_report(tmp_path, folders) == 0
+    page = (tmp_path / "r.html").read_text()
+    assert "<p>still at the unigram floor. Likely causes:</p>" in page
+    assert "<p>- masks: 3 &lt; 4 &amp; &lt;b&gt;few&lt;/b&gt;</p>" in page
+    assert "<title>Loss by step</title>" in page
+    assert 'srcdoc="&lt;p title=&#34;a&#34;&gt;gap&lt;/p&gt;"' in page
+    assert "diagnosis     still at the unigram floor" in (tmp_path / "r.txt").read_text()
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path, folders):

@@ -10,13 +10,14 @@ import pytest
 
 import baselines
 import report
-from cloze.files import write_json
-from cloze.show.page import PretrainingFiles, render_page
-from cloze.show.text import render_report
-from cloze.tasks.prediction_files import write_predictions
+from cloze.files import read_json, write_json
+from cloze.show.report_page import PretrainingFiles, render_page
+from cloze.show.report_text import render_report
+from cloze.tasks.evaluations import write_predictions
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import TaskSplit, describe_split, overlap_with_train, write_split
 
+KEPT = Path(__file__).parents[2] / "docs" / "reports"
 HOSTILE = "<script>alert(1)</script> \x07 \u202eevil & 'quoted' {{title}}"
 
 
@@ -173,6 +174,14 @@ def test_large_counts_are_written_whole(tmp_path):
     for count in ("10,312", "2,187.5", "1,873", "1,062,700"):
         assert f"{count}<small>" in page
         assert f" {count}" in text
+
+
+@pytest.mark.parametrize("name", ["sst2-ten-minutes", "stsb-ten-minutes", "sst2-minilm"])
+def test_reports_that_were_kept_can_still_be_shown(name):
+    kept = KEPT / f"{name}.json"
+    text = render_report(read_json(kept))
+    score = text.partition("RESULT")[2].partition("BASELINES")[0]
+    assert score in kept.with_suffix(".txt").read_text(encoding="utf-8")
 
 
 def test_a_checkpoint_needs_a_share_and_a_ceiling_folders(tmp_path, capsys):

@@ -8,8 +8,7 @@ import requests
 
 import serve
 from cloze.model.device import Compute
-from cloze.use.model_service import ModelService
-from cloze.use.predictors import Embedder
+from cloze.use.predictors import Embedder, ModelService
 from cloze.use.texts import Text
 from tests.tiny_task import write_encoder
 from tests.unit.test_predictors import write_classifier
@@ -165,9 +164,7 @@ def test_markup_in_a_form_is_text(classifier):
     page = submit(classifier, use="classify", text=markup)
     assert page.status_code == 200
     assert "<script" not in page.text
-    assert (
-        "&lt;/textarea&gt;&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;amp;" in page.text
-    )
+    assert "&lt;/textarea&gt;&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;&amp;amp;" in page.text
 
 
 def test_labels_and_the_name_of_the_model_are_escaped(classifier):

@@ -2,9 +2,8 @@ import pytest
 from tokenizers import normalizers, pre_tokenizers
 
 from cloze.errors import ClozeError
-from cloze.tokens.alphabet import find_alphabet
-from cloze.tokens.normalization import in_unicode_form, text_normalizer
 from cloze.tokens.tokenizer import bert_normalizer
+from cloze.tokens.tokenizer_training import find_alphabet, in_unicode_form, text_normalizer
 from tests.texts import MULTILINGUAL, random_text
 
 CASED = bert_normalizer(lowercase=False, strip_accents=False, clean_text=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import PackedBatch
 from cloze.objectives.masking import Masker
 from cloze.objectives.rows import RowBatches, describe_rows
 from tests.tiny import make_rows

@@ -4,16 +4,20 @@ import pytest
 from tokenizers import Tokenizer
 
 from cloze.errors import ClozeError
-from cloze.tokens.alphabet import Alphabet
-from cloze.tokens.bpe import train_bpe, train_byte_level_bpe
-from cloze.tokens.normalization import in_unicode_form, text_normalizer
-from cloze.tokens.splitting import Splitting, splitting_of
+from cloze.tokens.text_encoder import Splitting, splitting_of
 from cloze.tokens.tokenizer import (
     SPECIAL_TOKENS,
     bert_normalizer,
     special_ids,
     tokens_by_id,
     vocab_size,
+)
+from cloze.tokens.tokenizer_training import (
+    Alphabet,
+    in_unicode_form,
+    text_normalizer,
+    train_bpe,
+    train_byte_level_bpe,
 )
 from tests.texts import MULTILINGUAL, random_text, without_space
 

@@ -5,12 +5,12 @@ import time
 import pytest
 
 from cloze.errors import ClozeError
+from cloze.settings.fields import duration
+from cloze.settings.pretraining import SCHEDULES
 from cloze.train.budget import (
-    SCHEDULES,
     Span,
     StepBudget,
     TimeBudget,
-    duration,
     learning_rate_factor,
     process_seconds,
 )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, f1_score
 
-from cloze.tasks.classification import classification_metrics
+from cloze.tasks.scores import classification_metrics
 
 
 def test_it_agrees_with_scikit_learn():

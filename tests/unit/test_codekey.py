@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cloze.settings.code_key import code_key, digest_source
-from cloze.settings.objectives import objective_module
+from cloze.settings.tasks import objective_module
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SOURCE = '''"""Says what the module does."""
@@ -77,7 +77,10 @@ def scripts(tmp_path: Path) -> Path:
         "cloze/c.py": "",
         "cloze/d.py": "",
         "cloze/files.py": "def resource(name): ...\n",
-        "cloze/page.html": "<p>",
+        "cloze/page.html": '{% extends "base.html" %}<p>{%- include "style.css" -%}',
+        "cloze/base.html": '{% import "parts.html" as parts %}',
+        "cloze/parts.html": "",
+        "cloze/style.css": "",
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -93,8 +96,11 @@ def test_a_closure_holds_what_is_reached_by_imports_and_resources(scripts: Path)
         "cloze/__init__.py",
         "cloze/a.py",
         "cloze/b.py",
+        "cloze/base.html",
         "cloze/files.py",
         "cloze/page.html",
+        "cloze/parts.html",
+        "cloze/style.css",
         "step.py",
     ]
     assert modules(code_key(scripts / "other.py")) == [
@@ -104,7 +110,7 @@ def test_a_closure_holds_what_is_reached_by_imports_and_resources(scripts: Path)
     ]
 
 
-@pytest.mark.parametrize("name", ["cloze/b.py", "cloze/page.html"])
+@pytest.mark.parametrize("name", ["cloze/b.py", "cloze/page.html", "cloze/style.css"])
 def test_an_edit_changes_only_its_own_entry(scripts: Path, name: str) -> None:
     before, unrelated = code_key(scripts / "step.py"), code_key(scripts / "other.py")
     with open(scripts / name, "a") as stream:
@@ -134,10 +140,26 @@ def test_fine_tuning_is_keyed_by_the_objective_of_its_task(name: str, other: str
     assert not {other, "mlm", "next_sentence"} & found
 
 
+@pytest.mark.parametrize("script", ["pretrain.py", "finetune.py"])
+def test_what_is_only_shown_is_no_part_of_a_training_key(script: str) -> None:
+    reached = modules(code_key(SCRIPTS / script))
+    assert not [name for name in reached if name.startswith("cloze/show/")]
+    assert any(name.startswith("cloze/train/") for name in reached)
+
+
+def test_what_shows_has_what_it_shows_with_in_its_key() -> None:
+    report = modules(code_key(SCRIPTS / "report.py"))
+    assert {"cloze/show/report_page.html", "cloze/show/page.css", "cloze/show/parts.html"} <= {
+        *report
+    }
+    shown = modules(code_key(SCRIPTS / "show_pretraining.py"))
+    assert {"cloze/show/doctor.py", "cloze/show/masked_examples.html"} <= {*shown}
+
+
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
 def test_no_script_depends_on_the_workflow(script: str) -> None:
     reached = code_key(SCRIPTS / script)
     sources = [
-        (SCRIPTS / name).read_text("utf-8") for name in modules(reached) if "html" not in name
+        (SCRIPTS / name).read_text("utf-8") for name in modules(reached) if name.endswith(".py")
     ]
     assert not any("import snakemake" in source for source in sources)

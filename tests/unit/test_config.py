@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from cloze.errors import ClozeError
-from cloze.settings.resolved import Config, load_config
+from cloze.settings.config import Config, load_config
 from tests.configurations import HUB, config, flag, minimal
 
 OTHER = {"format": "text", "files": ["b.txt"]}
@@ -49,7 +49,7 @@ def test_values_are_coerced_by_the_schema(path: str, given: Any, kept: Any) -> N
             "did you mean encoders.small.warmup_steps?",
         ),
         ("learning_rate", 1, "config: learning_rate: unknown key; did you mean encoders.NAME.lear"),
-        ("corpora__mine__zzz", 1, "config: corpora.mine.zzz: unknown key; known here: format, fil"),
+        ("corpora__mine__zzz", 1, "config: corpora.mine.zzz: unknown key; known here: files, deco"),
         (
             "encoders__small__learning_rate",
             "fast",
@@ -307,3 +307,15 @@ def test_mistakes_with_averages(averages: dict[str, Any], message: str) -> None:
     with pytest.raises(ClozeError) as caught:
         config(averages=averages)
     assert message in str(caught.value)
+
+
+def test_what_ends_a_fine_tuning_is_said_once() -> None:
+    ended = {"num_train_epochs": 3, "max_steps": 100}
+    with pytest.raises(ClozeError, match=r"mood\.finetuning: has num_train_epochs and max_steps"):
+        config(tasks__mood__finetuning=ended)
+    found = config(
+        tasks__mood__finetuning={"num_train_epochs": 3},
+        tasks__mood__finetuning_from_scratch={"num_train_epochs": None, "budget": "5m"},
+    )
+    assert flag(found.finetuning_flags("mood", from_scratch=True), "--budget") == "5m"
+    assert "--num-train-epochs" not in found.finetuning_flags("mood", from_scratch=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloze.settings.resolved import Config
+from cloze.settings.config import Config
 from tests.configurations import HUB, config, flag, minimal
 
 

@@ -1,4 +1,4 @@
-"""The reader of the schema against JSON Schema itself, on what both accept and refuse."""
+"""The generated schema against the checks that it describes, and against the YAML files."""
 
 import copy
 import random
@@ -10,36 +10,37 @@ import jsonschema
 import pytest
 import yaml
 
+import make_schema
 from cloze.errors import ClozeError
-from cloze.settings.resolved import SCHEMA, load_config
-from cloze.settings.schema import SchemaReader
+from cloze.settings.checking import check
+from cloze.settings.config import load_config, plain
+from cloze.settings.schema import schema_text
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-UNDERSTOOD = {
-    *("$defs", "$ref", "$schema", "additionalProperties", "anyOf", "const", "default"),
-    *("description", "enum", "exclusiveMinimum", "items", "maximum", "minimum", "minItems"),
-    *("not", "oneOf", "pattern", "properties", "propertyNames", "required", "title", "type"),
-    "uniqueItems",
-}
+DOCUMENT = yaml.safe_load(schema_text())
+PRESETS = sorted((ROOT / "workflow" / "presets").glob("*.yaml"))
 
 
-def keywords(schema: Any) -> Iterator[str]:
-    if isinstance(schema, list):
-        for item in schema:
-            yield from keywords(item)
-    elif isinstance(schema, dict):
-        for key, value in schema.items():
-            yield key
-            if key in ("properties", "$defs"):
-                for child in value.values():
-                    yield from keywords(child)
-            elif key != "default":
-                yield from keywords(value)
+def test_schema_and_tables_are_up_to_date(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert make_schema.main(["--check"]) == 0
+    stale = tmp_path / "config.schema.yaml"
+    stale.write_text("title: Cloze\n")
+    monkeypatch.setattr("make_schema._SCHEMA", stale)
+    assert make_schema.main(["--check"]) == 1
+    assert stale.read_text() == "title: Cloze\n"
 
 
-def test_the_schema_uses_only_what_its_reader_understands() -> None:
-    assert set(keywords(DOCUMENT)) <= UNDERSTOOD
+def test_the_schema_is_json_schema_and_describes_every_key() -> None:
+    jsonschema.Draft202012Validator.check_schema(DOCUMENT)
+    for part in (DOCUMENT, *DOCUMENT["$defs"].values()):
+        assert [key for key, about in part["properties"].items() if not about["description"]] == []
+
+
+@pytest.mark.parametrize("preset", [None, *PRESETS], ids=lambda path: path.stem if path else "-")
+def test_the_yaml_files_fit_the_schema(preset: Path | None) -> None:
+    config = load_config([ROOT / "config.yaml", *([preset] if preset else [])])
+    jsonschema.validate(config.values, DOCUMENT)
+    assert list(config.reports)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -61,8 +62,7 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return changed
 
 
-def test_it_refuses_and_accepts_what_json_schema_does() -> None:
-    reader = SchemaReader(DOCUMENT)
+def test_the_checks_refuse_and_accept_what_the_schema_does() -> None:
     complete = load_config([ROOT / "config.yaml"]).values
     validator = jsonschema.Draft202012Validator(DOCUMENT)
     # What is accepted must hold once it is coerced; what is refused must be refused there too.
@@ -72,21 +72,10 @@ def test_it_refuses_and_accepts_what_json_schema_does() -> None:
     for path in rng.sample([path for path in places(complete) if path], 150):
         changed = put(complete, path, rng.choice(news))
         try:
-            completed = reader.complete(changed)
+            completed = plain(check(changed))
         except ClozeError:
             assert not validator.is_valid(changed), path
             refused += 1
         else:
             validator.validate(completed)
     assert refused > 50
-
-
-def test_a_reference_may_be_extended_beside_it() -> None:
-    schema = {
-        "type": "object",
-        "properties": {"size": {"$ref": "#/$defs/count", "default": 3}},
-        "$defs": {"count": {"type": "integer", "minimum": 1}},
-    }
-    assert SchemaReader(schema).complete({}) == {"size": 3}
-    with pytest.raises(ClozeError, match="config: size: 0 is too small"):
-        SchemaReader(schema).complete({"size": 0})

@@ -1,14 +1,13 @@
 import random
 
-import numpy as np
 import pytest
 
-from cloze.corpus import containment
-from cloze.corpus.containment import ContainmentIndex, grouped_hold_out, words_of
+from cloze.corpus import contamination
+from cloze.corpus.contamination import ContainmentIndex, normalized_words
 
 
 def stands_inside(row: str, text: str) -> bool:
-    return f" {' '.join(words_of(row))} " in f" {' '.join(words_of(text))} "
+    return f" {' '.join(normalized_words(row))} " in f" {' '.join(normalized_words(text))} "
 
 
 def random_texts(count: int, seed: int) -> list[str]:
@@ -47,7 +46,7 @@ def test_texts_are_searched_some_at_a_time(monkeypatch):
     rows, others = texts[::2], texts[1::2]
     found, parts = ContainmentIndex(rows).find(others), ContainmentIndex(texts).find_parts()
     assert parts.any()
-    monkeypatch.setattr(containment, "_TEXTS_AT_ONCE", 7)
+    monkeypatch.setattr(contamination, "_TEXTS_AT_ONCE", 7)
     assert ContainmentIndex(rows).find(others).tolist() == found.tolist()
     assert ContainmentIndex(texts).find_parts().tolist() == parts.tolist()
 
@@ -65,38 +64,3 @@ def test_case_and_space_do_not_count_but_punctuation_does():
 
 def test_scripts_without_spaces_are_compared_by_letter():
     assert ContainmentIndex(["好吃", "不好"]).find(["这个很好吃。"]).tolist() == [True, False]
-
-
-def test_nothing_leaks_out_of_the_hold_out():
-    texts = [*random_texts(150, 7), "", "a", "A"]
-    parts = grouped_hold_out(texts, 0.3, seed=1)
-    train, held_out = ([texts[row] for row in part] for part in (parts.train, parts.held_out))
-    assert held_out
-    assert train
-    for held in held_out:
-        for row in train:
-            assert row == "" or not stands_inside(row, held)
-            assert not stands_inside(held, row)
-    everything = np.concatenate([parts.train, parts.held_out, parts.removed])
-    assert sorted(everything) == list(range(len(texts)))
-    for row in parts.removed:
-        assert any(stands_inside(texts[row], held) for held in held_out)
-
-
-def test_equal_rows_are_held_out_together():
-    texts = ["one two", "three four", "One  Two", "five six", "three four"]
-    for seed in range(6):
-        parts = grouped_hold_out(texts, 0.34, seed)
-        assert [texts[row].casefold().split() for row in parts.held_out] in (
-            [["one", "two"]] * 2,
-            [["three", "four"]] * 2,
-            [["five", "six"]],
-        ), parts
-
-
-def test_the_seed_decides_what_is_held_out():
-    texts = [f"row number {index}" for index in range(100)]
-    first = grouped_hold_out(texts, 0.2, seed=0).held_out
-    assert first.size == 20
-    assert first.tolist() == grouped_hold_out(texts, 0.2, seed=0).held_out.tolist()
-    assert first.tolist() != grouped_hold_out(texts, 0.2, seed=1).held_out.tolist()

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from cloze.corpus import contamination, contamination_anchors
+from cloze.corpus import contamination
 from cloze.corpus.contamination import NGRAM_WORDS, ContaminationIndex
 from tests.texts import MULTILINGUAL, random_text
 
@@ -77,7 +77,7 @@ def test_long_texts_are_searched_in_pieces(monkeypatch: pytest.MonkeyPatch, seed
     rows, texts = random_rows_and_texts(seed)
     whole = found(ContaminationIndex(rows), [" ".join(texts), *texts])
     monkeypatch.setattr(contamination, "_CHARACTERS_AT_ONCE", 50)
-    monkeypatch.setattr(contamination_anchors, "_WORDS_AT_ONCE", 10)
+    monkeypatch.setattr(contamination, "_WORDS_AT_ONCE", 10)
     in_pieces = ContaminationIndex(rows)
     monkeypatch.setattr(in_pieces, "_size", 50)
     assert found(in_pieces, [" ".join(texts), *texts]) == whole

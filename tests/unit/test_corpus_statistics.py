@@ -3,15 +3,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cloze.show.corpus_figures import FIGURES, draw_figures
-from cloze.show.corpus_statistics import (
+from cloze.show.corpus import (
     Distribution,
     RowStatistics,
     describe_lengths,
     describe_vocabulary,
     own_text_lengths,
 )
-from cloze.show.themed_svg import for_a_file, for_a_page
+from cloze.show.corpus_page import FIGURES, draw_figures
+from cloze.show.figures import for_a_file, for_a_page
 from cloze.tokens.shards import Rows
 
 CLS, SEP = 2, 3

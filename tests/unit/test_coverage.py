@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from cloze.tasks.paired_tests import mcnemar, permutation_p_value
-from cloze.tasks.resampled_scores import paired_difference
+from cloze.tasks.resampled_scores import mcnemar, paired_difference, permutation_p_value
 from cloze.tasks.statistics import paired_bootstrap, summarise, wilson_interval
 
 # A rate of 0.95 found in so many simulations strays by more than this once in 15,000 times.

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cloze.corpus.decontamination import Decontamination
+from cloze.corpus.cleaning import Decontamination
 from cloze.corpus.documents import Document
 from cloze.errors import ClozeError
 
@@ -74,6 +74,17 @@ def test_a_sentence_that_runs_over_paragraphs_costs_the_document(tasks: list[Pat
 def test_a_document_of_nothing_else_goes_as_one(tasks: list[Path]) -> None:
     text = "The second task has sentences of its own, as it should.\n"
     assert cleaned(tasks, text) == [(text, "contaminated", "two validation row 0 (whole)")]
+
+
+def test_either_text_of_a_pair_counts(tmp_path: Path) -> None:
+    rows = {"text": ["a question", LONG], "text_pair": [SENTENCE, "an answer"], "label": [0, 1]}
+    pq.write_table(pa.table(rows), tmp_path / "validation.parquet")
+    found = cleaned([tmp_path], f"Kept.\n{SENTENCE}\n{LONG}")
+    assert found == [
+        (SENTENCE, "contaminated_paragraph", f"{tmp_path.name} validation row 0 (whole)"),
+        (LONG, "contaminated_paragraph", f"{tmp_path.name} validation row 1 (whole)"),
+        ("Kept.", None, ""),
+    ]
 
 
 def test_every_planted_sentence_is_found(tasks: list[Path]) -> None:

@@ -105,6 +105,44 @@ def test_fp32_stays_fp32_whatever_multiplies(honest, monkeypatch):
     assert error.abs().max() < 1e-3
 
 
+def in_bf16(first, second):
+    return (first.bfloat16() @ second.bfloat16()).float()
+
+
+@pytest.mark.parametrize(
+    "is_imprecise",
+    [
+        lambda first, second: first.dim() == 3,
+        lambda first, second: first.shape[-2] < 4,
+        lambda first, second: second.shape[-1] > 2048,
+        lambda first, second: first.shape[-1] > 512,
+        lambda first, second: not second.is_contiguous(),
+    ],
+    ids=["several matrices", "few rows", "many columns", "many terms", "transposed"],
+)
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="is about oneDNN on x86")
+def test_one_kind_of_product_that_is_not_fp32_takes_the_permission_back(is_imprecise, monkeypatch):
+    matmul, product = torch.backends.mkldnn.matmul, torch.Tensor.__matmul__
+
+    def multiply(first, second):
+        allowed = matmul.fp32_precision == "bf16" and first.dtype == torch.float32
+        return (in_bf16 if allowed and is_imprecise(first, second) else product)(first, second)
+
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    resolve_compute("cpu", "fp32", "off", 1, flop=0)
+    assert matmul.fp32_precision == "bf16"
+    monkeypatch.setattr(torch.Tensor, "__matmul__", multiply)
+    resolve_compute("cpu", "fp32", "off", 1, flop=0)
+    assert matmul.fp32_precision == "ieee"
+
+
+def test_fp32_can_be_left_to_what_knows_no_other(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    resolve_compute("cpu", "fp32", "off", 1, flop=0)
+    resolve_compute("cpu", "fp32", "off", 1, flop=0, fastest_fp32=False)
+    assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+
+
 _PAGES_WRITTEN_AGAIN = """
 import resource, sys
 import torch

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cloze.corpus import document_reader
-from cloze.corpus.document_reader import count_documents, read_batches, read_documents
+from cloze.corpus.document_reader import count_documents, read_batches, read_texts
 from cloze.errors import ClozeError
 from tests.texts import damage_pages, random_text, write_documents
 
@@ -22,7 +22,7 @@ def test_any_range_of_rows(documents: Path, start: int) -> None:
     assert count_documents(documents) == 10
     for stop in range(start, 11):
         expected = [(100 + i, f"text {i}") for i in range(start, stop)]
-        assert list(read_documents(documents, start, stop)) == expected
+        assert list(read_texts(documents, start, stop)) == expected
 
 
 def test_ranges_within_one_large_row_group(tmp_path: Path) -> None:
@@ -30,8 +30,8 @@ def test_ranges_within_one_large_row_group(tmp_path: Path) -> None:
     texts = [str(i) for i in range(300)]
     pq.write_table(pa.table({"document_id": range(300), "text": texts}), path)
     for start, stop in [(0, 300), (63, 65), (64, 128), (130, 131), (200, 300)]:
-        assert [text for _, text in read_documents(path, start, stop)] == texts[start:stop]
-    assert len(list(read_documents(path))) == 300
+        assert [text for _, text in read_texts(path, start, stop)] == texts[start:stop]
+    assert len(list(read_texts(path))) == 300
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 100, 1 << 20])
@@ -58,14 +58,14 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_truncated_file(documents: Path) -> None:
     documents.write_bytes(documents.read_bytes()[:-10])
     with pytest.raises(ClozeError, match=r"train\.parquet: not a parquet file"):
-        list(read_documents(documents))
+        list(read_texts(documents))
 
 
 def test_missing_column(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"document_id": [1], "body": ["text"]}), path)
     with pytest.raises(ClozeError, match=r"x\.parquet: no column 'text'"):
-        list(read_documents(path))
+        list(read_texts(path))
 
 
 def test_damaged_file(tmp_path: Path) -> None:
@@ -74,4 +74,4 @@ def test_damaged_file(tmp_path: Path) -> None:
     damage_pages(path)
     assert count_documents(path) == 3
     with pytest.raises(ClozeError, match=r"x\.parquet: damaged \(.*extract_documents\.py"):
-        list(read_documents(path))
+        list(read_texts(path))

@@ -12,19 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from cloze.corpus import documents
+from cloze.corpus.cleaning import Cleaning, Filters
 from cloze.corpus.document_splits import Draw, Part, write_splits
 from cloze.corpus.documents import (
     SCHEMA,
-    SPLITS,
     Document,
     DocumentWriter,
     StoredDocument,
     read_documents,
 )
-from cloze.corpus.filters import Filters
-from cloze.corpus.parts import Cleaning, judged_batches
-from cloze.corpus.sieve import Sieve
+from cloze.corpus.duplicates import Sieve
+from cloze.corpus.parts import judged_batches
 from cloze.errors import ClozeError
+from cloze.files import SPLITS
 
 TEXTS = [f"Text number {n} of many." for n in range(2000)]
 KEEP = Cleaning()

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from cloze.corpus.filters import Filters, compression_ratio, repeated_lines
+from cloze.corpus.cleaning import Filters, compression_ratio, repeated_lines
 
 PROSE = (
     "The lighthouse keeper wrote down the weather every evening, and when the storm had gone "

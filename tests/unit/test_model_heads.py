@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
-from cloze.model.config import LAYOUTS
+from cloze.model.encoder import LAYOUTS, Encoder
 from cloze.model.heads import MaskedLMWithNextSentence, SequenceClassifier, embed_samples
-from cloze.model.model import Encoder
 from tests.tiny_model import draw_ids, make_config, packed_rows, perturbed, single_samples
 
 

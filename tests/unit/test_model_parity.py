@@ -4,14 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from cloze.model.heads import (
-    MaskedLM,
-    MaskedLMWithNextSentence,
-    SequenceClassifier,
-    sequence_loss,
-)
-from cloze.model.hf_names import rename_to_hf
-from cloze.model.model_io import save_model
+from cloze.model.encoder import Encoder
+from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier, sequence_loss
+from cloze.model.hf import load_matching, save_model
+from cloze.model.weights import export_state, rename_to_hf
 from tests.tiny import write_tokenizer
 from tests.tiny_model import draw_ids, gradients, make_config, perturbed, single_samples
 
@@ -107,3 +103,47 @@ def test_relative_positions_are_refused_by_what_would_ignore_them(tmp_path):
     save_model(tmp_path / "model", model, write_tokenizer(tmp_path).parent)
     with pytest.raises(ValueError, match="bert_relative_key"):
         transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "model")
+
+
+LABELS = ["bad", "fair", "good"]
+HEADS = {
+    "bert": ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification"),
+    "modernbert": ("ForMaskedLM", "ForSequenceClassification"),
+}
+
+
+def build(layout, architecture):
+    config = make_config(layout)
+    if architecture == "ForSequenceClassification":
+        return SequenceClassifier(config, len(LABELS))
+    kinds = {"ForMaskedLM": MaskedLM, "ForPreTraining": MaskedLMWithNextSentence, "Model": Encoder}
+    return kinds[architecture](config)
+
+
+@pytest.mark.parametrize(
+    ("layout", "saved", "wanted"),
+    [
+        (layout, saved, wanted)
+        for layout, heads in HEADS.items()
+        for saved in (*heads, "Model")
+        for wanted in heads
+    ],
+)
+def test_what_is_drawn_anew_is_what_transformers_misses(layout, saved, wanted, tmp_path):
+    labels = LABELS if saved == "ForSequenceClassification" else None
+    source = perturbed(build(layout, saved))
+    save_model(tmp_path / "model", source, write_tokenizer(tmp_path).parent, labels)
+    num_labels = {"num_labels": len(LABELS)} if wanted == "ForSequenceClassification" else {}
+    peer, loading = getattr(transformers, FAMILIES[layout] + wanted).from_pretrained(
+        tmp_path / "model", output_loading_info=True, **num_labels
+    )
+    model = build(layout, wanted)
+    before = {name: value.clone() for name, value in export_state(model, layout).items()}
+    parts = load_matching(model, tmp_path / "model", labels=LABELS)
+
+    # The decoder's bias is the predictions' own by another name.
+    assert set(parts.drawn) == set(loading["missing_keys"]) - {"cls.predictions.decoder.bias"}
+    theirs, ours = peer.state_dict(), export_state(model, layout)
+    assert {*parts.loaded, *parts.drawn} <= ours.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, before[name] if name in parts.drawn else theirs[name]), name

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from cloze.corpus.near_duplicates import NUM_HASHES, NearDuplicates, band_bytes, signatures
+from cloze.corpus.duplicates import NUM_HASHES, NearDuplicates, band_bytes, signatures
 
 DRAW = random.Random(0)
 
@@ -55,7 +55,7 @@ def test_a_signature_does_not_depend_on_the_texts_beside_it_nor_on_pieces(
     assert all(
         (signatures([item])[0] == row).all() for item, row in zip(texts, together, strict=True)
     )
-    monkeypatch.setattr("cloze.corpus.near_duplicates._PIECE_CHARACTERS", 50)
+    monkeypatch.setattr("cloze.corpus.duplicates._PIECE_CHARACTERS", 50)
     assert (signatures(texts) == together).all()
 
 

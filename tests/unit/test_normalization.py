@@ -2,8 +2,8 @@ import unicodedata
 
 import pytest
 
-from cloze.tokens.normalization import in_unicode_form, text_normalizer
 from cloze.tokens.tokenizer import bert_normalizer
+from cloze.tokens.tokenizer_training import in_unicode_form, text_normalizer
 
 TEXT = "E\u0301\u00c9 \ufb01 \uac00 漢字"  # two ways to write É, a ligature, Hangul, Han
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, kstest
 
-from cloze.tasks.paired_tests import mcnemar, permutation_p_value
+from cloze.tasks.resampled_scores import mcnemar, permutation_p_value
 
 
 def test_mcnemar_is_the_binomial_test_of_the_rows_that_differ():

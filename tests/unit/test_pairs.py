@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cloze.errors import ClozeError
-from cloze.tokens.pairs import Spans, pair_documents
+from cloze.tokens.samples import Spans, pair_documents
 
 
 def _corpus(seed: int, num_documents: int = 40) -> tuple[np.ndarray, np.ndarray]:

@@ -7,16 +7,10 @@ import pyarrow as pa
 import pytest
 
 from cloze.corpus import parts
+from cloze.corpus.cleaning import Cleaning, Filters
 from cloze.corpus.documents import Document
-from cloze.corpus.filters import Filters
-from cloze.corpus.parts import (
-    PART_SCHEMA,
-    Cleaning,
-    PartFile,
-    digest_numbers,
-    judged_batches,
-    write_part,
-)
+from cloze.corpus.duplicates import digest_numbers
+from cloze.corpus.parts import PART_SCHEMA, PartFile, judged_batches, write_part
 from cloze.errors import ClozeError
 
 DOCUMENTS = [

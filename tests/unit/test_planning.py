@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 import pretrain
-from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute
+from cloze.model.encoder import EncoderConfig
 from cloze.show.plan_table import as_json, duration_text, render_plans
 from cloze.train.planning import (
     Corpus,

@@ -6,19 +6,22 @@ import torch
 
 from cloze.errors import ClozeError
 from cloze.files import write_json
-from cloze.model.config import EncoderConfig
-from cloze.model.device import DEVICES, Compute
+from cloze.model.device import Compute
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import SequenceClassifier
-from cloze.model.model_io import save_model
+from cloze.model.hf import save_model
 from cloze.objectives.texts import encode_texts
+from cloze.settings.machine import DEVICES
 from cloze.tokens.tokenizer import load_tokenizer
-from cloze.use.batches import WINDOW_TEXTS, batches_by_length, windows
 from cloze.use.predictors import (
+    WINDOW_TEXTS,
     Classifier,
     Embedder,
     MaskFiller,
+    batches_by_length,
     finetuning_limits,
     tasks_of,
+    windows,
 )
 from cloze.use.texts import Text
 from tests.tiny import write_tokenizer

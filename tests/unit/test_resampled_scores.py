@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,15 @@ def test_the_difference_holds_its_interval_and_is_the_same_each_time():
     assert found.resamples == RESAMPLES
     assert 0.05 < found.ci95[0] < found.difference < found.ci95[1] < 0.35
     assert paired_difference("f1", labels, good, good, 2).ci95 == (0.0, 0.0)
+
+
+def test_memory_grows_with_the_labels_and_not_with_their_square():
+    rng = np.random.default_rng(3)
+    labels, predictions = rng.integers(2000, size=(2, 3000))
+    draws = rng.multinomial(3000, np.full(3000, 1 / 3000), size=20).astype(float)
+    tracemalloc.start()
+    scores_of_draws("macro_f1", labels, predictions[None], 2000, draws)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # A dense matrix of rows by labels has 48 MB, one of labels by labels 32 MB a draw.
+    assert peak < 8_000_000

@@ -13,12 +13,12 @@ from cloze.tokens.samples import (
     SegmentText,
     SplitTokens,
     cut_documents,
+    split_sentences,
 )
-from cloze.tokens.sentences import split_sentences
 from cloze.tokens.shards import Rows
 from cloze.tokens.text_encoder import EncodedText, TextEncoder
 from cloze.tokens.tokenizer import SpecialIds, bert_normalizer, special_ids, vocab_size
-from cloze.tokens.wordpiece import train_wordpiece
+from cloze.tokens.tokenizer_training import train_wordpiece
 from tests.texts import MULTILINGUAL, random_text, without_space
 
 TEXTS = [MULTILINGUAL, "", " \n ", "short", *(random_text(seed, 30) for seed in range(12))]

@@ -1,6 +1,6 @@
 import pytest
 
-from cloze.tokens.sentences import split_sentences
+from cloze.tokens.samples import split_sentences
 from tests.texts import MULTILINGUAL, random_text, without_space
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM, SequenceClassifier
 from cloze.objectives.mlm import MaskedLanguageModeling
 from cloze.train.budget import Span

@@ -10,9 +10,7 @@ from sklearn.metrics import (
 )
 
 from cloze.errors import ClozeError
-from cloze.tasks.metric_names import METRICS, check_metric
-from cloze.tasks.regression import regression_metrics
-from cloze.tasks.scores import task_metrics
+from cloze.tasks.scores import METRICS, check_metric, regression_metrics, task_metrics
 
 TWO, FIVE, SCORE = ["no", "yes"], ["a", "b", "c", "d", "e"], ["score"]
 

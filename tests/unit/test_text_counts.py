@@ -5,7 +5,7 @@ import sys
 
 import pyarrow as pa
 
-from cloze.corpus.text_counts import count_words
+from cloze.corpus.arrays import count_words
 
 SPACES = [chr(point) for point in range(sys.maxunicode) if chr(point).isspace()]
 

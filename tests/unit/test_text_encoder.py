@@ -15,8 +15,7 @@ from tokenizers import (
 )
 
 from cloze.tokens import text_encoder
-from cloze.tokens.splitting import Splitting, splitting_of
-from cloze.tokens.text_encoder import TextEncoder
+from cloze.tokens.text_encoder import Splitting, TextEncoder, splitting_of
 from cloze.tokens.tokenizer import SPECIAL_TOKENS, bert_normalizer, bert_tokenizer
 
 ALPHABET = (

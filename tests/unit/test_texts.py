@@ -3,9 +3,8 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig, PackedBatch
 from cloze.model.heads import SequenceClassifier
-from cloze.model.packed_batch import PackedBatch
 from cloze.objectives.texts import (
     ROW_TOKENS,
     check_max_length,

@@ -2,11 +2,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from cloze.errors import ClozeError
-from cloze.tokens.alphabet import Alphabet
-from cloze.tokens.normalization import text_normalizer
-from cloze.tokens.splitting import Splitting, splitting_of
+from cloze.tokens.text_encoder import Splitting, splitting_of
 from cloze.tokens.tokenizer import SPECIAL_TOKENS, special_ids, tokens_by_id, vocab_size
-from cloze.tokens.unigram import train_unigram
+from cloze.tokens.tokenizer_training import Alphabet, text_normalizer, train_unigram
 from tests.texts import MULTILINGUAL, random_text
 
 PLAIN = text_normalizer(lowercase=False, strip_accents=False, unicode_normalization="none")

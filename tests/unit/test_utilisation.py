@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 from cloze.train.utilisation import (
     Utilisation,
     matmul_peak,

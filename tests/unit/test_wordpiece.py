@@ -5,8 +5,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from cloze.errors import ClozeError
-from cloze.tokens.alphabet import Alphabet
-from cloze.tokens.splitting import Splitting, splitting_of
+from cloze.tokens.text_encoder import Splitting, splitting_of
 from cloze.tokens.tokenizer import (
     SPECIAL_TOKENS,
     bert_normalizer,
@@ -14,7 +13,7 @@ from cloze.tokens.tokenizer import (
     tokens_by_id,
     vocab_size,
 )
-from cloze.tokens.wordpiece import train_wordpiece
+from cloze.tokens.tokenizer_training import Alphabet, train_wordpiece
 from tests.texts import MULTILINGUAL, random_text, without_space
 
 CASED = bert_normalizer(lowercase=False, strip_accents=False, clean_text=False)

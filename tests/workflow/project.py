@@ -24,9 +24,8 @@ class Project:
             target = folder / part
             target.parent.mkdir(parents=True, exist_ok=True)
             if (ROOT / part).is_dir():
-                shutil.copytree(
-                    ROOT / part, target, ignore=shutil.ignore_patterns("__pycache__", ".*")
-                )
+                # With `__pycache__`: it stays valid, and compiling takes longer than a dry run.
+                shutil.copytree(ROOT / part, target, ignore=shutil.ignore_patterns(".*"))
             else:
                 shutil.copy(ROOT / part, target)
 

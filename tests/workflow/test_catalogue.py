@@ -10,7 +10,7 @@ import init_encoder
 import train_tokenizer
 from cloze.fetch.sources import HubSource, parse_source
 from cloze.model.flags import encoder_config
-from cloze.settings.resolved import Config, load_config
+from cloze.settings.config import Config, load_config
 from tests.workflow.project import Project
 
 ROOT = Path(__file__).parents[2]

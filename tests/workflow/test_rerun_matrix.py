@@ -18,7 +18,8 @@ from tests.workflow.project import Project
 REPORT = {"report"}
 SCRATCH = {"finetune_from_scratch", "evaluate_from_scratch"} | REPORT
 FINETUNED = {"finetune", "evaluate"} | REPORT
-PRETRAINED = {"pretrain"} | FINETUNED
+SHOWN = {"show_pretraining"} | REPORT
+PRETRAINED = {"pretrain"} | SHOWN | FINETUNED
 COLLECTED = {"collect_sentences-128", "describe_corpus"} | PRETRAINED
 SEGMENTED = {"segment_text_sentences-128"} | COLLECTED
 TOKENIZED = {"train_tokenizer", "init_encoder"} | SEGMENTED | SCRATCH
@@ -118,16 +119,17 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
     ("module", "rules"),
     [
         pytest.param("cloze/tokens/samples.py", SEGMENTED),
-        pytest.param("cloze/model/model.py", PRETRAINED | SCRATCH, id="cloze/model/model.py"),
-        pytest.param("cloze/model/config.py", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow),
-        pytest.param("cloze/tokens/wordpiece.py", TOKENIZED, marks=slow),
+        pytest.param("cloze/model/heads.py", PRETRAINED | SCRATCH, id="cloze/model/heads.py"),
+        pytest.param("cloze/model/encoder.py", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow),
+        pytest.param("cloze/tokens/tokenizer_training.py", TOKENIZED, marks=slow),
         pytest.param("cloze/corpus/readers.py", EXTRACTED, marks=slow),
         pytest.param("cloze/objectives/masking.py", PRETRAINED, marks=slow),
-        pytest.param("cloze/show/masked_examples.html", PRETRAINED, marks=slow),
+        pytest.param("cloze/show/doctor.py", SHOWN),
+        pytest.param("cloze/show/masked_examples.html", SHOWN, marks=slow),
         pytest.param("cloze/train/finetuning.py", FINETUNED | SCRATCH, marks=slow),
         pytest.param("cloze/objectives/prediction.py", FINETUNED | SCRATCH, marks=slow),
         pytest.param("cloze/tasks/baselines.py", {"baselines"} | REPORT, marks=slow),
-        pytest.param("cloze/show/text.py", REPORT, marks=slow),
+        pytest.param("cloze/show/report_text.py", REPORT, marks=slow),
         pytest.param("cloze/show/corpus_page.html", {"describe_corpus"}, marks=slow),
         pytest.param(
             "cloze/tasks/contamination_report.py", {"find_contamination"} | REPORT, marks=slow
@@ -135,7 +137,8 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
         # Extraction can remove what it finds, and held-out rows are kept apart by it.
         pytest.param("cloze/corpus/contamination.py", EVERYTHING, marks=slow),
         pytest.param("cloze/show/comparison.py", set(), marks=slow),
-        pytest.param("cloze/settings/resolved.py", set(), marks=slow),
+        pytest.param("cloze/settings/config.py", set(), marks=slow),
+        pytest.param("cloze/settings/tokenizers.py", TOKENIZED, marks=slow),
         pytest.param("pretrain.py", PRETRAINED, marks=slow),
         pytest.param("segment_text.py", SEGMENTED, marks=slow),
         pytest.param("collect_shards.py", COLLECTED, marks=slow),

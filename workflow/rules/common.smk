@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from cloze.settings.code_key import code_key
-from cloze.settings.resolved import Config
+from cloze.settings.config import Config
 from cloze.errors import ClozeError
 from cloze.files import write_text
 

@@ -136,7 +136,7 @@ def report_sources(wildcards):
         folder = f"results/imported/{about.ceiling}/{task}"
         sources["ceiling"] = seed_files(folder, run.seeds)
     if not run.is_imported:
-        encoder = (*encoder, "metrics.jsonl", "masked_examples.html")
+        encoder = (*encoder, "metrics.jsonl", "masked_examples.html", "diagnosis.json")
         sources |= {
             "documents": [f"{run.documents_folder}/metrics.json"],
             "contamination": [f"{run.documents_folder}/contamination/{task}.json"],

@@ -8,7 +8,7 @@ import shutil
 
 from snakemake.exceptions import WorkflowError
 
-from cloze.cli import available_cores
+from cloze.machine import available_cores
 
 CORES = available_cores()
 # Two jobs on one card would fight for its memory, so a GPU job claims the machine's one slot.

@@ -1,8 +1,9 @@
 # From shards to an encoder.
 #
 # Reads results/{corpus}/{tokenizer}/{dataset}/; writes the model folder
-# results/{corpus}/{tokenizer}/{dataset}/{encoder}/. The work in progress lies undeclared in
-# its .runs/, so that neither a failed job nor an input remade costs training.
+# results/{corpus}/{tokenizer}/{dataset}/{encoder}/ and, from the run's records, the curve, the
+# guesses and the diagnosis in it. The work in progress lies undeclared in its .runs/, so that
+# neither a failed job nor an input remade costs training.
 
 
 rule pretrain:
@@ -17,21 +18,8 @@ rule pretrain:
         tokenizer_config="results/{corpus}/{tokenizer}/{dataset}/{encoder}/tokenizer_config.json",
         records="results/{corpus}/{tokenizer}/{dataset}/{encoder}/metrics.jsonl",
         metrics="results/{corpus}/{tokenizer}/{dataset}/{encoder}/metrics.json",
+        guesses="results/{corpus}/{tokenizer}/{dataset}/{encoder}/masked_examples.jsonl",
         best="results/{corpus}/{tokenizer}/{dataset}/{encoder}/best/model.safetensors",
-        curve=report(
-            "results/{corpus}/{tokenizer}/{dataset}/{encoder}/loss_curve.svg",
-            caption="../report/loss_curve.rst",
-            category="Pretraining",
-            subcategory="{corpus}",
-            labels={"encoder": "{encoder}", "data set": "{dataset}", "figure": "loss"},
-        ),
-        examples=report(
-            "results/{corpus}/{tokenizer}/{dataset}/{encoder}/masked_examples.html",
-            caption="../report/masked_examples.rst",
-            category="Pretraining",
-            subcategory="{corpus}",
-            labels={"encoder": "{encoder}", "data set": "{dataset}", "figure": "masked words"},
-        ),
     log:
         "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/pretrain.log",
     benchmark:
@@ -57,6 +45,51 @@ rule pretrain:
         " python scripts/pretrain.py --dataset $folder --tokenizer {input.tokenizer}"
         " --output $folder/{wildcards.encoder} --run-dir $folder/{wildcards.encoder}/.runs"
         " {params.args:q} {params.machine:q} --log {log}"
+
+
+rule show_pretraining:
+    input:
+        dataset=dataset_files,
+        tokenizer="results/{corpus}/{tokenizer}/tokenizer.json",
+        config="results/{corpus}/{tokenizer}/{dataset}/{encoder}/config.json",
+        weights="results/{corpus}/{tokenizer}/{dataset}/{encoder}/model.safetensors",
+        records="results/{corpus}/{tokenizer}/{dataset}/{encoder}/metrics.jsonl",
+        metrics="results/{corpus}/{tokenizer}/{dataset}/{encoder}/metrics.json",
+        guesses="results/{corpus}/{tokenizer}/{dataset}/{encoder}/masked_examples.jsonl",
+    output:
+        curve=report(
+            "results/{corpus}/{tokenizer}/{dataset}/{encoder}/loss_curve.svg",
+            caption="../report/loss_curve.rst",
+            category="Pretraining",
+            subcategory="{corpus}",
+            labels={"encoder": "{encoder}", "data set": "{dataset}", "figure": "loss"},
+        ),
+        examples=report(
+            "results/{corpus}/{tokenizer}/{dataset}/{encoder}/masked_examples.html",
+            caption="../report/masked_examples.rst",
+            category="Pretraining",
+            subcategory="{corpus}",
+            labels={"encoder": "{encoder}", "data set": "{dataset}", "figure": "masked words"},
+        ),
+        diagnosis="results/{corpus}/{tokenizer}/{dataset}/{encoder}/diagnosis.json",
+    log:
+        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/show_pretraining.log",
+    benchmark:
+        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/show_pretraining.benchmark.tsv"
+    conda:
+        "../envs/pipeline.yaml"
+    threads: claim(1)
+    resources:
+        mem_mb=4000,
+        device="cpu",
+        precision="fp32",
+    params:
+        code=code("show_pretraining.py"),
+        machine=compute_flags,
+    shell:
+        "python scripts/show_pretraining.py --model $(dirname {input.config})"
+        " --dataset $(dirname $(dirname {input.config})) --tokenizer {input.tokenizer}"
+        " --output $(dirname {output.diagnosis}) {params.machine:q} --log {log}"
 
 
 rule init_encoder:

@@ -2,24 +2,19 @@
 
 Thirteen words are the n-gram by which GPT-3 (Brown et al. 2020, appendix C) and most
 since looked for their test sets. Rows and texts are compared as `cloze.corpus.word_stream`
-says: case and white space do not count, nor does punctuation unless it is asked for.
-Windows of words are looked up by fingerprints, and what is found is compared character by
-character.
+says: case and white space do not count, nor does punctuation unless it is asked for, and in
+scripts written without spaces each letter is a word. Windows of words are looked up by 64-bit
+fingerprints, and what is found is compared character by character.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
-from cloze.corpus.contamination_anchors import (
-    Anchors,
-    Groups,
-    fingerprints,
-    fingerprints_at,
-    slices,
-)
 from cloze.corpus.word_stream import (
     WordStream,
     compact_word_stream,
@@ -37,6 +32,89 @@ _ANCHOR_WORDS = 8
 _STRIDE = NGRAM_WORDS - _ANCHOR_WORDS + 1
 _REACH = NGRAM_WORDS - _ANCHOR_WORDS
 _CHARACTERS_AT_ONCE = 1 << 17
+_WORDS_AT_ONCE = 1 << 18
+# The table of fingerprints has this many places for each, so that few are taken.
+_TABLE_PLACES = 16
+_MULTIPLIER = 0xC2B2AE3D27D4EB4F
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+)
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
+# Bounds what is found at a time: a word that is a row by itself stands in very many texts.
+_TEXTS_AT_ONCE = 1 << 13
+
+
+class Groups:
+    """Numbers by what they were given for: the places of each of `num_groups` values."""
+
+    def __init__(self, values: np.ndarray, num_groups: int) -> None:
+        self._order = np.argsort(values, kind="stable")
+        self._counts = np.bincount(values, minlength=num_groups)
+        self._first = np.cumsum(self._counts) - self._counts
+
+    def counts(self, groups: np.ndarray) -> np.ndarray:
+        """Return how many places each of these groups has."""
+        return self._counts[groups]
+
+    def expand(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many places each of these groups has, and all of them, one after another."""
+        counts = self._counts[groups]
+        return counts, self._order[ranges(self._first[groups], counts)]
+
+
+class Anchors:
+    """Places in the rows, int64 [N], by the fingerprints of what begins there, uint64 [N]."""
+
+    def __init__(self, places: np.ndarray, prints: np.ndarray) -> None:
+        self._places = places
+        self._distinct, values = np.unique(prints, return_inverse=True)
+        self._groups = Groups(values, len(self._distinct))
+        bits = max(16, (_TABLE_PLACES * len(self._distinct) - 1).bit_length())
+        self._shift = np.uint64(64 - bits)
+        self._table = np.zeros(1 << bits, np.bool_)
+        self._table[self._distinct >> self._shift] = True
+
+    def find(self, prints: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (place in the rows, index into `prints`) of equal fingerprints, some at a time."""
+        positions = np.flatnonzero(self._table[prints >> self._shift])
+        groups = np.searchsorted(self._distinct, prints[positions])
+        groups[groups == len(self._distinct)] = 0
+        equal = self._distinct[groups] == prints[positions]
+        positions, groups = positions[equal], groups[equal]
+        for part in slices(self._groups.counts(groups)):
+            counts, found = self._groups.expand(groups[part])
+            yield self._places[found], np.repeat(positions[part], counts)
+
+
+def fingerprints(keys: np.ndarray, words: int) -> np.ndarray:
+    """Return a fingerprint of each `words` keys in a row, a power of two.
+
+    `keys`: uint64 [num_words]; returns uint64 [num_words - words + 1].
+    """
+    prints, width, factor = keys, 1, _MULTIPLIER
+    while width < words:
+        prints = prints[:-width] * np.uint64(factor) + prints[width:]
+        width, factor = 2 * width, factor * factor % (1 << 64)
+    return prints
+
+
+def fingerprints_at(keys: np.ndarray, places: np.ndarray, words: int) -> np.ndarray:
+    """Return what `fingerprints` has at these places, in memory bounded by the places."""
+    prints = keys[places]
+    for word in range(1, words):
+        prints = prints * np.uint64(_MULTIPLIER) + keys[places + word]
+    return prints
+
+
+def slices(counts: np.ndarray) -> Iterator[slice]:
+    """Yield slices of items, int64 [N], whose counts add up to some 262,144, or of one item."""
+    ends = np.cumsum(counts, dtype=np.int64)
+    start = 0
+    while start < len(counts):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + _WORDS_AT_ONCE, side="right")))
+        yield slice(start, stop)
+        start = stop
 
 
 @dataclass(frozen=True)
@@ -253,3 +331,40 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
             yield batch
             batch, characters = [], 0
     yield batch
+
+
+def normalized_words(text: str) -> list[str]:
+    """Return the case-folded words of a text."""
+    return _WORD.findall(text.casefold())
+
+
+class ContainmentIndex:
+    """Finds which of some rows stand inside texts: their words are a contiguous part of its words.
+
+    Rows without a word are never found. `lengths`: int64 [num_rows], words of each row.
+    """
+
+    def __init__(self, rows: Sequence[str]) -> None:
+        self._rows = rows
+        self._index = ContaminationIndex(rows, punctuation=True, ngrams=False)
+        self.lengths = self._index.lengths
+
+    def find(self, texts: Iterable[str]) -> np.ndarray:
+        """Return bool [num_rows]: does the row stand inside one of `texts`?"""
+        return self._find(texts, proper=False)
+
+    def find_parts(self) -> np.ndarray:
+        """Return bool [num_rows]: does the row stand inside another row that has more words?"""
+        return self._find(self._rows, proper=True)
+
+    def _find(self, texts: Iterable[str], proper: bool) -> np.ndarray:
+        found = np.zeros(len(self.lengths), np.bool_)
+        rest, first = iter(texts), 0
+        while some := list(islice(rest, _TEXTS_AT_ONCE)):
+            matches = self._index.find(some)
+            counts = matches.exact
+            if proper:
+                counts = counts & (self.lengths[matches.rows] < self.lengths[first + matches.texts])
+            found[matches.rows[counts]] = True
+            first += len(some)
+        return found

@@ -65,9 +65,7 @@ def read_batches(
             first = last
 
 
-def read_documents(
-    path: Path, start: int = 0, stop: int | None = None
-) -> Iterator[tuple[int, str]]:
+def read_texts(path: Path, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, str]]:
     """Yield `(document_id, text)` for rows `start` to `stop`; raises as `read_batches` does."""
     for batch in read_batches(path, start, stop):
         bounds = itertools.pairwise(batch.offsets.tolist())

@@ -14,12 +14,17 @@ import numpy as np
 import pyarrow as pa
 
 from cloze.corpus.arrays import booleans, values_of
-from cloze.corpus.documents import SPLITS, DocumentWriter, measured, read_groups
-from cloze.corpus.dropped import DroppedWriter
-from cloze.corpus.parts import digest_numbers
-from cloze.corpus.sieve import Sieve
-from cloze.corpus.split_files import atomic_documents, open_writers
+from cloze.corpus.documents import (
+    DocumentWriter,
+    DroppedWriter,
+    atomic_documents,
+    measured,
+    open_writers,
+    read_groups,
+)
+from cloze.corpus.duplicates import Sieve, digest_numbers
 from cloze.errors import ClozeError
+from cloze.files import SPLITS
 
 _TRAIN, _VALIDATION, _TEST = range(3)
 

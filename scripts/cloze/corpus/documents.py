@@ -1,7 +1,13 @@
-"""Documents on disk: one parquet file a split, one row a document."""
+"""Documents on disk: a parquet file a split, a row a document, and a file of what was dropped.
+
+What was dropped is tab-separated text, which opens everywhere; most of it is excerpts, which
+gzip makes half as large, and `zless`, `zgrep`, pandas, R and DuckDB read it as it lies.
+"""
 
 import contextlib
-from collections.abc import Iterator
+import gzip
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -11,12 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cloze.corpus.arrays import numbers
-from cloze.corpus.text_counts import count_words, text_bytes
+from cloze.corpus.arrays import count_words, numbers, text_bytes
 from cloze.errors import ClozeError
-from cloze.files import require_file
+from cloze.files import SPLITS, atomic_path, require_file
 
-SPLITS = ("train", "validation", "test")
 SCHEMA = pa.schema(
     [
         ("document_id", pa.uint32()),
@@ -28,6 +32,11 @@ SCHEMA = pa.schema(
 _ROW_GROUP_BYTES = 8 << 20
 _ROW_GROUP_ROWS = 1 << 16
 _WRITE_BATCH_ROWS = 4
+EXCERPT_CHARACTERS = 200
+DROPPED_NAME = "dropped.tsv.gz"
+_COLUMNS = ("reason", "detail", "source", "title", "text")
+# In every text: a line end of some kind, or a tab.
+_BREAKS = re.compile("[\t\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029]+")
 
 
 class Document(NamedTuple):
@@ -163,3 +172,67 @@ class DocumentWriter:
         table = pa.Table.from_batches(self._held, SCHEMA).combine_chunks()
         self._writer.write_table(table, row_group_size=self._held_rows)
         self._held, self._held_rows, self._held_bytes = [], 0, 0
+
+
+class DroppedWriter:
+    """Writes `dropped.tsv.gz`; the same drops give the same bytes.
+
+    Columns: reason, detail (what was measured, or which document was kept instead),
+    source, title, and the first 200 characters of the text, breaks and tabs as spaces.
+    `counts` holds the documents by reason.
+    """
+
+    def __init__(self, path: Path, reasons: Sequence[str]) -> None:
+        """Start the file; `reasons` are counted from 0, others are not allowed."""
+        self.counts = dict.fromkeys(reasons, 0)
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+        # Without a name and a time in the header the bytes depend on the content alone.
+        self._stream = gzip.GzipFile("", "wb", compresslevel=1, fileobj=self._file, mtime=0)
+        self._write_line(_COLUMNS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._stream.close()
+        finally:
+            self._file.close()
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Append documents, each with its reason: rows of `parts.PART_SCHEMA`."""
+        for row in rows.select(_COLUMNS).to_pylist():
+            self.counts[row["reason"]] += 1
+            row["text"] = row["text"][:EXCERPT_CHARACTERS]
+            self._write_line([row[name] for name in _COLUMNS])
+
+    def _write_line(self, cells: Sequence[str]) -> None:
+        line = "\t".join(_BREAKS.sub(" ", cell) for cell in cells)
+        self._stream.write(f"{line}\n".encode())
+
+
+@contextlib.contextmanager
+def atomic_documents(folder: Path) -> Iterator[tuple[dict[str, Path], Path]]:
+    """Yield temporary paths: of each split by its name, and of the dropped documents.
+
+    They become `folder/{train,validation,test}.parquet` and `folder/dropped.tsv.gz` when the
+    block ends well. Raises `ClozeError` if the file system refuses the write.
+    """
+    with contextlib.ExitStack() as published:
+        paths = {
+            split: published.enter_context(atomic_path(folder / f"{split}.parquet"))
+            for split in SPLITS
+        }
+        yield paths, published.enter_context(atomic_path(folder / DROPPED_NAME))
+
+
+@contextlib.contextmanager
+def open_writers(paths: Mapping[str, Path]) -> Iterator[dict[str, DocumentWriter]]:
+    """Yield a writer for each split, by its name; they are closed when the block ends."""
+    with contextlib.ExitStack() as stack:
+        yield {split: stack.enter_context(DocumentWriter(path)) for split, path in paths.items()}

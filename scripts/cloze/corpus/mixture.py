@@ -17,13 +17,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cloze.corpus.arrays import binaries, booleans, numbers, strings
-from cloze.corpus.documents import DocumentWriter, count_groups, measured, read_groups
-from cloze.corpus.dropped import DroppedWriter
-from cloze.corpus.duplicates import FirstNumbers
-from cloze.corpus.parts import DIGEST_BYTES, digest_numbers, digest_of
-from cloze.corpus.split_files import atomic_documents, open_writers
-from cloze.corpus.text_counts import text_bytes
+from cloze.corpus.arrays import binaries, booleans, numbers, strings, text_bytes
+from cloze.corpus.documents import (
+    DocumentWriter,
+    DroppedWriter,
+    atomic_documents,
+    count_groups,
+    measured,
+    open_writers,
+    read_groups,
+)
+from cloze.corpus.duplicates import DIGEST_BYTES, FirstNumbers, digest_numbers, digest_of
 
 
 @dataclass(frozen=True)

@@ -5,27 +5,21 @@ a text is BLAKE2b, 16 bytes, of the text without the white space at both ends.
 """
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from cloze.corpus.arrays import binaries, numbers, strings
-from cloze.corpus.decontamination import REASONS, Decontamination
-from cloze.corpus.documents import Document
-from cloze.corpus.filters import Filters, Verdict
-from cloze.corpus.near_duplicates import NUM_HASHES, signatures
-from cloze.corpus.text_counts import count_words
+from cloze.corpus.arrays import binaries, count_words, numbers, strings
+from cloze.corpus.cleaning import Cleaning, Filters, Verdict
+from cloze.corpus.documents import EXCERPT_CHARACTERS, Document
+from cloze.corpus.duplicates import DIGEST_BYTES, NUM_HASHES, digest_of, signatures
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, require_file
 
-DIGEST_BYTES = 16
-EXCERPT_CHARACTERS = 200
 PART_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -42,20 +36,6 @@ PART_SCHEMA = pa.schema(
 _FORMAT_VERSION = "1"
 _BATCH_CHARACTERS = 1 << 20
 _BATCH_ROWS = 1 << 14
-
-
-@dataclass(frozen=True)
-class Cleaning:
-    """What is done to documents before they are put together."""
-
-    filters: Filters = field(default_factory=Filters)
-    decontamination: Decontamination | None = None
-    with_signatures: bool = False
-
-    @property
-    def reasons(self) -> list[str]:
-        """The reasons for which documents are dropped here."""
-        return [*self.filters.reasons, *(REASONS if self.decontamination else ())]
 
 
 def judged_batches(documents: Iterable[Document], cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
@@ -141,20 +121,6 @@ class _Rows:
         ]
         found = iter(signatures(kept) if kept else ())
         return [None if why else next(found).tobytes() for why in self.reasons]
-
-
-def digest_of(stripped: bytes) -> bytes:
-    """Return the digest of a text, given as UTF-8 without the white space at both ends."""
-    return hashlib.blake2b(stripped, digest_size=DIGEST_BYTES).digest()
-
-
-def digest_numbers(digests: pa.FixedSizeBinaryArray) -> np.ndarray:
-    """Return uint64 [num_digests, 2]: the two halves of each digest.
-
-    The first one draws the split, the second one tells texts apart.
-    """
-    data = np.frombuffer(digests.buffers()[1], ">u8").reshape(-1, 2)
-    return data[digests.offset : digests.offset + len(digests)].astype(np.uint64)
 
 
 def write_part(

@@ -10,8 +10,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from cloze.corpus.documents import Document
 from cloze.corpus.folders import Share, corpus_names
-from cloze.corpus.tables import read_columns
-from cloze.corpus.utf8 import read_blocks, read_text, require_bounded
+from cloze.corpus.text_streams import read_blocks, read_columns, read_text, require_bounded
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 

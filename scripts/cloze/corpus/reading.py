@@ -1,4 +1,4 @@
-"""The flags that say how a corpus is read and filtered, and the documents they stand for."""
+"""The documents that the settings of a corpus stand for."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from cloze.cli import non_negative_int, probability, progress
-from cloze.corpus.decontamination import Decontamination
+from cloze.cli import progress
+from cloze.corpus.cleaning import Cleaning, Decontamination, Filters
 from cloze.corpus.documents import Document
-from cloze.corpus.filters import Filters
 from cloze.corpus.folders import Share
-from cloze.corpus.parts import Cleaning, judged_batches
+from cloze.corpus.parts import judged_batches
 from cloze.corpus.python_docs import read_python_docs
 from cloze.corpus.readers import (
     Columns,
@@ -28,6 +27,8 @@ from cloze.corpus.readers import (
 from cloze.corpus.wikitext import read_wikitext
 from cloze.errors import ClozeError
 from cloze.metrics import plain
+from cloze.settings.corpora import PartSettings
+from cloze.settings.fields import keys_of
 
 READERS: dict[str, tuple[Reader, str]] = {
     "wikitext": (read_wikitext, "articles that start with a line ' = Title = '"),
@@ -41,69 +42,12 @@ READERS: dict[str, tuple[Reader, str]] = {
 }
 PYTHON_DOCS = "python-docs"
 # Two extractions that agree in these read the same documents from the same files.
-_RECIPE = (
-    *("format", "members", "text_column", "title_column", "header"),
-    *("min_characters", "max_repeated_lines", "min_compression_ratio", "max_compression_ratio"),
-    *("near_duplicate_threshold", "decontaminate"),
-)
+_RECIPE = (*(key.name for key in keys_of(PartSettings)), "decontaminate")
 
 
-def add_reading_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say how files become documents."""
+def add_decontamination_flag(parser: argparse._ActionsContainer) -> None:
+    """Add `--decontaminate`, the folders of tasks."""
     parser.add_argument(
-        "--format",
-        required=True,
-        choices=[*READERS, PYTHON_DOCS],
-        help="form of the corpus; wikitext and wikitext-tokens: articles under ' = Title = ' "
-        "lines; text: a file a document; paragraphs: documents between blank lines",
-    )
-    parser.add_argument(
-        "--members", default="*", help="glob on the files of a folder or an archive to read"
-    )
-    columns = parser.add_argument_group("columns (jsonl, csv, tsv, parquet)")
-    columns.add_argument("--text-column", default="text", help="column with the text")
-    columns.add_argument("--title-column", help="column with the title; unset: no titles")
-    columns.add_argument(
-        "--no-header",
-        dest="header",
-        action="store_false",
-        help="csv and tsv without a header row: columns are numbers from 0",
-    )
-
-
-def add_cleaning_flags(group: argparse._ArgumentGroup) -> None:
-    """Add the flags that drop documents for what they hold; see `filters` for the measures."""
-    group.add_argument(
-        "--min-characters",
-        type=non_negative_int,
-        default=0,
-        help="drop shorter documents, white space at both ends not counted",
-    )
-    group.add_argument(
-        "--max-repeated-lines",
-        type=probability,
-        help="drop a document if more of its characters stand in lines that repeat earlier ones; "
-        "0.3 is usual; unset: none",
-    )
-    group.add_argument(
-        "--min-compression-ratio",
-        type=probability,
-        help="drop a document that zlib compresses better than this, which repeats itself; "
-        "0.2 is cautious; unset: none",
-    )
-    group.add_argument(
-        "--max-compression-ratio",
-        type=probability,
-        help="drop a document that zlib compresses worse than this, which is short or noise; "
-        "0.7 is cautious for documents of 1,000 characters and more; unset: none",
-    )
-    group.add_argument(
-        "--near-duplicate-threshold",
-        type=probability,
-        help="drop documents at least this similar to an earlier one: share of five words in a "
-        "row that both have of those that one has; 0.8 is usual; unset: none",
-    )
-    group.add_argument(
         "--decontaminate",
         type=Path,
         nargs="+",
@@ -114,7 +58,7 @@ def add_cleaning_flags(group: argparse._ArgumentGroup) -> None:
 
 
 def cleaning_of(args: argparse.Namespace) -> Cleaning:
-    """Return what `add_cleaning_flags` ask for; raises `ClozeError` where a task has no rows."""
+    """Return how documents are judged; raises `ClozeError` where a task has no rows."""
     filters = Filters(
         args.min_characters,
         args.max_repeated_lines,

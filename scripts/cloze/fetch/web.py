@@ -1,10 +1,11 @@
 """HTTP requests that say plainly what went wrong and try again where that may help."""
 
 import email.utils
+import http.client
 import logging
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import requests
 from requests.auth import AuthBase
@@ -56,15 +57,17 @@ class BearerToken(AuthBase):
         return request
 
 
-def send(method: str, url: str, **options: Any) -> requests.Response:
-    """Make one request and return its answer, whose body is not read yet.
+def send(url: str, headers: Mapping[str, str], auth: AuthBase | None = None) -> requests.Response:
+    """Make one GET request and return its answer, whose body is not read yet.
 
-    `options` go to `requests.request`. Raises `TransientError` if the connection fails or
+    Raises `TransientError` if the connection fails or
     the server is overloaded, `HttpError` for any other status of 400 or more, `ClozeError`
     if the address or the server's certificate is at fault.
     """
     try:
-        response = requests.request(method, url, stream=True, timeout=TIMEOUT_SECONDS, **options)
+        response = requests.get(
+            url, headers=headers, auth=auth, stream=True, timeout=TIMEOUT_SECONDS
+        )
     except requests.exceptions.SSLError as error:
         if "CERTIFICATE_VERIFY_FAILED" not in str(error):
             raise TransientError(describe(error)) from error
@@ -78,16 +81,19 @@ def send(method: str, url: str, **options: Any) -> requests.Response:
         raise ClozeError(f"{url}: {error}; check the address") from error
     if response.status_code >= 400:
         with response:
-            _raise_for_status(response, url)
+            raise refusal(url, response.status_code, response.headers)
     return response
 
 
 def retrying(
-    url: str, operation: Callable[[], Result], received: Callable[[], int] = lambda: 0
+    url: str,
+    operation: Callable[[], Result],
+    received: Callable[[], int] = lambda: 0,
+    attempts: int = ATTEMPTS,
 ) -> Result:
     """Call `operation` until it raises no `TransientError`, waiting longer each time.
 
-    Gives up after `ATTEMPTS` failures in a row, where an attempt that took `received()`
+    Gives up after `attempts` failures in a row, where an attempt that took `received()`
     beyond its former maximum starts the count anew. Raises `ClozeError` then, or if the
     server asks for a longer wait than `MAX_DELAY_SECONDS`.
     """
@@ -107,10 +113,11 @@ def retrying(
                     f"{url}: {error}; the server asks for a wait of {delay:.0f} s: "
                     "run the same command again after that"
                 ) from error
-            if failures == ATTEMPTS:
+            if failures == attempts:
+                times = f" after {attempts} attempts" if attempts > 1 else ""
                 raise ClozeError(
-                    f"{url}: {error}; gave up after {ATTEMPTS} attempts. Check the connection and "
-                    "run the same command again, or set `mirror` to a folder that has the file"
+                    f"{url}: {error}; gave up{times}. Check the connection and run "
+                    "the same command again, or set `mirror` to a folder that has the file"
                 ) from error
             log.warning("%s: %s; trying again in %.3g s", url, error, delay)
             time.sleep(delay)
@@ -123,22 +130,21 @@ def describe(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _raise_for_status(response: requests.Response, url: str) -> None:
-    status = response.status_code
-    said = f"the server answered {status} {response.reason}"
+def refusal(url: str, status: int, headers: Mapping[str, str]) -> TransientError | HttpError:
+    """Return what an answer with a status of 400 or more amounts to."""
+    phrase = http.client.responses.get(status, "")
+    said = f"the server answered {status} {phrase}".rstrip()
     if status in _TRANSIENT_STATUSES:
-        raise TransientError(said, _retry_after(response))
+        return TransientError(said, _retry_after(headers.get("Retry-After", "")))
     advice = "check the address"
     if status in (401, 403):
         advice = "check the address and that you have access (a browser shows what it asks for)"
-    code = response.headers.get("X-Error-Code", "")
-    raise HttpError(f"{url}: {said}; {advice}", status, code)
+    return HttpError(f"{url}: {said}; {advice}", status, headers.get("X-Error-Code", ""))
 
 
-def _retry_after(response: requests.Response) -> float | None:
+def _retry_after(value: str) -> float | None:
     """Seconds that the header Retry-After asks for: it holds a number or a date."""
-    value = response.headers.get("Retry-After", "")
-    if value.isdigit():
+    if value.isascii() and value.isdecimal():
         return float(value)
     try:
         moment = email.utils.parsedate_to_datetime(value)

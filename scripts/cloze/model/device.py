@@ -12,10 +12,6 @@ import torch
 
 from cloze.errors import ClozeError
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-COMPILE_MODES = ("auto", "on", "off")
-
 # Compiling costs 15 to 35 s of CPU time. On a CPU it then saves about a third of each step in bf16,
 # which pays from a few minutes of training. In fp32 it saved under 1 % where it was measured (2
 # layers of 128, AVX2), which pays from hours. The choice must not depend on a stopwatch: the same
@@ -23,9 +19,22 @@ COMPILE_MODES = ("auto", "on", "off")
 _COMPILE_FROM_FLOP = {"cpu": 5e13, "cuda": 1e16, "mps": float("inf")}
 _COMPILE_FP32_ON_CPU_FROM_FLOP = 1e15
 
-# Of a product of 256 terms of deviation 1 each, in fp32: rounding errors are about 1e-5, and those
-# of bf16 inputs 1e-1.
-_LARGEST_FP32_ERROR = 1e-3
+# Of a product of terms of deviation 1 each, over the square root of their number, in fp32: rounding
+# errors are about 2e-6, and those of bf16 inputs 5e-3.
+_LARGEST_FP32_ERROR = 1e-4
+
+# Matrices, rows, terms and columns of the kinds of product that an encoder's passes have.
+_PROBED_SHAPES = (
+    (1, 128, 256, 768),  # tokens by a layer's weight
+    (1, 128, 1024, 256),  # … and back from the wide side of the MLP
+    (1, 128, 2048, 128),  # a weight's gradient: as many terms as tokens
+    (1, 16, 256, 4096),  # predicted positions by the vocabulary
+    (1, 3, 256, 256),  # few samples by a head's weight
+    (1, 1, 256, 256),
+    (1, 256, 256, 1),
+    (32, 32, 64, 32),  # queries by keys
+    (32, 32, 32, 64),  # weights by values
+)
 
 # Of <malloc.h>.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -69,18 +78,25 @@ class Compute:
 
 
 def resolve_compute(
-    device: str, precision: str, compile_mode: str, threads: int, flop: float
+    device: str,
+    precision: str,
+    compile_mode: str,
+    threads: int,
+    flop: float,
+    *,
+    fastest_fp32: bool = True,
 ) -> Compute:
     """Turn `auto` into what this machine does best; `flop` is the whole run's estimate.
 
     Sets the number of CPU threads of this process, and on a CPU which library multiplies in
-    fp32. Raises `ClozeError` if a device is asked for that is not there, and for fp16 on
-    anything but a CUDA card.
+    fp32: the faster one that keeps fp32's precision in every product that is tried, or,
+    without `fastest_fp32`, the one that knows no other. Raises `ClozeError` if a device is
+    asked for that is not there, and for fp16 on anything but a CUDA card.
     """
     device = _resolve_device(device)
     torch.set_num_threads(threads)
     if device == "cpu":
-        _speed_up_fp32()
+        _choose_fp32(fastest_fp32)
     if precision == "auto":
         precision = _fastest_precision(device)
     if precision == "fp16" and device != "cuda":
@@ -133,21 +149,36 @@ def _resolve_device(device: str) -> str:
     return device
 
 
-def _speed_up_fp32() -> None:
+def _choose_fp32(fastest: bool) -> None:
     """Let oneDNN multiply in fp32, at twice the speed of MKL on CPUs that are not Intel's.
 
-    PyTorch hands fp32 products to oneDNN where bf16 is allowed inside them. On x86 without
-    AMX oneDNN computes in fp32 all the same; one product is checked, and where it does not
-    the permission is taken back.
+    PyTorch hands fp32 products to oneDNN where bf16 is allowed inside them, in the whole
+    process. On x86 without AMX oneDNN computes in fp32 all the same; products of each kind
+    are checked, and where one is not precise the permission is taken back.
     """
-    if platform.machine() not in ("x86_64", "AMD64") or torch.cpu._is_amx_tile_supported():
-        return
-    first, second = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0)).unbind()
     matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    matmul.fp32_precision = "bf16"
-    error = (first @ second).double() - first.double() @ second.double()
-    if error.abs().max() > _LARGEST_FP32_ERROR:
-        matmul.fp32_precision = "ieee"
+    matmul.fp32_precision = "ieee"
+    is_x86 = platform.machine() in ("x86_64", "AMD64")
+    if fastest and is_x86 and not torch.cpu._is_amx_tile_supported():
+        matmul.fp32_precision = "bf16"
+        if max(map(_fp32_error, _PROBED_SHAPES)) > _LARGEST_FP32_ERROR:
+            matmul.fp32_precision = "ieee"
+
+
+def _fp32_error(shape: tuple[int, int, int, int]) -> float:
+    """Return the largest error of a product of this shape, whichever operand lies transposed."""
+    matrices, rows, terms, columns = shape
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(matrices, rows, terms, generator=generator).squeeze(0)
+    second = torch.randn(matrices, terms, columns, generator=generator).squeeze(0)
+    expected = first.double() @ second.double()
+    products = (first @ second, first @ _transposed(second), _transposed(first) @ second)
+    return max(float((found - expected).abs().max()) for found in products) / terms**0.5
+
+
+def _transposed(matrix: torch.Tensor) -> torch.Tensor:
+    """Return the same matrix, columns one after the other in memory."""
+    return matrix.mT.contiguous().mT
 
 
 def _fastest_precision(device: str) -> str:

@@ -9,12 +9,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from cloze.errors import ClozeError
-from cloze.model.config import EncoderConfig
-from cloze.model.dropout import Dropout
-from cloze.model.model import Encoder
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import Encoder, EncoderConfig, PackedBatch, initialize_weights
+from cloze.model.kernels import Dropout
+from cloze.settings.encoders import POOLINGS
 
-POOLINGS = ("mean", "cls")
 # Nothing in masked-language modelling trains the vector of [CLS], so the mean learns faster;
 # `transformers` has it for `modernbert` only.
 DEFAULT_POOLING = {"bert": "cls", "modernbert": "mean"}
@@ -197,20 +195,3 @@ def sample_slots(batch: PackedBatch, num_samples: int) -> Tensor:
     """Return bool [B, N]: has the row an n-th sample?"""
     numbers_N = torch.arange(1, num_samples + 1, device=batch.sample_ids.device)
     return numbers_N <= batch.sample_ids.amax(dim=1, keepdim=True)
-
-
-def initialize_weights(model: nn.Module, config: EncoderConfig) -> None:
-    """Draw weights as BERT does: normal with `initializer_range`, biases 0, norms 1.
-
-    In the pre-norm layout the projections back into the residual stream are scaled by
-    1/sqrt(2 · layers) (Radford et al. 2019, §2.3), so its variance stays bounded.
-    """
-    for name, parameter in model.named_parameters():
-        if parameter.dim() == 1:
-            is_norm_scale = name.endswith("norm.weight")
-            nn.init.constant_(parameter, 1.0 if is_norm_scale else 0.0)
-            continue
-        std = config.initializer_range
-        if config.layout == "modernbert" and name.endswith(("output.weight", "down.weight")):
-            std /= (2 * config.num_hidden_layers) ** 0.5
-        nn.init.normal_(parameter, std=std)

@@ -16,17 +16,20 @@ from torch import Tensor, nn
 from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
-from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute
+from cloze.model.encoder import EncoderConfig
 from cloze.model.flags import encoder_config
 from cloze.model.heads import MaskedLM
-from cloze.model.model_io import load_encoder_into
-from cloze.objectives.cooccurrence import cooccurrence_embeddings, head_scale
+from cloze.model.hf import load_matching
+from cloze.objectives.initial_embeddings import (
+    cooccurrence_embeddings,
+    head_scale,
+    unigram_log_probabilities,
+)
 from cloze.objectives.masking import Masker
 from cloze.objectives.objective import Objective
 from cloze.objectives.prediction_history import PredictionHistory
 from cloze.objectives.rows import MaskedBatch, RowBatches, describe_rows, has_pairs
-from cloze.objectives.token_frequencies import unigram_log_probabilities
 from cloze.tokens.loading import load_rows
 from cloze.tokens.manifest import read_manifest
 from cloze.tokens.shards import Rows
@@ -229,7 +232,8 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
         model = self._build(config)
         if args.init_from is not None:
             _check_same_tokenizer(args)
-            load_encoder_into(model, args.init_from)
+            parts = load_matching(model, args.init_from, reset_heads=args.reset_heads)
+            log.info("heads of %s %s", args.init_from, parts)
         return model
 
     def _build(self, config: EncoderConfig) -> Any:

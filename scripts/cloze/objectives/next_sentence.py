@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
 from cloze.objectives.mlm import MaskedLanguageModeling, summed_scores, weighted_cross_entropy
 from cloze.objectives.rows import MaskedBatch

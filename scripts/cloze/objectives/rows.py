@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import PackedBatch
 from cloze.objectives.masking import MaskedTokens, Masker, counter_generator
 from cloze.objectives.objective import map_tensors, moved
 from cloze.tokens.shards import Rows

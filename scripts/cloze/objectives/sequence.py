@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from cloze.cli import progress
 from cloze.model.device import Compute
+from cloze.model.encoder import PackedBatch
 from cloze.model.heads import SequenceClassifier
-from cloze.model.packed_batch import PackedBatch
 from cloze.objectives.objective import Objective, map_tensors, moved
 from cloze.objectives.texts import EncodedTexts, pack_texts, packed_batches, slot_values
-from cloze.settings.objectives import FINETUNING_OBJECTIVES
+from cloze.settings.tasks import FINETUNING_OBJECTIVES
 from cloze.tasks.task import Task, TaskSplit
 
 # A batch has places for a multiple of this many texts a row: oneDNN keeps a plan of every product

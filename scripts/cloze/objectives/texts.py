@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from cloze.cli import progress
 from cloze.errors import ClozeError
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import PackedBatch
 from cloze.tokens.packing import pack_best_fit
 from cloze.tokens.tokenizer import SpecialIds, special_ids
 from cloze.tokens.tokenizer import vocab_size as tokenizer_size
@@ -19,7 +19,6 @@ from cloze.tokens.tokenizer import vocab_size as tokenizer_size
 # multiple, so there are few shapes to compile and to plan matrix products for.
 ROW_TOKENS = 64
 _TEXTS_AT_ONCE = 1024
-TRUNCATIONS = ("head", "tail", "head+tail")
 # Sun et al. 2019, §5.3.1: of 510 tokens the first 128 and the last 382.
 _HEAD_SHARE = 128 / 510
 MIN_MAX_LENGTH = 4

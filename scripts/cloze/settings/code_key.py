@@ -9,11 +9,15 @@ import ast
 import functools
 import hashlib
 import io
+import re
 import token
 import tokenize
 from collections.abc import Iterable
 from pathlib import Path
 
+# What these scripts only show decides no weight, so `cloze/show/` is no part of their keys.
+_TRAINING = frozenset({"pretrain.py", "finetune.py"})
+_TEMPLATE = re.compile(r"\{%-?\s*(?:extends|import|include)\s+\"([^\"]+)\"")
 _LAYOUT = {token.ENCODING, token.COMMENT, token.NL, token.ENDMARKER}
 _FSTRING_START = getattr(token, "FSTRING_START", None)
 _FSTRING_END = getattr(token, "FSTRING_END", None)
@@ -24,8 +28,9 @@ def code_key(script: Path, modules: Iterable[str] = ()) -> list[str]:
 
     Paths are relative to the folder of the script and digests are 8 hexadecimal
     digits. `modules`, by their dotted names, are those that it imports by name at run time.
-    Data files that a module names with `cloze.files.resource("…")` belong
-    to the closure too.
+    Data files that a module names with `cloze.files.resource("…")` belong to the closure too,
+    with the templates that they name in turn. The closure of a script that trains ends at
+    `cloze/show/`.
     """
     root = script.parent
     return sorted(
@@ -101,22 +106,25 @@ def _digest(path: Path, mtime_ns: int) -> str:
 
 
 def _closure(script: Path, modules: Iterable[str]) -> set[Path]:
+    shown = script.parent / "cloze" / "show" if script.name in _TRAINING else None
     reached: set[Path] = set()
     pending = [script, *(file for name in modules for file in _module_files(script.parent, name))]
     while pending:
         path = pending.pop()
-        if path in reached:
+        if path in reached or shown in path.parents:
             continue
         reached.add(path)
-        if path.suffix == ".py":
-            pending.extend(_neighbours(path, script.parent, path.stat().st_mtime_ns))
+        pending.extend(_neighbours(path, script.parent, path.stat().st_mtime_ns))
     return reached
 
 
 @functools.cache
 def _neighbours(path: Path, root: Path, mtime_ns: int) -> tuple[Path, ...]:
-    """Files under `root` that one module imports or names as a resource."""
+    """Files under `root` that one module imports or names as a resource, or a template names."""
     found: list[Path] = []
+    if path.suffix != ".py":
+        named = _TEMPLATE.findall(path.read_text(encoding="utf-8"))
+        return tuple(root / "cloze" / name for name in named)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             for alias in node.names:

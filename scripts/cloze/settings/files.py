@@ -7,8 +7,7 @@ from typing import Any
 
 from cloze.errors import ClozeError
 from cloze.fetch.sources import LocalSource, expand_braces, parse_source
-
-TASK_SPLITS = ("train", "validation", "test")
+from cloze.files import SPLITS
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class InputFiles:
         self.tasks = {
             name: {
                 split: self._one(name, f"tasks.{name}.{split}", section[split])
-                for split in TASK_SPLITS
+                for split in SPLITS
                 if split in section
             }
             for name, section in values["tasks"].items()

@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from cloze.settings.resolved import Config
+from cloze.settings.config import Config
+from cloze.settings.encoders import ArchitectureSettings
+from cloze.settings.fields import script_values
+from cloze.settings.finetuning import FinetuningRecipe
+from cloze.settings.pretraining import PretrainingSettings
 from cloze.settings.runs import Run, imported_folder
 
 _CORPUS_PAGE = (
@@ -61,9 +65,10 @@ class Wanted:
         entries = (f"{name}.json" for name in config.shard_names(run.dataset))
         files = (*config.dataset_files(run.dataset), *entries, "metrics.json", *_CORPUS_PAGE)
         self.files |= {f"{run.dataset_folder}/{name}" for name in files}
-        recipe = config.section("architectures", str(run.architecture))
-        recipe |= config.section("encoders", run.encoder)
-        del recipe["architecture"]
+        shape = config.settings.architectures[str(run.architecture)]
+        encoder = config.settings.encoders[run.encoder]
+        recipe = script_values(shape, ArchitectureSettings)
+        recipe |= script_values(encoder, PretrainingSettings)
         self.recipes.setdefault(run.encoder_folder, []).append(recipe)
         kept = [f"{run.encoder_folder}/at-{percent}" for percent in config.kept_at(run.encoder)]
         self.folders |= set(kept)
@@ -75,13 +80,14 @@ class Wanted:
     def _add_classifiers(
         self, config: Config, run: Run, encoder: str, task: str, *, from_scratch: bool = False
     ) -> None:
-        key = "finetuning_from_scratch" if from_scratch else "finetuning"
+        entry = config.settings.tasks[task]
+        recipe = entry.finetuning_from_scratch if from_scratch else entry.finetuning
         for seed in run.seeds:
             folder = f"{encoder}/{task}/seed-{seed}"
             self.folders.add(folder)
             self.trees.add(f"{folder}/evaluation")
-            recipe = {**config.section("tasks", task)[key], "seed": seed}
-            self.recipes.setdefault(folder, []).append(recipe)
+            values = {**script_values(recipe, FinetuningRecipe), "seed": seed}
+            self.recipes.setdefault(folder, []).append(values)
 
 
 def find_leftovers(root: Path, wanted: Wanted) -> list[Path]:
@@ -132,14 +138,17 @@ def _leads_somewhere(place: PurePath, wanted: Wanted) -> bool:
 def _stale_runs(
     root: Path, place: PurePath, recipes: Iterable[dict[str, Any]]
 ) -> Iterator[PurePath]:
-    """Training runs whose recipe differs from every recipe that is asked for now."""
+    """Training runs whose recipe differs from every recipe that is asked for now.
+
+    A run's own record says which settings count: those that change no weight are not in it.
+    """
     for folder in sorted((root / place).iterdir()):
         try:
             begun = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             begun = {}
-        if not any(
-            all(begun.get(key) == value for key, value in recipe.items() if key != "init_from")
+        if not begun or not any(
+            all(begun[key] == value for key, value in recipe.items() if key in begun)
             for recipe in recipes
         ):
             yield place / folder.name

@@ -1,7 +1,21 @@
-"""What a configuration asks for: runs, their reports, and the folders of their results."""
+"""What a configuration asks for: runs, their reports, averages, and the folders of results."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from cloze.errors import ClozeError
+from cloze.settings.checking import require_known
+from cloze.settings.entries import Configuration, EncoderEntry, ImportedEntry
+from cloze.settings.relations import check_objectives
+
+PICKS = {
+    "corpus": "corpora",
+    "tokenizer": "tokenizers",
+    "dataset": "datasets",
+    "encoder": "encoders",
+}
+"""What a run picks, and from which table."""
 
 
 @dataclass(frozen=True)
@@ -66,3 +80,79 @@ class Run:
 def imported_folder(encoder: str) -> str:
     """Return where an encoder from elsewhere lies."""
     return f"results/imported/{encoder}"
+
+
+def resolve_runs(settings: Configuration) -> list[Run]:
+    """Return every run, the one that is no variant first.
+
+    Raises `ClozeError` for a pick that is in no table, for an encoder that cannot learn what it
+    should, and for two runs that write one report.
+    """
+    picks = {key: getattr(settings, key) for key in (*PICKS, "seeds", "reports")}
+    runs = [_resolve_run(settings, picks, "", "")]
+    for position, entry in enumerate(settings.runs):
+        where = f"runs[{position}]"
+        changes = {key: getattr(entry, key) for key in picks if getattr(entry, key) is not None}
+        name = entry.name or "-".join(changes[key] for key in PICKS if key in changes)
+        if not name:
+            raise ClozeError(f"config: {where}.name: missing; it ends the report's file name")
+        runs.append(_resolve_run(settings, {**picks, **changes}, f"{where}.", f"-{name}"))
+    reports = [report for run in runs for report in run.reports]
+    for report in reports:
+        if reports.count(report) > 1:
+            raise ClozeError(
+                f"config: runs: two runs write results/{report}_report.txt; "
+                "give one of them another name"
+            )
+    return runs
+
+
+def _resolve_run(settings: Configuration, picks: Mapping[str, Any], where: str, suffix: str) -> Run:
+    for key, table in PICKS.items():
+        require_known(picks[key], getattr(settings, table), table, f"{where}{key}")
+    imported = [n for n, entry in settings.encoders.items() if isinstance(entry, ImportedEntry)]
+    for name, report in picks["reports"].items():
+        path = f"{where}reports.{name}"
+        require_known(report.task, settings.tasks, "tasks", f"{path}.task")
+        if report.ceiling is not None:
+            require_known(report.ceiling, imported, "encoders with pretrained", f"{path}.ceiling")
+    encoder = settings.encoders[picks["encoder"]]
+    if isinstance(encoder, EncoderEntry):
+        check_objectives(settings, picks["encoder"], picks["dataset"])
+    return Run(
+        **{key: picks[key] for key in PICKS},
+        architecture=encoder.architecture if isinstance(encoder, EncoderEntry) else None,
+        seeds=tuple(picks["seeds"]),
+        reports={
+            f"{name}{suffix}": Report(report.task, report.ceiling)
+            for name, report in picks["reports"].items()
+        },
+        suffix=suffix,
+    )
+
+
+def resolve_averages(
+    averages: Mapping[str, Sequence[str]], runs: Sequence[Run]
+) -> dict[str, list[list[str]]]:
+    """Return average to the reports of each of its tasks, for every run that has them all.
+
+    `averages` maps a name to entries such as `sst2` or `mnli+mnli-mismatched`, names of
+    reports of the first run, which is no variant. Raises `ClozeError` for an unknown report
+    and for a name that a report has.
+    """
+    found: dict[str, list[list[str]]] = {}
+    for name, entries in averages.items():
+        tasks = [entry.split("+") for entry in entries]
+        for report in (report for task in tasks for report in task):
+            require_known(report, runs[0].reports, "reports", f"averages.{name}")
+        for run in runs:
+            if run.reports.keys() >= {f"{r}{run.suffix}" for task in tasks for r in task}:
+                found[f"{name}{run.suffix}"] = [
+                    [f"{report}{run.suffix}" for report in task] for task in tasks
+                ]
+    for name in found:
+        if any(name in run.reports for run in runs):
+            raise ClozeError(
+                f"config: averages.{name}: a report has this name too; give one of them another"
+            )
+    return found

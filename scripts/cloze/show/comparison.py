@@ -1,25 +1,50 @@
-"""All results below a folder as one table: a row a run, only the columns that differ."""
+"""Results compared: all below a folder as one table, and two on the same rows.
 
-from collections.abc import Iterator, Sequence
+The table has a row a run and only the columns that differ, as text, Markdown, CSV or a page
+that sorts itself.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cloze.errors import ClozeError
-from cloze.files import read_json
+from cloze.files import read_json, resource, write_text
+from cloze.pages import render
+from cloze.show.text_layout import (
+    METRIC_NAMES,
+    aligned,
+    paragraph,
+    percent,
+    shown_value,
+    table,
+    unit,
+)
+from cloze.tasks.evaluations import Evaluations, read_evaluations, require_comparable
+from cloze.tasks.resampled_scores import (
+    PERMUTATIONS,
+    mcnemar,
+    paired_difference,
+    permutation_p_value,
+)
 from cloze.tasks.statistics import summarise
 
 ALWAYS = ("run", "score", "std")
 _PRETRAINING_KEYS = (
     "validation_loss",
     "validation_accuracy",
-    "bits_per_byte",
+    "masked_bits_per_byte",
     "steps",
     "tokens",
     "train_seconds",
     "num_parameters",
 )
 # Where a run lies and on what machine it ran is not what it is.
-_PATH_ARGUMENTS = ("dataset", "tokenizer", "output", "run_dir", "model", "task", "device")
+_PLACES = frozenset(
+    {"dataset", "tokenizer", "output", "run_dir", "model", "task", "device", "log", "threads"}
+)
 # What pretraining, or else an import, says of an encoder.
 _MODEL_METRICS = ("validation_loss", "masked_lm_head")
 _BASELINES = "baselines.json"
@@ -154,7 +179,7 @@ def _encoder_columns(metrics: dict[str, Any]) -> Row:
     arguments = {
         key: value
         for key, value in metrics["args"].items()
-        if key not in _PATH_ARGUMENTS and not isinstance(value, list | dict)
+        if key not in _PLACES and not isinstance(value, list | dict)
     }
     return {key: metrics[key] for key in _PRETRAINING_KEYS if key in metrics} | arguments
 
@@ -173,3 +198,165 @@ def _baseline_rows(root: Path, found: dict[Path, Any]) -> list[Row]:
         for name, scores in record["metrics"].items()
         if isinstance(scores, dict)
     ]
+
+
+def write_table(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows in the form that the file's name asks for.
+
+    Raises `ClozeError` if that is none of .html, .md, .csv and .txt.
+    """
+    render = _FORMATS.get(path.suffix.lower())
+    if render is None:
+        raise ClozeError(
+            f"--output {path}: no such form; end the name in one of {', '.join(_FORMATS)}"
+        )
+    write_text(path, render(rows))
+
+
+def render_table(rows: Sequence[Row]) -> str:
+    """Return aligned text with only the columns that differ."""
+    columns = differing_columns(rows)
+    return "\n".join(aligned(columns, _cells(rows, columns))) + "\n"
+
+
+def _cells(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
+    return [[shown_value(row.get(column)) for column in columns] for row in rows]
+
+
+def _as_markdown(rows: Sequence[Row]) -> str:
+    columns = differing_columns(rows)
+    lines = [columns, ["---", *("---:" for _ in columns[1:])], *_cells(rows, columns)]
+    return "".join(f"| {' | '.join(map(_markdown_cell, line))} |\n" for line in lines)
+
+
+def _markdown_cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|").replace("<", "&lt;")
+
+
+def _as_csv(rows: Sequence[Row]) -> str:
+    """Numbers whole, not as they are shown: this is for a program."""
+    stream = io.StringIO()
+    columns = differing_columns(rows)
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def _as_html(rows: Sequence[Row]) -> str:
+    columns = differing_columns(rows)
+    cells = [[(shown_value(v), _sort_key(v)) for v in map(row.get, columns)] for row in rows]
+    return render(resource("show/comparison_page.html"), columns=columns, rows=cells)
+
+
+def _sort_key(value: Any) -> str | None:
+    """Return a number as the page's script reads it."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return repr(value) if is_number else None
+
+
+_FORMATS: dict[str, Callable[[Sequence[Row]], str]] = {
+    ".html": _as_html,
+    ".md": _as_markdown,
+    ".csv": _as_csv,
+    ".txt": render_table,
+}
+
+
+def describe_difference(first: Path, second: Path) -> str:
+    """Return a text about two folders, each a result's (with its seeds) or one seed's.
+
+    Raises `ClozeError` if one holds no evaluation, or they are of other rows or labels.
+    """
+    ours, theirs = _read(first), _read(second)
+    require_comparable(ours, theirs, second)
+    task = ours.seeds[0].metrics
+    metric = task["metric"]
+    if theirs.seeds[0].metrics["metric"] != metric:
+        raise ClozeError(
+            f"{second}: is measured by {theirs.seeds[0].metrics['metric']}, {first} by {metric}; "
+            "evaluate both with the same task folder"
+        )
+    lines = [f"A  {first}", f"B  {second}", "", *_settings(ours, theirs), ""]
+    lines += [f"{task['task']}, {task['split']}, {len(ours.labels):,} rows", ""]
+    lines += table(("", METRIC_NAMES[metric], "seeds"), [_row("A", ours), _row("B", theirs)])
+    lines += ["", *_tests(metric, ours, theirs)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _read(folder: Path) -> Evaluations:
+    candidates = [folder, folder / "evaluation", *sorted(folder.glob("seed-*/evaluation"))]
+    found = [place for place in candidates if (place / "predictions.parquet").is_file()]
+    if not found:
+        raise ClozeError(
+            f"{folder}: holds no evaluation; name a task's folder with its seed-* folders, such as "
+            "results/CORPUS/TOKENIZER/DATASET/ENCODER/TASK, or one of these"
+        )
+    return read_evaluations(found)
+
+
+def _row(name: str, evaluations: Evaluations) -> tuple[str, str, str]:
+    score, metric = evaluations.summary("score"), evaluations.seeds[0].metrics["metric"]
+    spread = "" if score.std is None else f" ± {percent(score.std)}"
+    return name, f"{percent(score.mean)}{unit(metric)}{spread}", f"{len(evaluations.seeds)}"
+
+
+def _settings(ours: Evaluations, theirs: Evaluations) -> Iterator[str]:
+    """Yield the settings of encoder and fine-tuning that are not the same."""
+    ones, others = (_recipe(evaluations) for evaluations in (ours, theirs))
+    keys = [key for key in {**ones, **others} if ones.get(key) != others.get(key)]
+    if not keys:
+        yield "  the same settings"
+        return
+    rows = [(key, str(ones.get(key, "-")), str(others.get(key, "-"))) for key in keys]
+    yield from table(("setting", "A", "B"), rows)
+
+
+def _recipe(evaluations: Evaluations) -> dict[str, Any]:
+    seed = evaluations.seeds[0]
+    finetuning = seed.metrics.get("finetuning", {})
+    found = {f"finetuning.{key}": value for key, value in finetuning.get("recipe", {}).items()}
+    found.pop("finetuning.seed", None)
+    found["from_scratch"] = finetuning.get("from_scratch")
+    for parent in seed.folder.parents:
+        path = parent / "metrics.json"
+        content: Mapping[str, Any] = read_json(path) if path.is_file() else {}
+        if "validation_loss" in content.get("metrics", {}):
+            found |= {k: v for k, v in content.get("args", {}).items() if k not in _PLACES}
+            found["validation_loss"] = round(content["metrics"]["validation_loss"], 4)
+            break
+    return found
+
+
+def _tests(metric: str, ours: Evaluations, theirs: Evaluations) -> Iterator[str]:
+    labels, sides = ours.labels, (ours.predictions, theirs.predictions)
+    is_score = labels.dtype.kind == "f"
+    num_labels = 1 if is_score else 1 + int(max(part.max() for part in (labels, *sides)))
+    difference = paired_difference(metric, labels, *sides, num_labels)
+    low, high = difference.ci95
+    chance = permutation_p_value(metric, labels, *sides, num_labels)
+    rows = [
+        ("A − B, points", f"{100 * difference.difference:+.2f}"),
+        ("95 % interval, bootstrap over rows", f"{100 * low:+.2f} to {100 * high:+.2f}"),
+        (f"permutation test, {PERMUTATIONS:,} draws", f"p = {chance:.4f}"),
+    ]
+    if not is_score:
+        test = mcnemar(ours.correct, theirs.correct)
+        split = f"p = {test.p_value:.4f} ({test.first_only} rows for A, {test.second_only} for B)"
+        rows.append(("McNemar's exact test", split))
+    yield from table(("", ""), rows)
+    yield ""
+    yield from paragraph(_verdict(difference.difference, low, high))
+
+
+def _verdict(difference: float, low: float, high: float) -> str:
+    if low <= 0 <= high:
+        return (
+            "These rows show no difference between the two: the interval holds 0. More rows or a "
+            "larger effect would be needed to tell them apart."
+        )
+    better = "A" if difference > 0 else "B"
+    return (
+        f"{better} is better on these rows by more than the choice of rows explains. The tests "
+        "know nothing of the choice of seeds; compare the deviations above."
+    )

@@ -2,13 +2,30 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from cloze.files import resource
-from cloze.show.corpus_figures import FIGURES
-from cloze.show.html_parts import escape, fill, join, table, tile
-from cloze.show.themed_svg import for_a_page
+from matplotlib.axes import Axes
+from matplotlib.ticker import (
+    EngFormatter,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    PercentFormatter,
+)
 
+from cloze.files import resource
+from cloze.pages import render
+from cloze.show.figures import FIRST, SECOND, drawing, for_a_page
+
+FIGURES = {
+    "document_lengths": "Documents by length, in tokens",
+    "sample_lengths": "Sentences and samples by length, in tokens",
+    "row_fill": "Rows by how full they are",
+    "token_frequencies": "Tokens by frequency",
+}
+_SIZE = (4.4, 2.7)
+_TICKS = 8
 _CAPTIONS = {
     "document_lengths": "The lower axis is logarithmic.",
     "sample_lengths": "A sample is at most as long as the data set's max_length.",
@@ -19,23 +36,20 @@ _CAPTIONS = {
 
 def render_page(facts: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     """Return the page for what `describe_corpus` and `draw_figures` returned."""
-    vocabulary = facts["vocabulary"]
-    parts = {
-        "title": escape(" · ".join(facts["recipe"].values()) or "A corpus"),
-        "tiles": join(tile(*shown) for shown in _tiles(facts)),
-        "splits": _splits(facts["splits"]),
-        "lengths": _lengths(facts),
-        "figures": join(_figure(name, figures[name]) for name in FIGURES),
-        "used": f"{vocabulary['used']:,}",
-        "size": f"{vocabulary['size']:,}",
-        "never_used": f"{vocabulary['never_used']:,}",
-        "most_frequent": _bars(vocabulary["most_frequent"]),
-        "least_frequent": _chips(vocabulary["least_frequent"]),
-        "unused": _chips(vocabulary["never_used_examples"]),
-        "dropped": _dropped(facts["dropped"]),
-        "examples": join(_example(example) for example in facts["examples"]),
-    }
-    return fill(resource("show/corpus_page.html"), parts)
+    return render(
+        resource("show/corpus_page.html"),
+        facts=facts,
+        title=" · ".join(facts["recipe"].values()) or "A corpus",
+        tiles=_tiles(facts),
+        splits=_splits(facts["splits"]),
+        lengths=_lengths(facts),
+        figures=[
+            (FIGURES[name], for_a_page(figures[name], FIGURES[name]), _CAPTIONS[name])
+            for name in FIGURES
+        ],
+        dropped=[(why.replace("_", " "), f"{n:,}") for why, n in facts["dropped"].items()],
+        words_of=_words,
+    )
 
 
 def _tiles(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -51,87 +65,21 @@ def _tiles(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "duplicates", f"{facts['duplicates']:,}", "documents dropped"
 
 
-def _splits(splits: Mapping[str, Mapping[str, int]]) -> str:
+def _splits(splits: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[list[str]]]:
     counts = dict.fromkeys(count for split in splits.values() for count in split)
     rows = [
         [name, *(f"{split[name]:,}" if name in split else "–" for split in splits.values())]
         for name in counts
     ]
-    return table(["", *splits], rows)
+    return ["", *splits], rows
 
 
-def _lengths(facts: Mapping[str, Any]) -> str:
+def _lengths(facts: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     summaries = {name: lengths["summary"] for name, lengths in facts["lengths"].items()}
     summaries = {name: summary for name, summary in summaries.items() if summary}
-    measures = list(dict.fromkeys(measure for s in summaries.values() for measure in s))
+    measures = dict.fromkeys(measure for s in summaries.values() for measure in s)
     rows = [[name, *(_number(s[name]) for s in summaries.values())] for name in measures]
-    page = table(["", *summaries], rows)
-    if cut := facts["cut_sentences"]:
-        page += f"<p>Samples that go on with a sentence too long for one: {cut:,}.</p>"
-    if pairs := facts["pairs"]["count"]:
-        page += (
-            f"<p>Pairs for next-sentence prediction: {pairs:,}, of which "
-            f"{facts['pairs']['is_next']:,} are true; a false one borrows its second text.</p>"
-        )
-    return page
-
-
-def _figure(name: str, svg: str) -> str:
-    title = FIGURES[name]
-    return (
-        f"<figure><h3>{title}</h3>{for_a_page(svg, title)}"
-        f"<figcaption>{_CAPTIONS[name]}</figcaption></figure>"
-    )
-
-
-def _bars(tokens: Sequence[Mapping[str, Any]]) -> str:
-    highest = max((token["count"] for token in tokens), default=1)
-    return join(
-        f'<li><code>{escape(token["token"])}</code><span class="bar"><i style="width:'
-        f'{100 * token["count"] / highest:.1f}%"></i></span><b>{token["count"]:,}</b></li>'
-        for token in tokens
-    )
-
-
-def _chips(tokens: Sequence[Mapping[str, Any]]) -> str:
-    return " ".join(
-        f"<span><code>{escape(token['token'])}</code> <small>{token['count']:,}</small></span>"
-        for token in tokens
-    )
-
-
-def _dropped(dropped: Mapping[str, int]) -> str:
-    if not any(dropped.values()):
-        return "<p>No document was dropped.</p>"
-    rows = [[reason.replace("_", " "), f"{count:,}"] for reason, count in dropped.items()]
-    counts = table(["reason", "documents"], rows)
-    return f"{counts}<p>dropped.tsv.gz beside the documents names each of them.</p>"
-
-
-def _example(example: Mapping[str, Any]) -> str:
-    title = example["title"] or example["source"] or f"document {example['document_id']}"
-    more = " …" if example["characters"] > len(example["text"]) else ""
-    samples = join(_sample(sample) for sample in example["samples"])
-    facts = [
-        f"document {example['document_id']} of {escape(example['source'])}",
-        f"characters {example['characters']:,}",
-        f"tokens {example['tokens']:,}",
-        f"samples {example['num_samples']:,}",
-    ]
-    if len(example["samples"]) < example["num_samples"]:
-        facts.append(f"shown: the first {len(example['samples'])}")
-    return (
-        f'<article><h3>{escape(title)}</h3><p class="about">{"; ".join(facts)}</p>'
-        f"<blockquote>{escape(example['text'])}{more}</blockquote>{samples}</article>"
-    )
-
-
-def _sample(sample: Mapping[str, Any]) -> str:
-    words = map(_word, _words(sample["tokens"]))
-    return (
-        f'<div class="sample"><small>row {sample["row"]:,}, sample {sample["place"] + 1}</small>'
-        f"<p>{' '.join(words)}</p></div>"
-    )
+    return ["", *summaries], rows
 
 
 def _words(tokens: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
@@ -139,15 +87,6 @@ def _words(tokens: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, An
     pairs = zip(numbers, tokens, strict=True)
     for _, group in itertools.groupby(pairs, key=lambda pair: pair[0]):
         yield [token for _, token in group]
-
-
-def _word(tokens: Sequence[Mapping[str, Any]]) -> str:
-    pieces = "".join(
-        f'<span title="id {token["id"]}">{escape(str(token["token"]))}</span>' for token in tokens
-    )
-    kind = "frame" if tokens[0]["is_special"] else "word"
-    sentence = " first" if tokens[0]["starts_sentence"] and kind == "word" else ""
-    return f'<span class="{kind}{sentence}">{pieces}</span>'
 
 
 def _number(value: float) -> str:
@@ -160,3 +99,81 @@ def _total(splits: Iterable[Mapping[str, int]], column: str) -> str:
 
 def _percent(share: float, digits: int) -> str:
     return f"{100 * share:.{digits}f} %"
+
+
+def draw_figures(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return name to SVG of each of `FIGURES`; the same facts give the same text.
+
+    `facts` is what `cloze.show.corpus.describe_corpus` returns.
+    """
+    draw = {
+        "document_lengths": _draw_documents,
+        "sample_lengths": _draw_samples,
+        "row_fill": _draw_fill,
+        "token_frequencies": _draw_frequencies,
+    }
+    return {name: drawing(partial(draw[name], facts=facts), _SIZE) for name in FIGURES}
+
+
+def _draw_documents(axes: Axes, facts: Mapping[str, Any]) -> None:
+    lengths = facts["lengths"]["document"]
+    axes.stairs(lengths["counts"], lengths["edges"], fill=True, color=FIRST)
+    axes.set_xscale("log")
+    low, high = lengths["edges"][0], lengths["edges"][-1]
+    axes.set_xlim(low, high)
+    axes.set_xticks(_round_numbers(low, high), minor=False)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlabel("tokens in a document")
+    axes.set_ylabel("documents")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _round_numbers(low: int, high: int) -> list[int]:
+    """Return numbers for a logarithmic axis: as many as it has room for."""
+    for steps in ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        numbers = [step * 10**power for power in range(len(str(high))) for step in steps]
+        shown = [int(number) for number in numbers if low <= number <= high and number % 1 == 0]
+        if len(shown) <= _TICKS:
+            break
+    return shown
+
+
+def _draw_samples(axes: Axes, facts: Mapping[str, Any]) -> None:
+    for name, colour, label in (
+        ("sentence", SECOND, "sentences"),
+        ("sample", FIRST, "samples"),
+    ):
+        lengths = facts["lengths"][name]
+        if total := sum(lengths["counts"]):
+            shares = [count / total for count in lengths["counts"]]
+            axes.stairs(shares, lengths["edges"], color=colour, linewidth=1.6, label=label)
+    axes.set_xlabel("tokens")
+    axes.set_ylabel("share")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_ylim(bottom=0)
+    axes.legend()
+
+
+def _draw_fill(axes: Axes, facts: Mapping[str, Any]) -> None:
+    lengths = facts["lengths"]["row"]
+    full = facts["row_length"]
+    edges = [100 * (edge - 1) / full for edge in lengths["edges"]]
+    total = max(sum(lengths["counts"]), 1)
+    shares = [count / total for count in lengths["counts"]]
+    axes.stairs(shares, edges, fill=True, color=FIRST)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel(f"fill, % of {full} tokens")
+    axes.set_ylabel("share of the rows")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _draw_frequencies(axes: Axes, facts: Mapping[str, Any]) -> None:
+    points = facts["vocabulary"]["frequency_by_rank"]
+    axes.loglog(*zip(*points, strict=True), color=FIRST, linewidth=1.6)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(EngFormatter(sep=""))
+        axis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("rank of the token")
+    axes.set_ylabel("occurrences")

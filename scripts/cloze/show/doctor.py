@@ -7,14 +7,15 @@ floor; only what it learns from context brings it lower. Many recipes that fail 
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cloze.cli import log
-from cloze.objectives.mlm import EVALUATION_BATCH_SIZE, MaskedLanguageModeling
+from cloze.model.encoder import EncoderConfig
+from cloze.objectives.mlm import EVALUATION_BATCH_SIZE, MaskedLanguageModeling, PretrainingData
 from cloze.objectives.rows import MaskedBatch
 from cloze.tokens.shards import Rows
 from cloze.train.fitting import usual_learning_rate
@@ -55,18 +56,22 @@ class RunFacts:
     duplicate_share: float
 
 
-def run_facts(objective: MaskedLanguageModeling, plan: TrainingPlan) -> RunFacts:
-    """Return what the data and the plan of a run say."""
-    few = next(iter(objective.validation.evaluation_batches(EVALUATION_BATCH_SIZE)))
+def run_facts(
+    data: PretrainingData, config: EncoderConfig, recipe: Mapping[str, Any], unigram_entropy: float
+) -> RunFacts:
+    """Return what data and `recipe`, as `metrics.json` holds it, say; entropy in nats a token."""
+    rate = recipe["mlm_probability"][-1]
+    validation = data.validation.with_mlm_probability(rate)
+    few = next(iter(validation.evaluation_batches(EVALUATION_BATCH_SIZE)))
     return RunFacts(
-        unigram_entropy=objective.unigram_entropy,
-        layout=objective.model.config.layout,
-        warmup=plan.recipe.warmup_ratio,
-        learning_rate=plan.recipe.learning_rate,
-        usual_learning_rate=usual_learning_rate(objective.model.config),
-        mlm_probability=plan.objective["mlm_probability"][-1],
-        predicted_share=predicted_share(few, objective.data.special.all),
-        duplicate_share=duplicate_share(objective.data.train_rows),
+        unigram_entropy=unigram_entropy,
+        layout=config.layout,
+        warmup=recipe["warmup_ratio"],
+        learning_rate=recipe["learning_rate"],
+        usual_learning_rate=usual_learning_rate(config),
+        mlm_probability=rate,
+        predicted_share=predicted_share(few, data.special.all),
+        duplicate_share=duplicate_share(data.train_rows),
     )
 
 
@@ -74,7 +79,8 @@ def watch(
     objective: MaskedLanguageModeling, plan: TrainingPlan
 ) -> Callable[[Sequence[dict[str, Any]]], None]:
     """Return a function that logs how the run of these goes, given its records so far."""
-    facts = run_facts(objective, plan)
+    config, entropy = objective.model.config, objective.unigram_entropy
+    facts = run_facts(objective.data, config, plan.settings, entropy)
 
     def say_how_it_goes(records: Sequence[dict[str, Any]]) -> None:
         lines = diagnose(records, facts)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from cloze.show.text_layout import aligned
 from cloze.train.planning import Plan
 
 _HEADS = (
@@ -23,15 +24,6 @@ _HEADS = (
 
 def render_plans(plans: Sequence[Plan]) -> str:
     """Return a table of the plans with what its columns mean, ended by a line break."""
-    lines = [_HEADS, *(_cells(plan) for plan in plans)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
-    table = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
     computes = {
         f"{plan.measured.compute.device}, {plan.measured.compute.precision}, "
         f"{'compiled' if plan.measured.compute.compile else 'not compiled'}, "
@@ -43,7 +35,7 @@ def render_plans(plans: Sequence[Plan]) -> str:
         "a token, over the fastest matrix product. Tokens leave padding out, 'tokens/s' does not; "
         "'tokens/weight' counts the layers' weights. Evaluation comes on top."
     )
-    return "\n".join([*table, "", about]) + "\n"
+    return "\n".join([*aligned(_HEADS, map(_cells, plans)), "", about]) + "\n"
 
 
 def _cells(plan: Plan) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
 """Lines, tables and numbers of a report for a terminal."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from tabulate import tabulate
 
 WIDTH = 88
 METRIC_NAMES = {
@@ -45,6 +47,15 @@ def short_number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def shown_value(value: Any) -> str:
+    """Return a value of a table: a number short, yes or no, a dash for nothing."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return short_number(value) if isinstance(value, int | float) else str(value)
+
+
 def points(difference: Mapping[str, Any]) -> str:
     """Return a difference with its interval, times 100."""
     low, high = (100 * bound for bound in difference["ci95"])
@@ -62,13 +73,17 @@ def pairs(found: Sequence[tuple[str, str]]) -> Iterator[str]:
         )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield aligned lines: the first column to the left, all others to the right."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    for row in [header, *rows]:
-        cells = [f"{row[0]:<{widths[0]}}"]
-        cells += [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        yield "  " + "  ".join(cells)
+def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table's lines: the first column to the left, all others to the right."""
+    alignment = ("left", *["right"] * (len(header) - 1))
+    # As a row, because tabulate makes columns wider than their headers.
+    text = tabulate([header, *rows], tablefmt="plain", colalign=alignment, disable_numparse=True)
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of `aligned`, indented as a report's are."""
+    return [f"  {line}".rstrip() for line in aligned(header, rows)]
 
 
 def paragraph(text: str) -> list[str]:

@@ -7,9 +7,9 @@ import numpy as np
 
 from cloze.corpus.contamination import MIN_ROW_WORDS, ContaminationIndex
 from cloze.corpus.document_reader import DocumentBatch
+from cloze.files import SPLITS
 from cloze.tasks.task import Task
 
-_EVALUATION_SPLITS = ("validation", "test")
 _EXAMPLES = 10
 
 
@@ -23,7 +23,7 @@ def count_contamination(task: Task, batches: Iterable[DocumentBatch]) -> dict[st
     `text`, whether it is `exact`, and the first `document_id` that holds it. A row of two texts
     counts where either of them does.
     """
-    names = [name for name in _EVALUATION_SPLITS if (task.folder / f"{name}.parquet").is_file()]
+    names = [name for name in SPLITS[1:] if (task.folder / f"{name}.parquet").is_file()]
     sizes = dict.fromkeys(names, 0)
 
     def texts() -> Iterator[str]:

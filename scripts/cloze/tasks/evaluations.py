@@ -1,4 +1,4 @@
-"""The evaluations of one classifier over several seeds, read back from their folders."""
+"""What a classifier predicted for every text of a split: the files, and several seeds' together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,77 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cloze.errors import ClozeError
-from cloze.files import read_json
-from cloze.tasks.prediction_files import Predictions, read_predictions
+from cloze.files import atomic_path, read_json, require_file
 from cloze.tasks.statistics import Summary, summarise
+from cloze.tasks.task import TaskSplit
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one model said of one split; rows in the split's order.
+
+    labels, predictions: int64 [num_texts], or float64 where the task is a score;
+    probabilities: float32 [num_texts, num_labels], 0 labels for a score. `pairs`: the
+    second text of each row, if the task has one.
+    """
+
+    texts: list[str]
+    labels: np.ndarray
+    predictions: np.ndarray
+    probabilities: np.ndarray
+    pairs: list[str] | None = None
+
+    @property
+    def correct(self) -> np.ndarray:
+        """bool [num_texts]: is the prediction the label?"""
+        return self.labels == self.predictions
+
+
+def write_predictions(
+    path: Path, split: TaskSplit, predictions: np.ndarray, probabilities: np.ndarray
+) -> None:
+    """Write one row per text, atomically: row, text, label, prediction, probabilities.
+
+    A task of pairs has the column `text_pair` too; a task of scores has no probabilities.
+    """
+    number = pa.float64() if split.labels.dtype.kind == "f" else pa.int32()
+    columns: list[tuple[str, pa.DataType, Any]] = [
+        ("row", pa.int32(), np.arange(len(split))),
+        ("text", pa.string(), split.texts),
+        ("text_pair", pa.string(), split.pairs),
+        ("label", number, split.labels),
+        ("prediction", number, predictions),
+        ("probabilities", pa.list_(pa.float32()), list(probabilities)),
+    ]
+    columns = [column for column in columns if column[2] is not None]
+    table = pa.table(
+        [pa.array(values, kind) for _, kind, values in columns],
+        names=[name for name, _, _ in columns],
+    )
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_predictions(folder: Path) -> Predictions:
+    """Read `predictions.parquet` of an evaluation folder; raises `ClozeError` if it is broken."""
+    path = require_file(folder / "predictions.parquet")
+    try:
+        table = pq.read_table(path)
+        is_score = pa.types.is_floating(table.schema.field("label").type)
+        kind = np.float64 if is_score else np.int64
+        return Predictions(
+            table["text"].to_pylist(),
+            table["label"].to_numpy().astype(kind),
+            table["prediction"].to_numpy().astype(kind),
+            np.array(table["probabilities"].to_pylist(), dtype=np.float32),
+            table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
+        )
+    except (pa.ArrowException, KeyError) as error:
+        raise ClozeError(f"{path}: not a file of predictions ({error}); evaluate again") from error
 
 
 @dataclass(frozen=True)
@@ -38,6 +104,11 @@ class Evaluations:
     def labels(self) -> np.ndarray:
         """True labels, int64 [num_examples]; of scores float64."""
         return self.seeds[0].predictions.labels
+
+    @property
+    def num_labels(self) -> int:
+        """The task's classes, whether these rows hold them or not; 1 for scores."""
+        return max(1, self.seeds[0].predictions.probabilities.shape[1])
 
     @property
     def predictions(self) -> np.ndarray:
@@ -73,7 +144,7 @@ def read_evaluations(folders: Sequence[Path]) -> Evaluations:
     """Read evaluation folders that `evaluate.py` wrote, at least one.
 
     Raises `ClozeError` if two of them are of the same seed, or if they were not made
-    on the same rows of the same task.
+    on the same rows of the same task, with the same classes.
     """
     seeds: list[SeedEvaluation] = []
     for folder in folders:
@@ -96,8 +167,9 @@ def require_comparable(ours: Evaluations, theirs: Evaluations, folder: Path) -> 
 
 def _require_same_rows(folder: Path, expected: Predictions, found: Predictions) -> None:
     same_texts = expected.texts == found.texts and expected.pairs == found.pairs
-    if not same_texts or not np.array_equal(expected.labels, found.labels):
+    same_classes = expected.probabilities.shape[1] == found.probabilities.shape[1]
+    if not (same_texts and same_classes and np.array_equal(expected.labels, found.labels)):
         raise ClozeError(
-            f"{folder}: was evaluated on other rows than the other folders; "
+            f"{folder}: was evaluated on other rows or classes than the other folders; "
             "run evaluate.py again on the same task and split"
         )

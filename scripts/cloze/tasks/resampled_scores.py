@@ -1,19 +1,25 @@
-"""A task's score on rows drawn again, for every metric, many draws at a time.
+"""Whether two systems differ on the same rows: intervals and tests, for every metric.
 
-A draw is how often each row comes up. Counting classes and ranking scores by these weights
-gives what the metric's own function gives on the drawn rows.
+Rows are drawn again, or predictions exchanged, many times. A draw is how often each row comes
+up; counting classes and ranking scores by these weights gives what the metric's own function
+gives on the drawn rows.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse
+from scipy.stats import binomtest
 
-from cloze.tasks.metric_names import metric_parts
+from cloze.tasks.scores import metric_parts
 from cloze.tasks.statistics import PairedDifference, interval, paired_bootstrap
 
 RESAMPLES = 2_000
-# Draws times rows held at once.
-_WEIGHTS_AT_ONCE = 2**22
+# Draws times rows, or classes, held at once.
+NUMBERS_AT_ONCE = 2**22
+PERMUTATIONS = 5_000
 
 
 def paired_difference(
@@ -40,15 +46,15 @@ def paired_difference(
     differences = [
         scores_of_draws(metric, labels, predictions, num_labels, draws)
         - scores_of_draws(metric, labels, baseline_predictions, num_labels, draws)
-        for draws in _draws(len(labels), seed)
+        for draws in _draws(len(labels), num_labels, seed)
     ]
     bounds = interval(np.concatenate(differences))
     return PairedDifference(float(ours[0] - theirs[0]), bounds, RESAMPLES)
 
 
-def _draws(num_rows: int, seed: int) -> Iterator[np.ndarray]:
+def _draws(num_rows: int, num_labels: int, seed: int) -> Iterator[np.ndarray]:
     generator = np.random.default_rng(seed)
-    at_once = max(1, _WEIGHTS_AT_ONCE // num_rows)
+    at_once = max(1, NUMBERS_AT_ONCE // max(num_rows, num_labels))
     shares = np.full(num_rows, 1 / num_rows)
     for start in range(0, RESAMPLES, at_once):
         size = min(at_once, RESAMPLES - start)
@@ -66,39 +72,54 @@ def scores_of_draws(
     if num_labels == 1:
         found = [_correlation(part, labels, row, draws) for row in predictions for part in parts]
     else:
+        true = draws @ _one_hot(labels, num_labels)
         found = [
             _CLASS_SCORES[part](counts)
             for row in predictions
-            for counts in [_counts(labels, row, num_labels, draws)]
+            for counts in [_class_counts(labels, row, true, draws)]
             for part in parts
         ]
     return np.mean(found, axis=0)
 
 
-def _counts(
-    labels: np.ndarray, predictions: np.ndarray, num_labels: int, draws: np.ndarray
-) -> np.ndarray:
-    """Return a confusion matrix for each draw, float64 [R, true, predicted]."""
-    cells = np.zeros((len(labels), num_labels * num_labels))
-    cells[np.arange(len(labels)), labels * num_labels + predictions] = 1
-    return (draws @ cells).reshape(-1, num_labels, num_labels)
+class _ClassCounts(NamedTuple):
+    """Rows of each class in each draw, float64 [R, num_labels]: a confusion matrix's margins."""
+
+    right: np.ndarray
+    true: np.ndarray
+    predicted: np.ndarray
 
 
-def _accuracy(counts: np.ndarray) -> np.ndarray:
-    return np.trace(counts, axis1=1, axis2=2) / counts.sum((1, 2))
+def _class_counts(
+    labels: np.ndarray, predictions: np.ndarray, true: np.ndarray, draws: np.ndarray
+) -> _ClassCounts:
+    num_labels = true.shape[1]
+    right = draws @ _one_hot(labels, num_labels, labels == predictions)
+    return _ClassCounts(right, true, draws @ _one_hot(predictions, num_labels))
 
 
-def _f1_by_class(counts: np.ndarray) -> np.ndarray:
-    right = np.diagonal(counts, axis1=1, axis2=2)
-    return 2 * right / np.maximum(counts.sum(1) + counts.sum(2), 1)
+def _one_hot(
+    classes: np.ndarray, num_labels: int, values: np.ndarray | None = None
+) -> scipy.sparse.csr_array:
+    """Return [N, num_labels] with a value, or 1, at the class of each row."""
+    values = np.ones(len(classes)) if values is None else values.astype(np.float64)
+    starts = np.arange(len(classes) + 1)
+    return scipy.sparse.csr_array((values, classes, starts), shape=(len(classes), num_labels))
 
 
-def _matthews(counts: np.ndarray) -> np.ndarray:
+def _accuracy(counts: _ClassCounts) -> np.ndarray:
+    return counts.right.sum(1) / counts.true.sum(1)
+
+
+def _f1_by_class(counts: _ClassCounts) -> np.ndarray:
+    return 2 * counts.right / np.maximum(counts.true + counts.predicted, 1)
+
+
+def _matthews(counts: _ClassCounts) -> np.ndarray:
     """The correlation coefficient of several classes (Gorodkin 2004); 0 where undefined."""
-    total, right = counts.sum((1, 2)), np.trace(counts, axis1=1, axis2=2)
-    true, predicted = counts.sum(2), counts.sum(1)
-    covariance = right * total - (true * predicted).sum(1)
-    variances = (total**2 - (true**2).sum(1)) * (total**2 - (predicted**2).sum(1))
+    total, right = counts.true.sum(1), counts.right.sum(1)
+    covariance = right * total - (counts.true * counts.predicted).sum(1)
+    variances = (total**2 - (counts.true**2).sum(1)) * (total**2 - (counts.predicted**2).sum(1))
     return np.divide(
         covariance, np.sqrt(variances), out=np.zeros_like(covariance), where=variances > 0
     )
@@ -139,3 +160,70 @@ def _ranks(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
     starts = np.cumsum(sizes) - sizes
     weights = np.add.reduceat(draws[:, order], starts, axis=1)
     return (np.cumsum(weights, axis=1) - weights / 2)[:, level]
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Rows on which only one of two systems is right, and how likely that split is by chance."""
+
+    first_only: int
+    second_only: int
+    p_value: float
+
+
+def mcnemar(correct: np.ndarray, other_correct: np.ndarray) -> McNemar:
+    """Return McNemar's exact two-sided test (McNemar 1947; the binomial form).
+
+    correct, other_correct: bool [num_seeds, N]. Of several seeds a row counts for the system
+    that is right in the larger share of its seeds, which is a sign test; of one seed each it
+    is McNemar's own.
+    """
+    difference = correct.mean(axis=0) - other_correct.mean(axis=0)
+    wins, losses = int((difference > 1e-12).sum()), int((difference < -1e-12).sum())
+    decided = wins + losses
+    p_value = float(binomtest(wins, decided).pvalue) if decided else 1.0
+    return McNemar(wins, losses, p_value)
+
+
+def permutation_p_value(
+    metric: str,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    other_predictions: np.ndarray,
+    num_labels: int,
+    *,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> float:
+    """Return how often chance alone makes a difference in score as large as the observed one.
+
+    Shapes as for `paired_difference`. If the systems were the same, whose prediction is
+    whose would not matter: for each row, all seeds of it together, the two are exchanged with
+    probability 1/2 (Noreen 1989, as in Koehn 2004). Two-sided; the observed assignment counts
+    as one of the permutations, so the value is never 0.
+    """
+    # Every seed of one meets every seed of the other equally often.
+    sides = (
+        np.repeat(predictions, len(other_predictions), axis=0),
+        np.tile(other_predictions, (len(predictions), 1)),
+    )
+    both = np.concatenate(sides, axis=1)
+    twice = np.concatenate([labels, labels])
+    rows = len(labels)
+
+    def differences(exchanged: np.ndarray) -> np.ndarray:
+        first = np.concatenate([~exchanged, exchanged], axis=1).astype(float)
+        ours, theirs = (
+            scores_of_draws(metric, twice, both, num_labels, weights)
+            for weights in (first, 1 - first)
+        )
+        return np.abs(ours - theirs)
+
+    observed = differences(np.zeros((1, rows), dtype=bool))[0]
+    generator, as_large = np.random.default_rng(seed), 1
+    at_once = max(1, NUMBERS_AT_ONCE // max(2 * rows, num_labels))
+    for start in range(0, permutations, at_once):
+        size = min(at_once, permutations - start)
+        found = differences(generator.random((size, rows)) < 0.5)
+        as_large += int((found >= observed - 1e-12).sum())
+    return as_large / (permutations + 1)

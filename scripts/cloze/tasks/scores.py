@@ -1,13 +1,113 @@
-"""The one number that a task is judged by, and all that is measured beside it."""
+"""What predictions are worth: every measure, and the one number that a task is judged by.
+
+scikit-learn and SciPy are imported where something is measured: scripts that only ask which
+metrics there are start a second earlier.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from cloze.tasks.classification import classification_metrics
-from cloze.tasks.metric_names import metric_parts
-from cloze.tasks.regression import regression_metrics
+from cloze.errors import ClozeError
+
+# What each metric is the mean of; the means are GLUE's (Wang et al. 2019, §2).
+_PARTS = {
+    "accuracy": ("accuracy",),
+    "f1": ("f1",),
+    "macro_f1": ("macro_f1",),
+    "matthews": ("matthews",),
+    "accuracy_and_f1": ("accuracy", "f1"),
+    "pearson": ("pearson",),
+    "spearman": ("spearman",),
+    "pearson_and_spearman": ("pearson", "spearman"),
+}
+METRICS = tuple(_PARTS)
+_OF_SCORES = ("pearson", "spearman")
+_OF_TWO_CLASSES = ("f1", "accuracy_and_f1")
+
+
+def metric_parts(metric: str) -> tuple[str, ...]:
+    """Return the measures that a metric is the mean of."""
+    return _PARTS[metric]
+
+
+def default_metric(is_regression: bool) -> str:
+    """Return the metric of a task that names none."""
+    return "pearson_and_spearman" if is_regression else "accuracy"
+
+
+def check_metric(metric: str, labels: Sequence[str]) -> None:
+    """Raise `ClozeError` if a task with these labels (one: a score) has no such metric."""
+    if (len(labels) == 1) != metric.startswith(_OF_SCORES):
+        kind = "scores" if len(labels) == 1 else "classes"
+        raise ClozeError(f"--metric {metric}: does not measure {kind}; choose another")
+    if metric in _OF_TWO_CLASSES and len(labels) != 2:
+        raise ClozeError(
+            f"--metric {metric}: F1 is that of the second of two labels, and there are "
+            f"{len(labels)}; use macro_f1"
+        )
+
+
+def classification_metrics(
+    labels: np.ndarray, predictions: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
+    """Return what scikit-learn measures on integer arrays [num_examples].
+
+    Keys: `examples`, `correct`, `accuracy`, `per_class` (name to precision, recall, f1,
+    support), `macro_f1`, `weighted_f1`, `matthews` (correlation coefficient), of two classes
+    also `f1` (that of the second), and `confusion_matrix` (rows are true labels, columns
+    predictions). A label that is never predicted has precision 0.
+    """
+    from sklearn.metrics import (
+        confusion_matrix,
+        matthews_corrcoef,
+        precision_recall_fscore_support,
+    )
+
+    indices = list(range(len(names)))
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predictions, labels=indices, zero_division=0.0
+    )
+    correct = int((labels == predictions).sum())
+    return {
+        "examples": len(labels),
+        "correct": correct,
+        "accuracy": correct / len(labels),
+        "macro_f1": float(f1.mean()),
+        "weighted_f1": float(np.average(f1, weights=support)),
+        "matthews": float(matthews_corrcoef(labels, predictions)),
+        **({"f1": float(f1[1])} if len(names) == 2 else {}),
+        "per_class": {
+            name: {
+                "precision": float(precision[index]),
+                "recall": float(recall[index]),
+                "f1": float(f1[index]),
+                "support": int(support[index]),
+            }
+            for index, name in enumerate(names)
+        },
+        "confusion_matrix": confusion_matrix(labels, predictions, labels=indices).tolist(),
+    }
+
+
+def regression_metrics(labels: np.ndarray, predictions: np.ndarray) -> dict[str, Any]:
+    """Return what SciPy measures on float arrays [num_examples].
+
+    Keys: `examples`, `pearson`, `spearman`, `mean_squared_error`, `mean_absolute_error`.
+    What is constant correlates with nothing: 0, as scikit-learn has it for Matthews.
+    """
+    from scipy.stats import pearsonr, spearmanr
+
+    differences = predictions - labels
+    varies = len(labels) > 1 and np.ptp(labels) > 0 and np.ptp(predictions) > 0
+    return {
+        "examples": len(labels),
+        "pearson": float(pearsonr(labels, predictions).statistic) if varies else 0.0,
+        "spearman": float(spearmanr(labels, predictions).statistic) if varies else 0.0,
+        "mean_squared_error": float(np.mean(differences**2)),
+        "mean_absolute_error": float(np.mean(np.abs(differences))),
+    }
 
 
 def task_metrics(

@@ -1,10 +1,15 @@
 """Data sets for training: every shard is checked against the manifest, then decoded once.
 
 What fits is held in memory; what does not becomes flat files that are mapped into memory,
-beside the data set, so that any batch is still found at once.
+beside the data set, so that any batch is still found at once. Of several processes that want
+such files at the same time one makes them and the others wait.
 """
 
+import contextlib
+import fcntl
 import os
+import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -13,13 +18,16 @@ import numpy as np
 
 from cloze.cli import log
 from cloze.errors import ClozeError
-from cloze.files import atomic_folder, sha256_file
+from cloze.files import atomic_folder, read_json, sha256_file, write_json
+from cloze.machine import memory_limit
 from cloze.tokens.manifest import MANIFEST, Manifest, check_shard, check_tokenizer, read_manifest
 from cloze.tokens.shards import Block, Rows, id_dtype, read_shard
 
 # A trainer needs memory for more than its data.
 _SHARE_OF_MEMORY = 0.25
 CACHE = ".cache"
+_SUMS = "sha256.json"
+_SECONDS_OF_SILENCE = 5.0
 
 
 def load_rows(
@@ -27,9 +35,11 @@ def load_rows(
 ) -> Rows:
     """Read all shards of one split, in order, into memory or into mapped files.
 
-    More than `memory_bytes` (default: a quarter of the machine's) is decoded into
-    `folder/.cache`, about four bytes a token, once: the next call maps what it finds.
-    Which of the two it was makes no difference to the values.
+    More than `memory_bytes` is decoded into `folder/.cache`, about four bytes a token, once:
+    whoever comes next, or waited meanwhile, maps what is there if its bytes are those that
+    were written. The default is a quarter of the memory that the container may use, divided
+    by the processes that torchrun started here. Which of the two it was makes no difference
+    to the values.
 
     Verifies the manifest, each shard's size and sha256 and, unless `tokenizer` is
     None, that the data set was made with that tokenizer file. Raises `ClozeError` if
@@ -39,19 +49,92 @@ def load_rows(
     entry = manifest.splits[split]
     counts = (entry.rows, entry.samples, entry.tokens)
     if memory_bytes is None:
-        memory_bytes = _SHARE_OF_MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        memory_bytes = _SHARE_OF_MEMORY * memory_limit() / processes
     size = _num_bytes(_empty_rows(manifest, *counts, allocate=_virtual))
     if size <= memory_bytes:
         rows = _empty_rows(manifest, *counts)
         _fill(rows, folder, manifest, split)
         return rows
-    cache = folder / CACHE / f"{split}-{sha256_file(folder / MANIFEST)[:12]}"
-    if not cache.is_dir():
+
+    def decode(temporary: Path) -> None:
         log.info("decoding %s of %s into %s: %.2f GB", split, folder, cache, size / 1e9)
-        with atomic_folder(cache) as temporary:
-            rows = _empty_rows(manifest, *counts, allocate=_mapped(temporary, "w+"))
-            _fill(rows, folder, manifest, split)
+        rows = _empty_rows(manifest, *counts, allocate=_mapped(temporary, "w+"))
+        _fill(rows, folder, manifest, split)
+
+    cache = folder / CACHE / f"{split}-{sha256_file(folder / MANIFEST)[:12]}"
+    _make_once(cache, decode)
     return _empty_rows(manifest, *counts, allocate=_mapped(cache, "r"))
+
+
+def _make_once(cache: Path, decode: Callable[[Path], None]) -> None:
+    """Let one process at a time fill the folder `cache`, unless it is there and whole."""
+    if _is_whole(cache):
+        return
+    with _lock(cache.with_name(f"{cache.name}.lock")) as is_alone:
+        if _is_whole(cache):
+            return
+        shutil.rmtree(cache, ignore_errors=True)
+        if is_alone:
+            for leftover in cache.parent.glob(f".{cache.name}.*.tmp"):
+                shutil.rmtree(leftover)
+        try:
+            with atomic_folder(cache) as temporary:
+                decode(temporary)
+                write_json(temporary / _SUMS, _sums(temporary))
+        except OSError:
+            # Without locks another process may have been faster.
+            if not _is_whole(cache):
+                raise
+
+
+def _is_whole(cache: Path) -> bool:
+    try:
+        return bool(read_json(cache / _SUMS) == _sums(cache))
+    except (ClozeError, OSError):
+        return False
+
+
+def _sums(cache: Path) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in sorted(cache.glob("*.bin"))}
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[bool]:
+    """Hold the lock of a file, which names the holder; a killed process holds none.
+
+    Yields False where the file system knows no locks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def say_who_is_waited_for() -> None:
+        log.warning(
+            "waiting for process %s, which decodes %s; it is then read from there",
+            path.read_text(encoding="utf-8") or "unknown",
+            path.with_suffix(""),
+        )
+
+    with open(path, "a", encoding="utf-8") as file:
+        patience = threading.Timer(_SECONDS_OF_SILENCE, say_who_is_waited_for)
+        patience.daemon = True
+        patience.start()
+        is_alone = True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            is_alone = False
+            log.warning(
+                "warning: %s: the file system knows no locks (%s), so each process that starts "
+                "now decodes the data set by itself; copy it to a local disk to avoid that",
+                path,
+                error.strerror,
+            )
+        finally:
+            patience.cancel()
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {os.uname().nodename}")
+        file.flush()
+        yield is_alone
 
 
 Allocate = Callable[[str, int, type | np.dtype], np.ndarray]

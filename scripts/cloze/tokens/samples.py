@@ -1,19 +1,186 @@
-"""From encoded documents to rows: the two methods, and rows filled with whole samples."""
+"""From documents to rows: sentences, the two methods, pairs of texts, rows of whole samples."""
 
+import bisect
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar, Protocol
 
 import numpy as np
+import sentencex
 
 from cloze.corpus.document_reader import DocumentBatch
+from cloze.errors import ClozeError
 from cloze.tokens.packing import pack_best_fit
-from cloze.tokens.pairs import Spans, pair_documents
-from cloze.tokens.sentences import one_sentence_a_line
 from cloze.tokens.shards import Rows, id_dtype
 from cloze.tokens.text_encoder import EncodedText, concatenate
 from cloze.tokens.tokenizer import SpecialIds
+
+# A lone capital and a full stop, such as D. in Portuguese names; I., V. and X. may be numerals.
+_INITIAL = re.compile(r"(?:^|[\s(\[«“\"'‘-])[^\W\d_IVX]\.$")
+_OPENING = "\"'“‘«([—–-¿¡ "
+# How many second texts are from another document.
+RANDOM_SHARE = 0.5
+
+
+def one_sentence_a_line(documents: DocumentBatch, language: str) -> DocumentBatch:
+    """Return the documents with a line end after each sentence and no blank line."""
+    texts = []
+    for first, last in itertools.pairwise(documents.offsets.tolist()):
+        text = str(documents.text[first:last].data, "utf-8")
+        texts.append("\n".join(split_sentences(text, language)).encode())
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(text) for text in texts], out=offsets[1:])
+    return DocumentBatch(documents.ids, np.frombuffer(b"".join(texts), np.uint8), offsets)
+
+
+def split_sentences(text: str, language: str) -> list[str]:
+    """Split a document into sentences; none spans a paragraph (a line).
+
+    By Wikimedia's `sentencex`, whose pieces are joined again where it splits too eagerly.
+    `language` is a code of ISO 639-1; for a language without rules of its own,
+    sentencex takes those of the language it falls back to, in the end English's.
+    White space between two sentences goes to the second one, as byte-level
+    vocabularies expect; otherwise the pieces of a line add up to the line. Lines of
+    white space alone give nothing.
+    """
+    sentences: list[str] = []
+    for paragraph in text.split("\n"):
+        if paragraph.strip():
+            sentences += _joined(_lead_with_space(sentencex.segment(language, paragraph)))
+    return sentences
+
+
+def _joined(sentences: list[str]) -> list[str]:
+    """Join what belongs together; in English and Portuguese this halves the false bounds."""
+    joined: list[str] = []
+    for sentence in sentences:
+        if joined and _continues(joined[-1], sentence):
+            joined[-1] += sentence
+        else:
+            joined.append(sentence)
+    return joined
+
+
+def _continues(before: str, sentence: str) -> bool:
+    if not sentence[0].isspace() and before[-1].isascii():
+        # Scripts with full stops of their own need no space after them.
+        return True
+    if sentence.lstrip(_OPENING)[:1].islower():
+        return True
+    return before[-1] == "." and before[-2:-1].isupper() and bool(_INITIAL.search(before[-3:]))
+
+
+def _lead_with_space(sentences: list[str]) -> list[str]:
+    moved = []
+    space = ""
+    for sentence in sentences:
+        body = sentence.rstrip()
+        if body:
+            moved.append(space + body)
+            space = ""
+        space += sentence[len(body) :]
+    return moved
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Samples as pieces of a token stream, all int64 [num_samples] but `is_next`, bool.
+
+    A sample is `starts[i] : stops[i]` and, where `second_starts[i] < second_stops[i]`,
+    a second text, which `is_next` says to be what follows the first.
+    """
+
+    starts: np.ndarray
+    stops: np.ndarray
+    second_starts: np.ndarray
+    second_stops: np.ndarray
+    is_next: np.ndarray
+
+    @classmethod
+    def single(cls, bounds: np.ndarray) -> "Spans":
+        """Return samples of one text each, which lie between `bounds`, int64 [num_samples + 1]."""
+        none = np.zeros(len(bounds) - 1, np.int64)
+        return cls(bounds[:-1], bounds[1:], none, none, np.zeros(len(none), np.bool_))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each sample without special tokens, int64 [num_samples]."""
+        return self.stops - self.starts + self.second_lengths
+
+    @property
+    def second_lengths(self) -> np.ndarray:
+        """Tokens of each second text, int64 [num_samples]."""
+        return self.second_stops - self.second_starts
+
+
+def pair_documents(
+    units: np.ndarray,
+    document_offsets: np.ndarray,
+    capacity: int,
+    generator: np.random.Generator,
+    first_document: int = 0,
+) -> Spans:
+    """Make pairs from the documents from `first_document` on; the others only lend second texts.
+
+    For next-sentence prediction (Devlin et al. 2019, §3.1 and appendix A.2).
+    `units`: token offsets int64 [num_units + 1] that cut documents into pieces, mostly
+    sentences, of at most `capacity` - 1 tokens; all of `document_offsets`, int64
+    [num_documents + 1], are among them. A pair is as many units as fit into `capacity`
+    tokens, parted between two units chosen at random. In half of all cases the second
+    text is taken from another document instead, and what it replaces opens the next
+    pair, so no token is lost.
+
+    Raises `ClozeError` if there is but one document with text.
+    """
+    edges = units.tolist()
+    firsts = np.searchsorted(units, document_offsets).tolist()
+    spans = [(a, b) for a, b in itertools.pairwise(firsts) if a < b]
+    paired_from = firsts[first_document]
+    if len(spans) < 2:
+        raise ClozeError(
+            "next_sentence takes half of the second texts from another document, but a shard has "
+            "only one; lower num_shards"
+        )
+    draws = _Draws(generator)
+    pairs: list[tuple[int, int, int, int, bool]] = []
+    for number, (first, last) in enumerate(spans):
+        while paired_from <= first < last:
+            end = min(bisect.bisect_right(edges, edges[first] + capacity, first + 1) - 1, last)
+            parts = end - first
+            middle = first + 1 + draws.below(parts - 1) if parts > 1 else end
+            if parts > 1 and draws.chance() >= RANDOM_SHARE:
+                pairs.append((edges[first], edges[middle], edges[middle], edges[end], True))
+                first = end
+                continue
+            other = (number + 1 + draws.below(len(spans) - 1)) % len(spans)
+            start = spans[other][0] + draws.below(spans[other][1] - spans[other][0])
+            room = capacity - (edges[middle] - edges[first])
+            stop = bisect.bisect_right(edges, edges[start] + room, start, spans[other][1] + 1) - 1
+            # Where not even one unit of the other document fits, its first tokens do.
+            second_stop = edges[stop] if stop > start else edges[start] + room
+            pairs.append((edges[first], edges[middle], edges[start], second_stop, False))
+            first = middle
+    starts, stops, second_starts, second_stops, is_next = np.array(pairs, np.int64).reshape(-1, 5).T
+    return Spans(starts, stops, second_starts, second_stops, is_next.astype(np.bool_))
+
+
+class _Draws:
+    """Random numbers one at a time at the price of a block."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self._generator = generator
+        self._block: list[float] = []
+
+    def chance(self) -> float:
+        if not self._block:
+            self._block = self._generator.random(4096).tolist()
+        return self._block.pop()
+
+    def below(self, count: int) -> int:
+        return int(self.chance() * count)
 
 
 class Method(Protocol):

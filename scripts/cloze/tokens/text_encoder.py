@@ -3,19 +3,23 @@
 WordPiece, BPE and Unigram never look across the white space that their pre-tokenizer
 splits at, so the ids of a text are those of its words, one after the other. Words are
 found with NumPy, looked up in a table of those seen before, and only new ones go
-through the tokenizer. Where a tokenizer's configuration breaks the rule, or is not known to
-keep it, whole lines take the place of words.
+through the tokenizer, many joined into one text, since a call costs more than a word takes.
+Where a tokenizer's configuration breaks the rule, or is not known to keep it, whole lines
+take the place of words.
 """
 
+import enum
+import functools
+import json
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
-from cloze.tokens.piece_encoding import ENCODERS, EncodedPieces
-from cloze.tokens.splitting import Splitting, lowercases, splitting_of
 from cloze.tokens.word_table import MAX_WORD_BYTES, WordTable, distinct, words_of
 
 TABLE_CAPACITY = 1 << 19
@@ -29,6 +33,171 @@ _IS_PUNCTUATION = np.isin(np.arange(256), list(string.punctuation.encode()))
 _LOWERCASED = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 _WORD_START = np.uint32(1 << 31)
 _ID = np.uint32((1 << 31) - 1)
+# Normalizers that give a text what they give its words, white space between them.
+_LOCAL_NORMALIZERS = {"BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD"}
+_DROP_WHITE_SPACE = {"BertPreTokenizer", "Whitespace", "WhitespaceSplit"}
+
+
+class Splitting(enum.Enum):
+    """Where a text may be cut so that the pieces' ids add up to the text's."""
+
+    AT_PUNCTUATION = "white space belongs to no token, punctuation marks are words of their own"
+    AT_WHITE_SPACE = "white space belongs to no token"
+    BEFORE_SPACES = "a space belongs to the word after it"
+    AT_LINES = "only lines are known to be independent"
+
+
+def splitting_of(tokenizer: Tokenizer) -> Splitting:
+    """Decide where texts may be cut from the tokenizer's own description of itself."""
+    parts = json.loads(tokenizer.to_str())
+    if not _is_local(parts["normalizer"]) or parts["model"].get("dropout"):
+        return Splitting.AT_LINES
+    if any(not token["special"] for token in parts["added_tokens"]):
+        # They are found in the raw text, before any rule about white space.
+        return Splitting.AT_LINES
+    kind = (parts["pre_tokenizer"] or {}).get("type")
+    if kind == "BertPreTokenizer" and _never_composes(parts["normalizer"]):
+        return Splitting.AT_PUNCTUATION
+    if kind in _DROP_WHITE_SPACE:
+        return Splitting.AT_WHITE_SPACE
+    if (kind == "ByteLevel" and parts["pre_tokenizer"]["use_regex"]) or (
+        kind == "Metaspace" and parts["pre_tokenizer"]["split"]
+    ):
+        return Splitting.BEFORE_SPACES
+    return Splitting.AT_LINES
+
+
+def _is_local(normalizer: dict[str, Any] | None) -> bool:
+    if normalizer is None:
+        return True
+    if normalizer["type"] == "Sequence":
+        return all(map(_is_local, normalizer["normalizers"]))
+    return normalizer["type"] in _LOCAL_NORMALIZERS
+
+
+def lowercases(tokenizer: Tokenizer) -> bool:
+    """Return whether BERT's normalizer lowercases; any other, or none, does not."""
+    normalizer = json.loads(tokenizer.to_str())["normalizer"]
+    return normalizer is not None and normalizer["lowercase"]
+
+
+def _never_composes(normalizer: dict[str, Any] | None) -> bool:
+    """Whether a mark after punctuation stays one: NFC makes `=` and U+0338 one letter."""
+    return normalizer is None or normalizer["type"] == "BertNormalizer"
+
+
+@dataclass(frozen=True)
+class EncodedPieces:
+    """Tokens of several texts, one after the other.
+
+    `input_ids`: uint32 [num_tokens]; `word_starts`: bool [num_tokens], True where the
+    pre-tokenizer starts a word; `counts`: int64 [num_pieces], tokens of each text.
+    """
+
+    input_ids: np.ndarray
+    word_starts: np.ndarray
+    counts: np.ndarray
+
+
+Encode = Callable[[Tokenizer, list[str]], EncodedPieces]
+
+
+def encode_each(tokenizer: Tokenizer, pieces: list[str]) -> EncodedPieces:
+    """Encode each piece by itself."""
+    encodings = tokenizer.encode_batch(pieces, add_special_tokens=False)
+    counts = np.fromiter(map(len, encodings), np.int64, len(encodings))
+    ends = np.cumsum(counts)
+    words = _flat((e.word_ids for e in encodings), ends[-1])
+    # Word ids begin anew in each piece, so two neighbours may share one.
+    starts = np.zeros(len(words) + 1, np.bool_)
+    starts[ends - counts] = True
+    starts[1:-1] |= words[1:] != words[:-1]
+    ids = _flat((e.ids for e in encodings), ends[-1]).astype(np.uint32)
+    return EncodedPieces(ids, starts[:-1], counts)
+
+
+def encode_joined(tokenizer: Tokenizer, pieces: list[str], separator: str) -> EncodedPieces:
+    """Encode pieces as one text; a token belongs to the piece that it starts in."""
+    encoding = tokenizer.encode(separator.join(pieces), add_special_tokens=False)
+    steps = np.fromiter(map(len, pieces), np.int64, len(pieces)) + len(separator)
+    token_starts = np.fromiter((start for start, _ in encoding.offsets), np.int64, len(encoding))
+    piece = np.searchsorted(np.cumsum(steps) - steps, token_starts, side="right") - 1
+    return _parted(encoding, piece, len(pieces))
+
+
+def encode_words(tokenizer: Tokenizer, pieces: list[str]) -> EncodedPieces:
+    """Encode pieces each of which is known to be exactly one word of the pre-tokenizer."""
+    encoding = tokenizer.encode(" ".join(pieces), add_special_tokens=False)
+    return _parted(encoding, np.array(encoding.word_ids, np.int64), len(pieces))
+
+
+def _parted(encoding: Encoding, piece_of_token: np.ndarray, num_pieces: int) -> EncodedPieces:
+    words = np.array(encoding.word_ids, np.int64)
+    return EncodedPieces(
+        input_ids=np.array(encoding.ids, np.uint32),
+        word_starts=np.diff(words, prepend=-1) != 0,
+        counts=np.bincount(piece_of_token, minlength=num_pieces),
+    )
+
+
+def _flat(lists: Iterable[Sequence[int | None]], count: int) -> np.ndarray:
+    return np.fromiter(chain.from_iterable(lists), np.int64, count)
+
+
+def encode_in_groups(
+    tokenizer: Tokenizer,
+    pieces: list[str],
+    is_easy: Callable[[str], bool],
+    easy: Encode,
+    hard: Encode,
+) -> EncodedPieces:
+    """Encode pieces in one of two ways each; the result keeps their order."""
+    chosen = np.fromiter(map(is_easy, pieces), np.bool_, len(pieces))
+    groups = [(np.flatnonzero(chosen), easy), (np.flatnonzero(~chosen), hard)]
+    encoded = [
+        (indices, encode(tokenizer, [pieces[index] for index in indices.tolist()]))
+        for indices, encode in groups
+        if len(indices)
+    ]
+    counts = np.empty(len(pieces), np.int64)
+    for indices, group in encoded:
+        counts[indices] = group.counts
+    starts = np.cumsum(counts) - counts
+    merged = EncodedPieces(
+        np.empty(counts.sum(), np.uint32), np.empty(counts.sum(), np.bool_), counts
+    )
+    for indices, group in encoded:
+        shifts = starts[indices] - (np.cumsum(group.counts) - group.counts)
+        places = np.arange(len(group.input_ids)) + np.repeat(shifts, group.counts)
+        merged.input_ids[places] = group.input_ids
+        merged.word_starts[places] = group.word_starts
+    return merged
+
+
+def _is_ascii_word(piece: str) -> bool:
+    """Whether BERT's pipeline makes one word of a piece that holds no punctuation."""
+    return piece.isascii() and piece.isprintable()
+
+
+def _ends_where_it_should(piece: str) -> bool:
+    """Whether pieces that start with a space may stand before and after this one."""
+    return piece[0] == " " and not piece[-1].isspace()
+
+
+_joined_by_spaces = functools.partial(encode_joined, separator=" ")
+ENCODERS: dict[Splitting, Encode] = {
+    Splitting.AT_PUNCTUATION: functools.partial(
+        encode_in_groups, is_easy=_is_ascii_word, easy=encode_words, hard=_joined_by_spaces
+    ),
+    Splitting.AT_WHITE_SPACE: _joined_by_spaces,
+    Splitting.BEFORE_SPACES: functools.partial(
+        encode_in_groups,
+        is_easy=_ends_where_it_should,
+        easy=functools.partial(encode_joined, separator=""),
+        hard=encode_each,
+    ),
+    Splitting.AT_LINES: encode_each,
+}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import pre_tokenizers
 
 from cloze.cli import progress
-from cloze.corpus.document_reader import count_documents, read_documents
+from cloze.corpus.document_reader import count_documents, read_texts
 from cloze.tokens.tokenizer import bert_normalizer
 
 # The library spends some 50 bytes on each character of the texts that it holds at a time.
@@ -71,7 +71,7 @@ class TrainingText:
 def open_training_text(path: Path) -> TrainingText:
     """Measure a documents file; every passage of it is chosen.
 
-    Raises `ClozeError` as `read_documents` does.
+    Raises `ClozeError` as `read_texts` does.
     """
     num_documents = count_documents(path)
     sample: list[str] = []
@@ -142,7 +142,7 @@ def choose(sizes: np.ndarray, max_bytes: int) -> np.ndarray:
 
 
 def _passages(path: Path) -> Iterator[str]:
-    for _, text in read_documents(path):
+    for _, text in read_texts(path):
         yield from split_passages(text)
 
 

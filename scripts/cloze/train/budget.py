@@ -4,10 +4,8 @@ Progress is the share of the run that is done: steps done over all steps where t
 in steps or tokens, and time where it is in seconds; a schedule does not know which.
 """
 
-import argparse
 import math
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +14,6 @@ from typing import Any
 
 from cloze.errors import ClozeError
 
-SCHEDULES = ("linear", "cosine", "warmup_stable_decay", "constant")
-COOLDOWN_FRACTION = 0.2
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 # The best weights, read and written again, and the last ones, with their hashes.
 _SAVES_AT_THE_END = 4
 _LEAST_TRAINING_SHARE = 0.25
@@ -50,14 +45,6 @@ def learning_rate_factor(schedule: str, span: Span, warmup: float, cooldown: flo
     if schedule == "warmup_stable_decay" and cooldown > 0.0:
         return min(1.0, (1.0 - span.start) / cooldown)
     return 1.0
-
-
-def duration(text: str) -> float:
-    """argparse type: seconds from text such as `90s`, `20m`, `1.5h` or `600`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if not found or not float(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90s, 20m or 1.5h")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def process_seconds() -> float:

@@ -1,6 +1,7 @@
 """One fine-tuning job: from its arguments to its published model folder."""
 
 import argparse
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,7 @@ from cloze.files import require_file, sha256_file
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.heads import DEFAULT_POOLING, SequenceClassifier
-from cloze.model.hf_config import config_from_folder
-from cloze.model.model_io import load_encoder_into, save_model
+from cloze.model.hf import config_from_folder, load_matching, save_model
 from cloze.objectives.sequence import (
     LabelledTexts,
     SequenceObjective,
@@ -24,20 +24,21 @@ from cloze.objectives.sequence import (
 )
 from cloze.objectives.texts import check_max_length, encode_texts
 from cloze.settings.code_key import code_key
-from cloze.settings.objectives import objective_module
+from cloze.settings.machine import MachineSettings
+from cloze.settings.tasks import objective_module
 from cloze.tasks.hold_out import hold_out
 from cloze.tasks.task import Task, load_task
 from cloze.tokens.tokenizer import load_tokenizer
 from cloze.train.plan import TrainingPlan, TrainingRecipe, decide
 from cloze.train.processes import World, open_world
 from cloze.train.run_directory import RunDirectory, open_run
-from cloze.train.trainer import Routine, Trainer, TrainingStep
+from cloze.train.step import TrainingStep
+from cloze.train.trainer import Routine, Trainer
 
 _HELD_OUT_FRACTION = 0.1
-_NOT_IN_RECIPE = frozenset(
-    {"model", "task", "output", "run_dir", "log", "device", "precision", "compile", "threads"}
-    | {"checkpoint_seconds", "gradient_accumulation_steps", "gradient_checkpointing"}
-)
+_NOT_IN_RECIPE = {"model", "task", "output", "run_dir", "log"} | {
+    item.name for item in dataclasses.fields(MachineSettings)
+}
 # Passes over the training split, by its rows at most. Small tasks need the steps (Mosbach
 # et al. 2021, §5: 20 epochs where 3 were usual), large ones do not.
 _EPOCHS_BY_ROWS = ((10_000, 10), (200_000, 3), (math.inf, 2))
@@ -135,6 +136,7 @@ class _Finetuning:
                     f"{self._task.split_path('train')}: {len(split)} rows are too few or too "
                     "repetitive to hold a part out; set --early-stopping-patience 0"
                 )
+            log.info("early stopping: %s", rows.describe(self._task.labels))
             train, held_out = rows.train, rows.held_out
         return LabelledTexts(self._task, split, encoded, train, held_out)
 
@@ -146,7 +148,10 @@ class _Finetuning:
         labels = len(self._task.labels)
         model = SequenceClassifier(config, labels, args.classifier_dropout, pooling)
         if not args.from_scratch:
-            load_encoder_into(model, args.model)
+            parts = load_matching(
+                model, args.model, labels=self._task.labels, reset_heads=args.reset_heads
+            )
+            log.info("heads of %s %s", args.model, parts)
         return model
 
     def _plan(self, objective: SequenceObjective, threads: int) -> TrainingPlan:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from cloze.cli import log
-from cloze.model.config import EncoderConfig
 from cloze.model.device import Compute, resolve_compute
+from cloze.model.encoder import EncoderConfig
 from cloze.objectives.mlm import MaskedLanguageModeling
 from cloze.train.plan import TrainingPlan, TrainingRecipe, steps_of, warmup_ratio
 from cloze.train.processes import World

@@ -6,19 +6,19 @@ it there.
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from cloze.cli import available_cores, capped_threads, log
+from cloze.cli import capped_threads, log
 from cloze.errors import ClozeError
+from cloze.machine import available_cores
 from cloze.metrics import environment
 from cloze.model.device import Compute, device_is_present, resolve_compute
 from cloze.train.budget import Budget, Span, StepBudget, TimeBudget, learning_rate_factor
 from cloze.train.processes import World
 from cloze.train.run_directory import RunDirectory
-
-OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,25 @@ class TrainingPlan:
     def settings(self) -> dict[str, Any]:
         """The recipe with the settings of the objective, by name."""
         return {**dataclasses.asdict(self.recipe), **self.objective}
+
+    @property
+    def stable_steps(self) -> int:
+        """The first steps that are the same in a longer run; 0 where there are none."""
+        if self.max_steps is None or len(self.objective.get("mlm_probability", ())) > 1:
+            return 0
+        if self.recipe.lr_scheduler_type == "constant":
+            return self.max_steps
+        if self.recipe.lr_scheduler_type == "warmup_stable_decay":
+            return math.ceil((1 - self.recipe.cooldown_ratio) * self.max_steps - 1e-6)
+        return 0
+
+    def as_if_endless(self) -> dict[str, Any]:
+        """Return what decides the steps before a decay: the warm-up in steps, no length."""
+        assert self.max_steps is not None
+        recipe = dataclasses.asdict(self.recipe)
+        warmup_steps = round(recipe.pop("warmup_ratio") * self.max_steps, 3)
+        del recipe["cooldown_ratio"]
+        return {**recipe, **self.objective, "warmup": warmup_steps, "compute": self.compute}
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan with the machine's description, as `run.json` holds them."""

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,31 @@ from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
 from cloze.metrics import write_metrics
 from cloze.model.device import keep_freed_memory
-from cloze.model.model_io import save_model
+from cloze.model.hf import save_model
 from cloze.objectives.mlm import MaskedLanguageModeling, PretrainingData
 from cloze.objectives.next_sentence import NextSentencePrediction
-from cloze.objectives.prediction_history import PredictionHistory
+from cloze.objectives.prediction_history import GUESSES, PredictionHistory
 from cloze.settings.code_key import code_key
+from cloze.settings.machine import MachineSettings
+from cloze.settings.pretraining import MonitoringSettings
 from cloze.tokens.manifest import MANIFEST
 from cloze.train.fitting import fit_plan
+from cloze.train.longer import go_on_from_shorter
 from cloze.train.memory import decide_micro_batch_size
 from cloze.train.metrics_stream import open_dashboards
 from cloze.train.plan import TrainingPlan, decide
 from cloze.train.processes import World, open_world
 from cloze.train.run_directory import RunDirectory, open_run
-from cloze.train.trainer import PlanChangedError, Routine, Trainer, TrainingStep
+from cloze.train.step import TrainingStep
+from cloze.train.trainer import PlanChangedError, Routine, Trainer
 from cloze.train.utilisation import Utilisation, matmul_peak, peak_memory_bytes, training_flop
 
 # About ten seconds of a small CPU.
 _LEAST_MEASURED_FLOP = 1e12
-_NOT_IN_RECIPE = frozenset(
-    {"dataset", "tokenizer", "output", "run_dir", "init_from", "log", "device", "precision"}
-    | {"compile", "threads", "checkpoint_seconds", "gradient_accumulation_steps"}
-    | {"gradient_checkpointing", "wandb", "publish_at", "keep_at", "eval_steps", "eval_tokens"}
-)
+_NOT_IN_RECIPE = {"dataset", "tokenizer", "output", "run_dir", "init_from", "log"} | {
+    *("wandb", "publish_at"),
+    *(item.name for cls in (MonitoringSettings, MachineSettings) for item in fields(cls)),
+}
 # Twenty evaluations a run, more of a long one. One before the last reads at most this share of
 # the tokens that are trained between two, which is a twelfth of the time.
 _EVALUATIONS, _MOST_EVAL_STEPS = 20, 1_000
@@ -101,6 +105,7 @@ class _Pretraining:
             self._world,
         )
         if self._world.is_main:
+            go_on_from_shorter(self._run, plan)
             open_dashboards(
                 self._run.metrics, self._run.path.name, self._args.wandb, plan.as_json()
             )
@@ -128,7 +133,7 @@ class _Pretraining:
         """Return the trainer of a run, resumed where it has a checkpoint."""
         args, run, world = self._args, self._run, self._world
         objective.mask_at(plan.objective["mlm_probability"])
-        history = run.path / "masked_examples.jsonl"
+        history = run.path / GUESSES
         objective.history = PredictionHistory(history, objective.validation, plan.compute)
         objective.model.to(plan.compute.torch_device)
         objective.model.encoder.gradient_checkpointing = args.gradient_checkpointing
@@ -184,16 +189,18 @@ class _Pretraining:
     ) -> None:
         args, run, plan = self._args, self._run, trainer.plan
         scores = trainer.final_scores()
+        bits = scores.pop("validation_masked_bits_per_byte")
         records = run.metrics.read()
         kept = {f"at-{percent}": run.kept_at(percent) for percent in args.keep_at}
         with run.finish() as folder:
             save_model(folder, objective.model, args.tokenizer.parent)
-            for name in ("metrics.jsonl", "masked_examples.jsonl"):
+            for name in ("metrics.jsonl", GUESSES):
                 shutil.copyfile(run.path / name, folder / name)
             write_metrics(
                 folder / "metrics.json",
                 metrics={
                     **scores,
+                    "masked_bits_per_byte": bits,
                     "best_validation_loss": trainer.state.best_value,
                     "best_step": trainer.state.best_step,
                     "unigram_entropy": objective.unigram_entropy,

@@ -28,7 +28,7 @@ from cloze.files import atomic_folder, atomic_path, read_json, sha256_file, writ
 from cloze.train.metrics_stream import MetricsStream
 
 _KEPT_CHECKPOINTS = 2
-_TENSORS, _STATE, _HASHES = "tensors.safetensors", "state.json", "sha256.json"
+_TENSORS, STATE, _HASHES = "tensors.safetensors", "state.json", "sha256.json"
 _DIGEST = "digest"
 _DAMAGE = (SafetensorError, OSError, ClozeError, KeyError, TypeError, ValueError, AttributeError)
 
@@ -61,7 +61,7 @@ class RunDirectory:
         if not self.final.is_dir():
             return False
         try:
-            hashes = _read_sealed(self.path / _HASHES)
+            hashes = read_sealed(self.path / _HASHES)
             damaged = [name for name in hashes if sha256_file(self.final / name) != hashes[name]]
         except _DAMAGE as error:
             damaged = [str(error)]
@@ -80,7 +80,7 @@ class RunDirectory:
             yield folder
             files = sorted(path for path in folder.rglob("*") if path.is_file())
             hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
-            _write_sealed(self.path / _HASHES, hashes)
+            write_sealed(self.path / _HASHES, hashes)
         self.discard_checkpoints()
 
     def publish(self, output: Path, percent: int | None = None) -> None:
@@ -107,28 +107,34 @@ class RunDirectory:
         """Return what `write_run` kept; an empty dictionary for a new run or a damaged file."""
         path = self.path / "run.json"
         try:
-            return _read_sealed(path) if path.is_file() else {}
+            return read_sealed(path) if path.is_file() else {}
         except ClozeError as error:
             log.warning("warning: %s cannot be read (%s); deciding again", path, error)
             return {}
 
     def write_run(self, values: Mapping[str, Any]) -> None:
         """Keep what was decided once for the whole run."""
-        _write_sealed(self.path / "run.json", values)
+        write_sealed(self.path / "run.json", values)
 
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Keep everything that step `step` (steps done) needs, whole or not at all."""
-        target = self._checkpoint(step)
+        target = self.checkpoint(step)
         if target.is_dir():
             return
         write_checkpoint(target, tensors, {"step": step, **state})
         for old in self.checkpoints()[:-_KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
 
+    def save_stable(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Keep the checkpoint from which a longer run can go on; see `longer`."""
+        target = self.path / "stable"
+        shutil.rmtree(target, ignore_errors=True)
+        write_checkpoint(target, tensors, {"step": step, **state})
+
     def checkpoints(self, until: int | None = None) -> list[Path]:
         """Return the whole checkpoints, oldest first; those of at most `until` steps if given."""
         found = sorted(self.path.glob("checkpoint-*"))
-        return [path for path in found if until is None or path <= self._checkpoint(until)]
+        return [path for path in found if until is None or path <= self.checkpoint(until)]
 
     def load_checkpoint(
         self, parse: Callable[[dict[str, Any]], State]
@@ -150,9 +156,10 @@ class RunDirectory:
 
     def load_checkpoint_of(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the checkpoint of a step, which another process has found sound."""
-        return _read_checkpoint(self._checkpoint(step))
+        return _read_checkpoint(self.checkpoint(step))
 
-    def _checkpoint(self, step: int) -> Path:
+    def checkpoint(self, step: int) -> Path:
+        """Where the checkpoint after so many steps lies."""
         return self.path / f"checkpoint-{step:08d}"
 
     def best_at(self, step: int) -> Path:
@@ -169,7 +176,7 @@ class RunDirectory:
         needed = {self.best_at(step)}
         for folder in self.checkpoints():
             with contextlib.suppress(*_DAMAGE):
-                needed.add(self.best_at(read_json(folder / _STATE)["best_step"]))
+                needed.add(self.best_at(read_json(folder / STATE)["best_step"]))
         for file in self.path.glob("best-*.safetensors"):
             if file not in needed:
                 file.unlink()
@@ -218,7 +225,7 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: Mapping[st
     """Write tensors and state with the hash of the former, whole or not at all."""
     with atomic_folder(folder) as temporary:
         write_tensors(tensors, temporary / _TENSORS)
-        _write_sealed(temporary / _STATE, {**state, "sha256": sha256_file(temporary / _TENSORS)})
+        write_sealed(temporary / STATE, {**state, "sha256": sha256_file(temporary / _TENSORS)})
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -237,19 +244,19 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 def _read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint; raises `ClozeError` if its bytes are not those that were written."""
-    state = _read_sealed(folder / _STATE)
+    state = read_sealed(folder / STATE)
     if sha256_file(folder / _TENSORS) != state.pop("sha256"):
-        raise ClozeError(f"{_TENSORS} is damaged: its sha256 is not that in {_STATE}")
+        raise ClozeError(f"{_TENSORS} is damaged: its sha256 is not that in {STATE}")
     return load_file(folder / _TENSORS), state
 
 
-def _write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
     """Write JSON values with a digest of them."""
     write_json(path, {**values, _DIGEST: fingerprint(values)})
 
 
-def _read_sealed(path: Path) -> dict[str, Any]:
-    """Read what `_write_sealed` wrote; raises `ClozeError` if it is anything else by now."""
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what `write_sealed` wrote; raises `ClozeError` if it is anything else by now."""
     values = read_json(path)
     if not isinstance(values, dict) or values.pop(_DIGEST, None) != fingerprint(values):
         raise ClozeError(f"{path.name} is damaged: its digest is not that of its values")

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from cloze.model.model import Encoder
-from cloze.model.varlen import assume_constant_capability
+from cloze.model.encoder import Encoder
+from cloze.model.kernels import assume_constant_capability
 from cloze.objectives.objective import Batch, LossModule, Objective
 from cloze.train.budget import Span
 from cloze.train.memory import out_of_memory

@@ -146,6 +146,11 @@ class Trainer:
         self._restore(tensors)
         self._step.scaler.load_state_dict(state.grad_scaler)
         self._budget.load_state(state.budget)
+        if (steps := self._budget.max_steps) is not None:
+            # The checkpoint may be of a shorter run.
+            numbers = range(state.step - len(state.spans), state.step)
+            state.spans = [Span(number / steps, (number + 1) / steps) for number in numbers]
+            state.eval_examples = self._routine.eval_examples
         self._window.fill(state.losses, state.grad_norms)
         state.resumed_from.append(step)
         if state.best_step is not None and not self._run.best_at(state.best_step).is_file():
@@ -204,6 +209,8 @@ class Trainer:
                     f"stopped by a signal after {self._budget.describe(self.state.step)}, saved in "
                     f"{self._run.path}; run the same command again to go on"
                 )
+            if self.state.step == self.plan.stable_steps > 0:
+                self._save_stable()
             span = self._budget.next_span(self.state.step, readings)
             if span is None:
                 return
@@ -371,12 +378,20 @@ class Trainer:
 
     def _save_checkpoint(self) -> None:
         # Before anything is written, so that no checkpoint has weights that are no numbers.
+        values = self._state_values()
+        if self._world.is_main and self.state.step > 0:
+            self._run.save_checkpoint(self.state.step, self._tensors(), values)
+
+    def _save_stable(self) -> None:
+        values = self._state_values()
+        if self._world.is_main:
+            self._run.save_stable(self.state.step, self._tensors(), values)
+
+    def _state_values(self) -> dict[str, Any]:
         self.state.losses, self.state.grad_norms = self._window_values()
-        if not self._world.is_main or self.state.step == 0:
-            return
         self.state.budget = self._budget.state()
         self.state.grad_scaler = self._step.scaler.state_dict()
-        self._run.save_checkpoint(self.state.step, self._tensors(), self.state.as_json())
+        return self.state.as_json()
 
     def _rewind(self, step: int) -> None:
         self._run.metrics.rewind(step)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from cloze.errors import ClozeError
-from cloze.model.config import EncoderConfig
+from cloze.model.encoder import EncoderConfig
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SIZES = {"cpu": 1536, "mps": 4096, "cuda": 8192}

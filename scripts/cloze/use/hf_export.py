@@ -1,6 +1,7 @@
-"""A model folder as `transformers` takes it from the hub, and the proof that it is the same."""
+"""A model folder for `transformers` or as ONNX, and the proof that its outputs are the same."""
 
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -9,14 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from tokenizers import Tokenizer, processors
-from torch import Tensor
+from torch import Tensor, nn
 
-from cloze.errors import ClozeError
+from cloze.errors import ClozeError, require_module
 from cloze.files import atomic_path, read_json, write_json, write_text
-from cloze.model.config import EncoderConfig
-from cloze.model.hf_config import config_from_folder
-from cloze.model.model_io import load_classifier, load_encoder, load_masked_lm
-from cloze.model.packed_batch import PackedBatch
+from cloze.model.encoder import EncoderConfig, PackedBatch
+from cloze.model.hf import config_from_folder, load_classifier, load_encoder, load_masked_lm
 from cloze.objectives.texts import encode_texts, pack_texts
 from cloze.tokens.tokenizer import (
     is_wordpiece,
@@ -37,6 +36,8 @@ _AUTO_CLASSES = {
 # Relative to the largest output, at least 1: a handful of roundings of float32.
 _TOLERANCE = 1e-5
 _TEXTS = 12
+_PACKAGES = "onnx onnxscript onnxruntime"
+_OPSET = 18
 
 
 class Outputs(NamedTuple):
@@ -253,3 +254,52 @@ def measure_parity(ours: Outputs, theirs: Outputs, what: str) -> Parity:
             "the folder is not published, since it would not be the same model"
         )
     return parity
+
+
+def require_onnx() -> None:
+    """Raise `ClozeError` with the command that installs it if a library is missing."""
+    for name in _PACKAGES.split():
+        require_module(name, "--onnx", "onnx", _PACKAGES)
+
+
+class _FirstOutput(nn.Module):
+    """A `transformers` model that takes its inputs in a fixed order and returns one tensor."""
+
+    def __init__(self, model: nn.Module, names: list[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the logits or, of a bare encoder, the last hidden states."""
+        outputs = self.model(**dict(zip(self.names, inputs, strict=True)), return_dict=False)
+        first: Tensor = outputs[0]
+        return first
+
+
+def export_onnx(peer: Peer, inputs: Mapping[str, Tensor], path: Path) -> None:
+    """Write the peer's graph; its inputs have any number of texts of any length."""
+    axes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
+    names = list(inputs)
+    with warnings.catch_warnings():
+        # The exporter warns of what it simplifies; the parity check says whether it was right.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _FirstOutput(peer.model, names),
+            tuple(inputs.values()),
+            path,
+            input_names=names,
+            output_names=[peer.output_name],
+            dynamic_shapes=(tuple(axes for _ in names),),
+            opset_version=_OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def onnx_outputs(path: Path, inputs: Mapping[str, Tensor]) -> Outputs:
+    """Return what `onnxruntime` computes on the CPU."""
+    runtime = require_module("onnxruntime", "--onnx", "onnx", _PACKAGES)
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    arrays = {name: value.numpy() for name, value in inputs.items()}
+    return unpadded(inputs, torch.from_numpy(session.run(None, arrays)[0]))

@@ -3,11 +3,9 @@
 Nothing is loaded from elsewhere and nothing is sent anywhere: no script, no font, no counter.
 """
 
-import html
 import json
-import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
@@ -23,8 +21,8 @@ from starlette.routing import Route
 
 from cloze.errors import ClozeError
 from cloze.files import resource
-from cloze.use.model_service import ModelService
-from cloze.use.predictors import Candidate, Classification, as_record
+from cloze.pages import render
+from cloze.use.predictors import Classification, ModelService, as_record
 from cloze.use.texts import Text
 
 MAX_BODY_BYTES = 256 << 10
@@ -66,7 +64,7 @@ def make_app(service: ModelService) -> Starlette:
 
 async def _show_page(request: Request) -> Response:
     service: ModelService = request.app.state.service
-    return _page(service, service.uses[0], "", "", "", 200)
+    return _page(service, service.uses[0])
 
 
 async def _answer_form(request: Request) -> Response:
@@ -79,15 +77,15 @@ async def _answer_form(request: Request) -> Response:
         texts = [_checked(first, second or None, service, use)]
         if use == "embed" and second:
             texts = [Text(text, None, "text") for text in (first, second)]
-        shown = _results(texts, await run_in_threadpool(service.predict, use, texts))
-        return _page(service, use, first, second, shown, 200)
+        results = await run_in_threadpool(service.predict, use, texts)
+        return _page(service, use, first, second, _shown(results))
     except HTTPException as error:
         status, message = error.status_code, error.detail
     except ClozeError as error:
         status, message = 422, str(error)
     use = use if use in service.uses else service.uses[0]
-    shown = f'<p class="error" role="alert">{html.escape(message)}</p>'
-    return _page(service, use, first[:MAX_CHARACTERS], second[:MAX_CHARACTERS], shown, status)
+    kept = (first[:MAX_CHARACTERS], second[:MAX_CHARACTERS])
+    return _page(service, use, *kept, {"error": message}, status)
 
 
 async def _describe(request: Request) -> Response:
@@ -194,67 +192,45 @@ def _checked(first: Any, second: Any, service: ModelService, use: str) -> Text:
 
 
 def _page(
-    service: ModelService, use: str, first: str, second: str, shown: str, status: int
+    service: ModelService,
+    use: str,
+    first: str = "",
+    second: str = "",
+    shown: Mapping[str, Any] | None = None,
+    status: int = 200,
 ) -> Response:
-    template = string.Template(resource("use/page.html").read_text(encoding="utf-8"))
-    choices = "".join(
-        f'<label><input type="radio" name="use" value="{name}"'
-        f"{' checked' if name == use else ''}> {name}</label>"
-        for name in service.uses
+    page = render(
+        resource("use/page.html"),
+        name=service.name,
+        uses=service.uses,
+        use=use,
+        hint=" ".join(_HINTS[name].format(mask=service.mask_token) for name in service.uses),
+        first=first,
+        second=second,
+        max_characters=MAX_CHARACTERS,
+        shown=shown or {},
     )
-    hints = " ".join(_HINTS[name].format(mask=service.mask_token) for name in service.uses)
-    return HTMLResponse(
-        template.substitute(
-            name=html.escape(service.name),
-            choices=choices,
-            hint=html.escape(hints),
-            first=html.escape(first),
-            second=html.escape(second),
-            max_characters=MAX_CHARACTERS,
-            results=shown,
-        ),
-        status_code=status,
-        headers=_HEADERS,
-    )
+    return HTMLResponse(page, status_code=status, headers=_HEADERS)
 
 
-def _results(texts: Sequence[Text], results: Sequence[Any]) -> str:
+def _shown(results: Sequence[Any]) -> dict[str, Any]:
+    """Return what the page shows of one text's result, or of two embeddings."""
     first = results[0]
-    if isinstance(first, Classification):
-        return _classification(first)
     if isinstance(first, np.ndarray):
-        return _embedding(results)
-    return "".join(
-        _bars(f"Mask {number}" if len(first) > 1 else "Mask", _scores(candidates))
-        for number, candidates in enumerate(first, start=1)
-    )
-
-
-def _scores(candidates: Sequence[Candidate]) -> list[tuple[str, float]]:
-    return [(candidate.token, candidate.score) for candidate in candidates]
-
-
-def _classification(result: Classification) -> str:
-    if result.probabilities is None:
-        return f"<h2>Score</h2><p class=score>{result.score:.4f}</p>"
-    ordered = sorted(result.probabilities.items(), key=lambda entry: -entry[1])
-    return _bars(str(result.label), ordered)
-
-
-def _embedding(vectors: Sequence[np.ndarray]) -> str:
-    shown = " ".join(f"{value:.3f}" for value in vectors[0][:8])
-    parts = [f"<h2>{len(vectors[0])} numbers</h2><p class=numbers>{shown} …</p>"]
-    if len(vectors) == 2:
-        norms = np.linalg.norm(vectors[0]) * np.linalg.norm(vectors[1])
-        cosine = float(vectors[0] @ vectors[1] / norms)
-        parts.append(f"<h2>Cosine similarity</h2><p class=score>{cosine:.4f}</p>")
-    return "".join(parts)
-
-
-def _bars(heading: str, scores: Sequence[tuple[str, float]]) -> str:
-    rows = "".join(
-        f"<tr><th scope=row>{html.escape(name)}</th>"
-        f'<td><meter max=1 value="{score:.6f}"></meter></td><td>{score:.1%}</td></tr>'
-        for name, score in scores
-    )
-    return f"<h2>{html.escape(heading)}</h2><table>{rows}</table>"
+        found = {"size": len(first), "numbers": " ".join(f"{value:.3f}" for value in first[:8])}
+        if len(results) == 2:
+            norms = np.linalg.norm(first) * np.linalg.norm(results[1])
+            found["cosine"] = f"{float(first @ results[1] / norms):.4f}"
+        return found
+    if isinstance(first, Classification):
+        if first.probabilities is None:
+            return {"score": f"{first.score:.4f}"}
+        ordered = sorted(first.probabilities.items(), key=lambda entry: -entry[1])
+        return {"bars": [(first.label, ordered)]}
+    several = len(first) > 1
+    return {
+        "bars": [
+            (f"Mask {number}" if several else "Mask", candidates)
+            for number, candidates in enumerate(first, start=1)
+        ]
+    }

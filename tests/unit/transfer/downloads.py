@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloze.fetch import transfer, web
-from cloze.fetch.partial import PartialFile
+from cloze.fetch.transfer import PartialFile
 from tests.file_server import FileServer
 
 CONTENT = random.Random(1).randbytes(700_000)

@@ -10,8 +10,7 @@ import requests
 
 from cloze.errors import ClozeError
 from cloze.fetch import web
-from cloze.fetch.checksums import Checksums
-from cloze.fetch.transfer import fetch_url
+from cloze.fetch.transfer import Checksums, fetch_url
 from cloze.fetch.web import HttpError
 from tests.file_server import Answer, FileServer, Request
 from tests.unit.transfer.downloads import CONTENT, SHA256, files_in
@@ -101,7 +100,7 @@ def test_certificate_that_is_not_trusted_is_explained(
     def fail(*args: Any, **options: Any) -> None:
         raise requests.exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")
 
-    monkeypatch.setattr(requests, "request", fail)
+    monkeypatch.setattr(requests, "get", fail)
     with pytest.raises(ClozeError, match=r"certificate is not trusted .*set REQUESTS_CA_BUNDLE"):
         fetch_url("https://host/a", tmp_path / "a", Checksums())
     assert waits == []

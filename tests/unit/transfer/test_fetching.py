@@ -7,8 +7,7 @@ import pytest
 
 from cloze.errors import ClozeError
 from cloze.fetch import transfer
-from cloze.fetch.checksums import Checksums
-from cloze.fetch.transfer import copy_file, fetch_url
+from cloze.fetch.transfer import Checksums, copy_file, fetch_url
 from tests.file_server import Answer, FileServer
 from tests.unit.transfer.downloads import CONTENT, SHA256, files_in, leave_partial
 

@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from cloze.errors import ClozeError
-from cloze.fetch.checksums import Checksums
-from cloze.fetch.partial import PartialFile
-from cloze.fetch.transfer import copy_file, fetch_url
+from cloze.fetch.transfer import Checksums, PartialFile, copy_file, fetch_url
 from tests.file_server import FileServer, git_blob_hash
 from tests.unit.transfer.downloads import CONTENT, SHA256, files_in, leave_partial
 

@@ -1,0 +1,180 @@
+"""`config.yaml`: read, completed, checked, and resolved to runs.
+
+The workflow and the scripts about a whole configuration read it; the steps never do.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cloze.errors import ClozeError
+from cloze.files import require_file
+from cloze.settings.checking import check
+from cloze.settings.corpora import PartSettings
+from cloze.settings.entries import EncoderEntry, MixtureEntry
+from cloze.settings.fields import render_flags
+from cloze.settings.files import InputFiles
+from cloze.settings.finetuning import FinetuningRecipe, TextSettings
+from cloze.settings.parts import CorpusPart, corpus_parts
+from cloze.settings.relations import check_entries, check_kinds
+from cloze.settings.runs import Report, Run, resolve_averages, resolve_runs
+
+_SHARD_SUFFIXES = {"msgpack": "msgpack.gz", "parquet": "parquet"}
+
+
+class Config:
+    """A completed and checked configuration."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        """Complete and check `raw`; raises `ClozeError` with one sentence about the first problem.
+
+        `raw` is what the YAML files and `--config` say together.
+        """
+        check_kinds(raw)
+        self.settings = check(_with_inherited(raw))
+        """Every entry as the class that declares its keys."""
+        check_entries(self.settings)
+        self.values: dict[str, Any] = plain(self.settings)
+        """The same as plain values, without the keys that have none."""
+        self.runs = resolve_runs(self.settings)
+        self.averages = resolve_averages(self.settings.averages, self.runs)
+        """Average to the reports of each of its tasks."""
+        self.files = InputFiles(self.values)
+
+    @property
+    def mirror(self) -> str | None:
+        """The folder or server that stands in for every remote source."""
+        return self.settings.mirror
+
+    @property
+    def reports(self) -> dict[str, tuple[Run, Report]]:
+        """Report name to the run and to what it tells of it."""
+        return {name: (run, report) for run in self.runs for name, report in run.reports.items()}
+
+    def kept_at(self, encoder: str) -> list[int]:
+        """Return the percentages of its pretraining at which an encoder's weights are kept."""
+        entry = self.settings.encoders[encoder]
+        return sorted(entry.keep_at) if isinstance(entry, EncoderEntry) else []
+
+    def names(self, table: str) -> list[str]:
+        """Return the names in a table, `corpora` for example."""
+        return list(self.values[table])
+
+    def section(self, table: str, name: str) -> dict[str, Any]:
+        """Return one entry of a table, completed with defaults."""
+        return dict(self.values[table][name])
+
+    def flags(self, table: str, name: str) -> list[str]:
+        """Return the command-line flags that one entry of a table stands for."""
+        return render_flags(getattr(self.settings, table)[name])
+
+    def part_flags(self, corpus: str) -> list[str]:
+        """Return the flags of `extract_part.py`, its files apart."""
+        return render_flags(self.settings.corpora[corpus], PartSettings)
+
+    def mixture(self, corpus: str) -> dict[str, float]:
+        """Return the corpora that a mixture is made of with their weights; empty if it is none."""
+        entry = self.settings.corpora[corpus]
+        return dict(entry.mixture) if isinstance(entry, MixtureEntry) else {}
+
+    def decontaminated_tasks(self, corpus: str) -> list[str]:
+        """Return the tasks whose evaluation sentences are removed from a corpus."""
+        entry = self.settings.corpora[corpus]
+        return [] if isinstance(entry, MixtureEntry) else list(entry.decontaminate)
+
+    def parts(self, corpus: str) -> dict[str, CorpusPart]:
+        """Return what of a corpus is extracted by jobs of their own; see `corpus_parts`.
+
+        It looks at local folders and sizes, so a change on the disk may change it.
+        """
+        section = self.values["corpora"][corpus]
+        files = self.files.corpora[corpus]
+        return corpus_parts(files, section["format"], section["members"], self.files.downloads)
+
+    def finetuning_flags(self, task: str, *, from_scratch: bool) -> list[str]:
+        """Return the flags of `finetune.py` for a task, `--seed` apart."""
+        return render_flags(self._finetuning(task, from_scratch))
+
+    def evaluation_flags(self, task: str, *, from_scratch: bool) -> list[str]:
+        """Return the flags of `evaluate.py`, which cuts texts where fine-tuning did."""
+        return render_flags(self._finetuning(task, from_scratch), TextSettings)
+
+    def _finetuning(self, task: str, from_scratch: bool) -> FinetuningRecipe:
+        entry = self.settings.tasks[task]
+        return entry.finetuning_from_scratch if from_scratch else entry.finetuning
+
+    def as_yaml(self) -> str:
+        """Return the completed configuration as YAML, keys in the order of their classes."""
+        return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True)
+
+    def dataset_method(self, dataset: str) -> str:
+        """Return the script, without `.py`, that makes a data set's shards."""
+        return self.settings.datasets[dataset].method
+
+    def dataset_extension(self, dataset: str) -> str:
+        """Return how the names of a data set's shards end."""
+        return _SHARD_SUFFIXES[self.settings.datasets[dataset].format]
+
+    def shard_names(self, dataset: str) -> list[str]:
+        """Return the names of a data set's shards, without extension: training, validation."""
+        count = self.settings.datasets[dataset].num_shards
+        train = [f"train-{number:05d}-of-{count:05d}" for number in range(count)]
+        return [*train, "validation-00000-of-00001"]
+
+    def dataset_files(self, dataset: str) -> list[str]:
+        """Return the names of the files of a data set that a trainer reads."""
+        extension = self.dataset_extension(dataset)
+        return ["manifest.json", *(f"{name}.{extension}" for name in self.shard_names(dataset))]
+
+
+def load_config(files: Iterable[Path]) -> Config:
+    """Read YAML files, each laid over the ones before it, as `snakemake --configfile` does."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            value = yaml.safe_load(require_file(file).read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ClozeError(f"{file}: not valid YAML ({error}); correct it") from error
+        merged = _overlay(merged, value or {})
+    return Config(merged)
+
+
+def _overlay(below: Any, above: Any) -> Any:
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
+        return above
+    merged = dict(below)
+    for key, value in above.items():
+        merged[key] = _overlay(merged[key], value) if key in merged else value
+    return merged
+
+
+def _with_inherited(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `raw` with each task's `finetuning_from_scratch` laid over its `finetuning`."""
+    tasks = raw.get("tasks")
+    if not isinstance(tasks, Mapping):
+        return dict(raw)
+    inherited = {
+        name: {
+            **task,
+            "finetuning_from_scratch": _overlay(
+                task.get("finetuning") or {}, task.get("finetuning_from_scratch") or {}
+            ),
+        }
+        if isinstance(task, Mapping)
+        else task
+        for name, task in tasks.items()
+    }
+    return {**raw, "tasks": inherited}
+
+
+def plain(value: Any) -> Any:
+    """Return settings as plain values, without the keys that have none."""
+    if is_dataclass(value):
+        given = {found.name: getattr(value, found.name) for found in fields(value)}
+        return {name: plain(item) for name, item in given.items() if item is not None}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value

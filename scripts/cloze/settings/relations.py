@@ -1,0 +1,110 @@
+"""What holds between the keys and the entries of a configuration, which no type can say."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cloze.errors import ClozeError
+from cloze.settings.checking import require_known
+from cloze.settings.entries import Configuration, EncoderEntry, MixtureEntry
+from cloze.settings.fields import keys_of
+from cloze.settings.finetuning import FinetuningLength
+from cloze.settings.pretraining import PretrainingLength
+
+
+def check_kinds(raw: Mapping[str, Any]) -> None:
+    """Raise `ClozeError` for an entry that is two things at once.
+
+    A corpus is files or a mixture, an encoder is pretrained here or comes from elsewhere. Called
+    on what the user wrote, so that the message need not speak of unknown keys.
+    """
+    for name, given in _entries(raw, "corpora"):
+        if "mixture" in given and (others := given - {"mixture"}):
+            raise ClozeError(
+                f"config: corpora.{name}.{min(others)}: a mixture is made of other corpora's "
+                "documents and has no other key; leave it out"
+            )
+    for name, given in _entries(raw, "encoders"):
+        if "pretrained" in given and (others := given - {"pretrained", "files", "unpickle"}):
+            raise ClozeError(
+                f"config: encoders.{name}: has pretrained and {', '.join(sorted(others))}, but an "
+                "encoder from elsewhere brings its own shape and is not pretrained here; remove "
+                "them, or use init_from to train it further"
+            )
+
+
+def _entries(raw: Mapping[str, Any], table: str) -> Iterator[tuple[str, set[str]]]:
+    """Yield the entries of a table with their keys that have a value."""
+    entries = raw.get(table)
+    for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+        if isinstance(entry, Mapping):
+            yield name, {key for key, value in entry.items() if value is not None}
+
+
+def check_entries(settings: Configuration) -> None:
+    """Raise `ClozeError` unless names are known, and lengths and mixtures make sense."""
+    for name, corpus in settings.corpora.items():
+        if isinstance(corpus, MixtureEntry):
+            _check_mixture(settings, name, corpus)
+            continue
+        for task in corpus.decontaminate:
+            require_known(task, settings.tasks, "tasks", f"corpora.{name}.decontaminate")
+    for name, encoder in settings.encoders.items():
+        if isinstance(encoder, EncoderEntry):
+            path = f"encoders.{name}"
+            require_known(
+                encoder.architecture,
+                settings.architectures,
+                "architectures",
+                f"{path}.architecture",
+            )
+            if not _check_one_length(PretrainingLength, encoder, path):
+                raise ClozeError(
+                    f"config: {path}: says nowhere how long to train; add one of max_steps, "
+                    "max_tokens and budget"
+                )
+    for name, entry in settings.tasks.items():
+        for key in ("finetuning", "finetuning_from_scratch"):
+            _check_one_length(FinetuningLength, getattr(entry, key), f"tasks.{name}.{key}")
+
+
+def _check_mixture(settings: Configuration, name: str, corpus: MixtureEntry) -> None:
+    path = f"corpora.{name}.mixture"
+    if not corpus.mixture:
+        raise ClozeError(f"config: {path}: empty; name corpora with their weights")
+    for part in corpus.mixture:
+        require_known(part, settings.corpora, "corpora", f"{path}.{part}")
+        if part == name:
+            raise ClozeError(f"config: {path}.{part}: a mixture cannot hold itself")
+        if isinstance(settings.corpora[part], MixtureEntry):
+            raise ClozeError(f"config: {path}.{part}: is a mixture itself; name its corpora here")
+
+
+def _check_one_length(cls: type, recipe: object, path: str) -> bool:
+    """Return whether a recipe says how long it lasts; `ClozeError` if in several ways."""
+    given = [key.name for key in keys_of(cls) if getattr(recipe, key.name) is not None]
+    if len(given) > 1:
+        raise ClozeError(
+            f"config: {path}: has {' and '.join(given)}, but only one of them can "
+            f"end a run; remove one, or set it to null where another file gives it "
+            f"({given[0]}: null)"
+        )
+    return bool(given)
+
+
+def check_objectives(settings: Configuration, encoder_name: str, dataset_name: str) -> None:
+    """Raise `ClozeError` if an encoder is to learn what its layout or data set has not."""
+    encoder = settings.encoders[encoder_name]
+    if not isinstance(encoder, EncoderEntry) or not encoder.next_sentence:
+        return
+    path = f"encoders.{encoder_name}.next_sentence"
+    layout = settings.architectures[encoder.architecture].layout
+    if layout != "bert":
+        raise ClozeError(
+            f"config: {path}: layout {layout} has no "
+            "next-sentence head; take an architecture with layout: bert, or leave the key out"
+        )
+    if not getattr(settings.datasets[dataset_name], "next_sentence", False):
+        raise ClozeError(
+            f"config: {path}: datasets.{dataset_name} has no pairs of "
+            "texts; set next_sentence: true there too (method segment_text), or leave the key out"
+        )

@@ -1,0 +1,104 @@
+"""`README.md` of a model folder, written from what its run measured and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cloze.model.encoder import EncoderConfig
+from cloze.show.text_layout import short_number
+
+_PIPELINES = {
+    "fill-mask": "fill-mask",
+    "classify": "text-classification",
+    "embed": "feature-extraction",
+}
+_LAYOUTS = {
+    "bert": "BERT (Devlin et al. 2019)",
+    "modernbert": "ModernBERT with global attention in every layer (Warner et al. 2024)",
+}
+_LONGEST_VALUE = 80
+_USE = """```python
+from transformers import pipeline
+
+model = pipeline("{pipeline}", model=".")
+```"""
+
+
+def model_card(
+    name: str,
+    config: EncoderConfig,
+    task: str,
+    parity: Mapping[str, Any],
+    training: Mapping[str, Any] | None,
+    evaluations: Sequence[Mapping[str, Any]],
+) -> str:
+    """Return the card as Markdown.
+
+    task: what the model's head is for, one of `predictors.TASKS`; training and
+    evaluations: the `metrics.json` of the run and of each evaluation.
+    """
+    pipeline = _PIPELINES[task]
+    sections = [
+        f"---\nlibrary_name: transformers\npipeline_tag: {pipeline}\n---",
+        f"# {name}",
+        f"An encoder of the layout {_LAYOUTS[config.layout]}: {config.num_hidden_layers} layers, "
+        f"hidden size {config.hidden_size}, {config.num_attention_heads} heads, "
+        f"{config.vocab_size:,} tokens in the vocabulary, texts of up to "
+        f"{config.max_position_embeddings} tokens. Made with Cloze.",
+        "## Use",
+        _USE.format(pipeline=pipeline),
+        "The largest difference between the outputs of `transformers` "
+        f"{parity['versions']['transformers']} and those of Cloze is "
+        f"{parity['max_abs_difference']:.2g} (`parity.json`).",
+        "## Evaluation",
+        *(_evaluation(evaluation) for evaluation in evaluations),
+    ]
+    if not evaluations:
+        sections.append("No evaluation was given to this card.")
+    sections.append("## Training")
+    if training is None:
+        sections.append("No `metrics.json` lies beside the model, so nothing is known of it.")
+    else:
+        sections += [_table("Measured", training["metrics"]), _table("Flag", training["args"])]
+        sections.append(_made_by(training))
+    return "\n\n".join(sections) + "\n"
+
+
+def _evaluation(record: Mapping[str, Any]) -> str:
+    """A table of what was measured, under the task and its split."""
+    metrics = record["metrics"]
+    measured = {key: value for key, value in metrics.items() if key not in ("task", "split")}
+    heading = f"### {metrics.get('task', 'task')}, {metrics.get('split', 'split')}"
+    return f"{heading}\n\n{_table('Measured', measured)}"
+
+
+def _table(heading: str, values: Mapping[str, Any]) -> str:
+    """A row for each single value; lists and tables stay in `metrics.json`."""
+    rows = [f"| {heading} | Value |", "|---|---|"]
+    for key, value in values.items():
+        if value is None or isinstance(value, dict | list):
+            continue
+        rows.append(f"| {_cell(key.replace('_', ' '))} | {_cell(_number(value))} |")
+    return "\n".join(rows)
+
+
+def _made_by(training: Mapping[str, Any]) -> str:
+    environment = training["environment"]
+    libraries = ", ".join(f"{name} {v}" for name, v in environment["libraries"].items() if v)
+    inputs = "\n".join(
+        f"- `{name}`: SHA-256 `{digest}`" for name, digest in training["inputs"].items()
+    )
+    return (
+        f"It took {training['seconds']['wall']:,.0f} seconds on {_cell(environment['platform'])} "
+        f"with Python {environment['python']}, {libraries}. It was made from:\n\n{inputs}"
+    )
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return short_number(value)
+
+
+def _cell(text: str) -> str:
+    shown = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return shown if len(shown) <= _LONGEST_VALUE else f"{shown[: _LONGEST_VALUE - 1]}…"

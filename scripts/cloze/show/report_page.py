@@ -1,0 +1,122 @@
+"""A report as one HTML file: nothing is loaded from elsewhere, every text is only text."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cloze.files import read_json_lines, resource
+from cloze.pages import render
+from cloze.show.figures import (
+    checkpoints_figure,
+    for_a_page,
+    loss_curve,
+    scatter_figure,
+    seeds_figure,
+)
+from cloze.show.report_text import (
+    BASELINE_NAMES,
+    baseline_notes,
+    baseline_rows,
+    checkpoint_table,
+    class_table,
+    data_pairs,
+    interval_notes,
+    mistake_heading,
+    recipe_pairs,
+    seed_table,
+)
+from cloze.show.text_layout import METRIC_NAMES, mean_count, percent, points, unit, with_deviation
+
+
+@dataclass(frozen=True)
+class PretrainingFiles:
+    """What a model folder holds for the page: the run's stream, and its page of masked words."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    masked_examples: str = ""
+
+
+def read_pretraining(folder: Path | None) -> PretrainingFiles:
+    """Read what `pretrain.py` and `show_pretraining.py` wrote; an import has neither."""
+    if folder is None:
+        return PretrainingFiles()
+    stream, page = folder / "metrics.jsonl", folder / "masked_examples.html"
+    return PretrainingFiles(
+        read_json_lines(stream) if stream.is_file() else [],
+        page.read_text(encoding="utf-8") if page.is_file() else "",
+    )
+
+
+def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str:
+    """Return the page for what `cloze.show.report.build_report` returned."""
+    facts = report["pretraining"] or {}
+    is_regression = report["task"]["is_regression"]
+    figures = {"seeds": for_a_page(seeds_figure(report), "Score by seed")}
+    if report["checkpoints"]:
+        title = "Score by share of the pretraining budget"
+        figures["checkpoints"] = for_a_page(checkpoints_figure(report), title)
+    if is_regression:
+        title = "Predicted by true score"
+        figures["scatter"] = for_a_page(scatter_figure(report["scatter"]), title)
+    if any("loss" in record for record in pretraining.records):
+        curve = loss_curve(pretraining.records, facts.get("unigram_entropy"))
+        figures["loss"] = for_a_page(curve, "Loss by step")
+    seeds = len(report["score"]["per_seed"])
+    return render(
+        resource("show/report_page.html"),
+        report=report,
+        facts=facts,
+        tiles=_tiles(report),
+        figures=figures,
+        bars=_bars(report),
+        differences=[(row[0], row[2]) for row in baseline_rows(report) if row[2]],
+        baseline_notes=baseline_notes(report),
+        seed_table=seed_table(report),
+        checkpoint_table=checkpoint_table(report),
+        class_table=None if is_regression else class_table(report),
+        masked_examples=pretraining.masked_examples,
+        headings=[mistake_heading(mistake, seeds) for mistake in report["mistakes"]],
+        recipe=recipe_pairs(report),
+        data=data_pairs(report),
+        intervals=interval_notes(report),
+        provenance=map(_stage, report["provenance"]),
+        percent=percent,
+        mean_count=mean_count,
+    )
+
+
+def _tiles(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    score = report["score"]
+    metric, seeds = score["metric"], len(score["per_seed"])
+    over = "one seed" if seeds == 1 else f"mean of {seeds} seeds, ± their deviation"
+    yield METRIC_NAMES[metric], with_deviation(score), over
+    if score["ci95"] is not None:
+        bounds = " to ".join(percent(bound) for bound in score["ci95"])
+        yield "interval over seeds", f"{bounds}{unit(metric)}", "95 %, of the mean"
+    if metric == "accuracy":
+        bounds = " to ".join(percent(bound) for bound in report["accuracy"]["wilson_ci95"])
+        yield "interval over rows", f"{bounds} %", "95 %, Wilson"
+    if report["paired_difference"]:
+        gain = points(report["paired_difference"])
+        yield "gain from pretraining", gain, "points, with 95 % interval"
+    yield "evaluated", f"{report['examples']:,}", f"{report['split']} rows"
+
+
+def _bars(report: Mapping[str, Any]) -> list[tuple[str, str, float]]:
+    """Return name, score as text and score of the encoder and of each baseline."""
+    beside = report["baselines"]
+    scores = [report["score"], *(beside[key]["score"] for key in BASELINE_NAMES if key in beside)]
+    means = [score["mean"] if isinstance(score, Mapping) else score for score in scores]
+    return [
+        (name, shown, mean)
+        for (name, shown, _), mean in zip(baseline_rows(report), means, strict=True)
+    ]
+
+
+def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {key: value for key, value in stage.items() if key != "stage"}
+    text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=100)
+    return {"name": stage["stage"], "seconds": stage.get("seconds", {}).get("wall"), "text": text}
