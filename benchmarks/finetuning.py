@@ -31,7 +31,6 @@ from typing import Any
 
 import contest
 import measure
-import numpy as np
 import pyarrow.parquet as pq
 import torch
 from contest import FinishedError, Gate
@@ -78,17 +77,17 @@ def train_ours(gate: Gate, setting: Setting) -> dict[str, Any]:
     """Run `finetune.py` until the gate ends it; returns how it computed."""
     sys.path.insert(0, str(measure.SCRIPTS))
     import finetune
-    from cloze.train.finetuning import ClassifierTrainer
+    from cloze.train.step import TrainingStep
 
-    train_step = ClassifierTrainer.train_step
+    step = TrainingStep.__call__
     facts: dict[str, Any] = {}
 
-    def gated_step(self: ClassifierTrainer, texts: np.ndarray) -> None:
-        facts.update(compute=dataclasses.asdict(self.compute))
+    def gated_step(self: TrainingStep, *args: Any) -> Any:
+        facts.update(compute=dataclasses.asdict(self.plan.compute))
         gate.pass_through()
-        train_step(self, texts)
+        return step(self, *args)
 
-    ClassifierTrainer.train_step = gated_step  # type: ignore[method-assign]
+    TrainingStep.__call__ = gated_step  # type: ignore[method-assign, assignment]
     with tempfile.TemporaryDirectory() as output, contextlib.suppress(FinishedError):
         finetune.run(finetune.build_parser().parse_args(_our_flags(setting, output)))
     return facts
@@ -100,6 +99,7 @@ def _our_flags(setting: Setting, output: str) -> list[str]:
         *("--from-scratch", "--max-length", str(MAX_LENGTH), "--dropout", str(DROPOUT)),
         *("--num-train-epochs", str(EPOCHS), "--train-batch-size", str(setting.batch_size)),
         *("--learning-rate", str(LEARNING_RATE), "--threads", str(setting.threads)),
+        *("--checkpoint-seconds", "1e9"),
         *setting.flags,
     ]
 

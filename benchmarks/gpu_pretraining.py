@@ -33,9 +33,7 @@ from pretraining_contenders import Setting, Shape
 
 sys.path.insert(0, str(measure.SCRIPTS))
 
-from cloze.train.optimization import training_flop
-
-from cloze.train.utilisation import matmul_peak
+from cloze.train.utilisation import matmul_peak, training_flop
 
 SAMPLE = measure.ROOT / "resources" / "sample" / "corpus.txt"
 MLM_PROBABILITY = 0.15

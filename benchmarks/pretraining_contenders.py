@@ -126,11 +126,10 @@ def prepare_data(
 
 def train_ours(gate: Gate, setting: Setting) -> dict[str, Any]:
     """Run `pretrain.py` until the gate or its last step ends it; returns how it computed."""
-    from cloze.train.training_step import TrainingStep
-
     import pretrain
     from cloze.files import read_json
     from cloze.objectives.rows import RowBatches
+    from cloze.train.step import TrainingStep
 
     step, training_batch = TrainingStep.__call__, RowBatches.training_batch
     kept: dict[str, Any] = {}

@@ -68,7 +68,13 @@ def make_rows(num_rows: int, max_length: int, vocab_size: int, seed: int) -> Row
     )
 
 
-def write_dataset(folder: Path, tokenizer: Path, num_rows: int = 64, max_length: int = 16) -> Path:
+def write_dataset(
+    folder: Path,
+    tokenizer: Path,
+    num_rows: int = 64,
+    max_length: int = 16,
+    validation_rows: int = 8,
+) -> Path:
     """Write a data set of one shard a split for `tokenizer`; returns its folder."""
     loaded = load_tokenizer(tokenizer)
     size, special = vocab_size(loaded), special_ids(loaded)
@@ -80,7 +86,7 @@ def write_dataset(folder: Path, tokenizer: Path, num_rows: int = 64, max_length:
     )  # fmt: skip
     rows = {
         "train": [make_rows(num_rows, max_length, size, 1)],
-        "validation": [make_rows(8, max_length, size, 2)],
+        "validation": [make_rows(validation_rows, max_length, size, 2)],
     }
     write_rows(folder, header, rows)
     return folder

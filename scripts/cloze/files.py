@@ -118,6 +118,21 @@ def read_json(path: Path) -> Any:
         raise ClozeError(f"{path}: not valid JSON ({error}); make it again") from error
 
 
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Return a file's records, JSON objects with a number `step` a line; none without the file.
+
+    What is no such line is passed over: a kill in the middle of a write leaves half of one.
+    """
+    records = []
+    text = path.read_text("utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and isinstance(record.get("step"), int):
+                records.append(record)
+    return records
+
+
 def read_json_lines(path: Path) -> list[Any]:
     """Read a file with a JSON value a line; raises `ClozeError` if it is missing or not that."""
     try:

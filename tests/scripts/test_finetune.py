@@ -189,10 +189,10 @@ def test_finished_work_is_published_again_without_a_step(root, monkeypatch):
     assert run_finetune(root, root / "first", *kept) == 0
     assert run_finetune(root, root / "plain", "--seed=1") == 0
 
-    def train(*arguments):
-        raise AssertionError("a finished run was trained again")
+    def step(self, number, span):
+        raise AssertionError("a finished run took a step")
 
-    monkeypatch.setattr(finetune, "train_classifier", train)
+    monkeypatch.setattr("cloze.train.step.TrainingStep.__call__", step)
     assert run_finetune(root, root / "again", *kept) == 0
     for name in ("model.safetensors", "config.json", "metrics.json", "tokenizer.json"):
         first = (root / "first" / name).read_bytes()

@@ -29,7 +29,7 @@ def test_it_learns_and_says_how_well(inputs, tmp_path):
 
 
 def test_it_is_watched_by_its_instruments(inputs, tmp_path, monkeypatch):
-    monkeypatch.setattr("cloze.train.run._LEAST_MEASURED_FLOP", 0.0)
+    monkeypatch.setattr("cloze.train.pretraining._LEAST_MEASURED_FLOP", 0.0)
     monkeypatch.setattr("cloze.train.utilisation._SIZES", {"cpu": 128})
     monkeypatch.setattr("cloze.train.utilisation._SECONDS", 0.01)
     assert pretrain.main(command(inputs, tmp_path / "model", 60)) == 0
@@ -61,10 +61,10 @@ def test_a_finished_run_is_published_again_without_a_step(inputs, tmp_path, monk
         if path.is_file():
             path.unlink()
 
-    def step(self):
+    def step(self, number, span):
         raise AssertionError("a finished run took a step")
 
-    monkeypatch.setattr("cloze.train.loop.Pretraining._step", step)
+    monkeypatch.setattr("cloze.train.step.TrainingStep.__call__", step)
     assert pretrain.main(command(inputs, tmp_path / "model", 20)) == 0
     assert first == {p.name: p.read_bytes() for p in (tmp_path / "model").iterdir() if p.is_file()}
 

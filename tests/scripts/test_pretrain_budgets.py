@@ -28,6 +28,12 @@ def metrics(folder: Path) -> dict:
     return read_json(folder / "metrics.json")["metrics"]
 
 
+def decided(run: Path) -> dict:
+    """Return the recipe that a run keeps, with what its objective adds to it."""
+    plan = read_json(run / "run.json")
+    return {**plan["recipe"], **plan["objective"]}
+
+
 @pytest.mark.parametrize("given", [[], ["--max-steps=10", "--budget=10s"]])
 def test_exactly_one_budget_is_asked_for(inputs, tmp_path, given, capsys):
     with pytest.raises(SystemExit):
@@ -47,7 +53,7 @@ def test_what_is_not_given_is_fitted_and_kept(inputs, tmp_path):
     assert recipe["train_batch_size"] == 8
     assert recipe["learning_rate"] == pytest.approx(0.13 / 16)
     (run,) = (tmp_path / ".runs").iterdir()
-    assert read_json(run / "run.json")["recipe"] == recipe
+    assert decided(run) == recipe
 
 
 def test_masking_rates_follow_each_other_and_validation_takes_the_last(inputs, tmp_path):
@@ -102,7 +108,7 @@ def test_a_killed_run_goes_on_with_the_time_that_was_left(inputs, tmp_path):
     process.kill()
     process.communicate()
     (run,) = (tmp_path / ".runs").iterdir()
-    decided = read_json(run / "run.json")["recipe"]
+    before = decided(run)
     newest = max(run.glob("checkpoint-*"))
     spent = read_json(newest / "state.json")["budget"]["spent_seconds"]
     started = time.monotonic()
@@ -110,7 +116,7 @@ def test_a_killed_run_goes_on_with_the_time_that_was_left(inputs, tmp_path):
     assert spent + time.monotonic() - started == pytest.approx(40, rel=0.25)
     found = metrics(tmp_path / "model")
     assert found["resumed_from"][0] >= steps
-    assert found["recipe"] == decided
+    assert found["recipe"] == before
     progress = [p for r in records(tmp_path / "model") for p in r.get("step_progress", [])]
     assert progress == sorted(progress)
     assert len(progress) == found["steps"]

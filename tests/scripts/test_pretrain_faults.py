@@ -15,39 +15,21 @@ from safetensors.torch import load_file, save_file
 import pretrain
 from cloze.errors import ClozeError
 from cloze.files import read_json
-from cloze.train.loop import Pretraining
 from cloze.train.run_directory import open_run
-from cloze.train.schedules import Span
-from tests.tiny_pretraining import command, start, wait_for_checkpoint, weights, write_inputs
+from tests.tiny_pretraining import (
+    break_off,
+    checkpoints,
+    command,
+    start,
+    wait_for_checkpoint,
+    weights,
+    write_inputs,
+)
 
 
 @pytest.fixture
 def inputs(tmp_path) -> list[str]:
     return write_inputs(tmp_path)
-
-
-def train_until(monkeypatch: pytest.MonkeyPatch, arguments: list[str], steps: int) -> None:
-    """Train so many steps and break off as a kill does, with a checkpoint after each."""
-
-    def step(self: Pretraining, span: Span) -> None:
-        if self.steps_done == steps:
-            raise KilledError
-        take_step(self, span)
-
-    take_step = Pretraining._step
-    args = pretrain.build_parser().parse_args([*arguments, "--checkpoint-seconds=0"])
-    monkeypatch.setattr(Pretraining, "_step", step)
-    with pytest.raises(KilledError):
-        pretrain.run(args)
-    monkeypatch.setattr(Pretraining, "_step", take_step)
-
-
-class KilledError(BaseException):
-    pass
-
-
-def checkpoints(runs: Path) -> list[Path]:
-    return sorted(runs.glob("*/checkpoint-*"))
 
 
 def test_weights_that_are_no_numbers_stop_at_the_first_step(inputs, tmp_path, capsys):
@@ -89,10 +71,10 @@ def small_files() -> Iterator[Callable[[int], None]]:
 
 
 def test_a_disk_that_refuses_a_checkpoint_leaves_those_before_whole(
-    inputs, tmp_path, monkeypatch, capsys, small_files
+    inputs, tmp_path, capsys, small_files
 ):
     arguments = command(inputs, tmp_path / "model", 60)
-    train_until(monkeypatch, arguments, 15)
+    break_off(pretrain, arguments, 15)
     before = checkpoints(tmp_path / ".runs")
     small_files((before[-1] / "tensors.safetensors").stat().st_size // 2)
     assert pretrain.main([*arguments, "--checkpoint-seconds=0"]) == 1
@@ -117,15 +99,13 @@ def test_a_full_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
         monkeypatch.setattr("cloze.train.run_directory.save_file", refuse)
         with pytest.raises(ClozeError, match=r"checkpoint-00000020: the disk is full: free some"):
             run.save_checkpoint(20, {"weight": torch.zeros(2)}, {})
-        assert run.load_checkpoint()[1]["step"] == 10
+        assert run.load_checkpoint(dict)[1]["step"] == 10
         assert not list(run.path.glob(".*.tmp"))
 
 
-def test_a_corrupted_checkpoint_falls_back_to_the_one_before_and_says_so(
-    inputs, tmp_path, monkeypatch, capsys
-):
+def test_a_corrupted_checkpoint_falls_back_to_the_one_before_and_says_so(inputs, tmp_path, capsys):
     arguments = command(inputs, tmp_path / "model", 60)
-    train_until(monkeypatch, arguments, 37)
+    break_off(pretrain, arguments, 37)
     older, newest = checkpoints(tmp_path / ".runs")
     path = newest / "tensors.safetensors"
     content = bytearray(path.read_bytes())
@@ -141,11 +121,11 @@ def test_a_corrupted_checkpoint_falls_back_to_the_one_before_and_says_so(
     assert weights(tmp_path / "model") == weights(tmp_path / "whole")
 
 
-def test_a_checkpoint_of_another_model_is_refused(inputs, tmp_path, monkeypatch, capsys):
-    train_until(monkeypatch, command(inputs, tmp_path / "small", 60), 10)
+def test_a_checkpoint_of_another_model_is_refused(inputs, tmp_path, capsys):
+    break_off(pretrain, command(inputs, tmp_path / "small", 60), 10)
     elsewhere = [*inputs[:2], f"--run-dir={tmp_path / '.wide'}"]
     wide = command(elsewhere, tmp_path / "wide", 60, "--intermediate-size=64")
-    train_until(monkeypatch, wide, 10)
+    break_off(pretrain, wide, 10)
     of_wide = checkpoints(tmp_path / ".wide")
     of_small = checkpoints(tmp_path / ".runs")[-1]
     shutil.copytree(of_small, of_wide[-1].with_name("checkpoint-00000020"))

@@ -6,8 +6,14 @@ import pytest
 
 from cloze.errors import ClozeError
 from cloze.settings.fields import duration
-from cloze.train.budget import StepBudget, TimeBudget, process_seconds
-from cloze.train.schedules import Span
+from cloze.settings.pretraining import SCHEDULES
+from cloze.train.budget import (
+    Span,
+    StepBudget,
+    TimeBudget,
+    learning_rate_factor,
+    process_seconds,
+)
 
 
 class Machine:
@@ -61,7 +67,7 @@ def test_a_budget_in_time_ends_where_the_reserve_begins(step_seconds):
     budget.note_pauses(evaluation_seconds=6, save_seconds=0.5)
     machine.train(budget)
     reserve = budget.readings()[1]
-    assert reserve == pytest.approx(6 + 4 * 0.5 + 0.25 * 5)
+    assert reserve == pytest.approx(6 + 4 * 0.5)
     assert abs(machine.now + reserve - 100) <= step_seconds
 
 
@@ -100,17 +106,42 @@ def test_a_slower_machine_takes_fewer_steps_in_the_same_time():
     assert len(spans[0]) == pytest.approx(4 * len(spans[1]), rel=0.02)
 
 
-def test_evaluations_take_a_small_share_of_the_budget():
-    budget = TimeBudget(600, clock=lambda: 5.0)
-    budget.note_pauses(evaluation_seconds=0.1, save_seconds=0.1)
-    assert budget.affordable_evaluations() == 10
-    budget.note_pauses(evaluation_seconds=10, save_seconds=0.1)
-    assert budget.affordable_evaluations() == 3
-    budget.note_pauses(evaluation_seconds=100, save_seconds=0.1)
-    assert budget.affordable_evaluations() == 1
-
-
 def test_a_budget_too_short_to_train_is_refused():
     budget = TimeBudget(20, clock=lambda: 16.0)
     with pytest.raises(ClozeError, match="--budget 20s: starting took 16 s"):
         budget.next_span(0, budget.readings())
+
+
+def factors(schedule: str, steps: int, warmup: float, cooldown: float = 0.2) -> list[float]:
+    spans = [Span(step / steps, (step + 1) / steps) for step in range(steps)]
+    return [learning_rate_factor(schedule, span, warmup, cooldown) for span in spans]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules_rise_to_the_peak_and_stay_within_it(schedule):
+    values = factors(schedule, 100, 0.1)
+    assert values[:3] == pytest.approx([0.1, 0.2, 0.3])
+    assert max(values) == pytest.approx(1.0)
+    assert min(values) >= 0
+    assert all(a >= b for a, b in itertools.pairwise(values[9:]))
+
+
+def test_schedules_end_where_they_say():
+    assert factors("linear", 100, 0.0)[99] == pytest.approx(0.01)
+    assert factors("cosine", 100, 0.0)[99] < 0.001
+    assert factors("constant", 100, 0.0)[99] == 1.0
+
+
+def test_the_stable_schedule_falls_over_the_cooldown_only():
+    values = factors("warmup_stable_decay", 100, 0.05, cooldown=0.4)
+    assert values[5:61] == [1.0] * 56
+    assert values[80] == pytest.approx(0.5)
+    assert factors("warmup_stable_decay", 100, 0.0, cooldown=0.0) == [1.0] * 100
+
+
+def test_without_warm_up_the_first_step_is_at_the_peak():
+    assert factors("linear", 10, 0.0)[0] == 1.0
+
+
+def test_a_run_that_is_all_warm_up_ends_at_the_peak():
+    assert factors("linear", 10, 1.0)[-1] == pytest.approx(1.0)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cloze.settings.code_key import code_key, digest_source
+from cloze.settings.tasks import objective_module
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SOURCE = '''"""Says what the module does."""
@@ -118,6 +119,25 @@ def test_an_edit_changes_only_its_own_entry(scripts: Path, name: str) -> None:
     changed = [entry for entry in before if entry not in after]
     assert modules(changed) == [name]
     assert code_key(scripts / "other.py") == unrelated
+
+
+def objectives(script: str, *more: str) -> set[str]:
+    reached = modules(code_key(SCRIPTS / script, more))
+    return {Path(name).stem for name in reached if name.startswith("cloze/objectives/")}
+
+
+def test_pretraining_is_keyed_by_its_objectives_alone() -> None:
+    assert {"mlm", "next_sentence"} <= objectives("pretrain.py")
+    assert not {"sequence", "classification", "regression"} & objectives("pretrain.py")
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("classification", "regression"), ("regression", "classification")]
+)
+def test_fine_tuning_is_keyed_by_the_objective_of_its_task(name: str, other: str) -> None:
+    found = objectives("finetune.py", objective_module(name))
+    assert {"sequence", name} <= found
+    assert not {other, "mlm", "next_sentence"} & found
 
 
 @pytest.mark.parametrize("script", ["pretrain.py", "finetune.py"])

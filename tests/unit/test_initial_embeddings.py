@@ -10,12 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from cloze.objectives.inputs import load_inputs, new_model, start_from_counts
-from cloze.objectives.mlm_evaluation import evaluate_mlm, unigram_entropy
 from torch import Tensor
 
-import pretrain
-from cloze.model.device import Compute
 from cloze.objectives import initial_embeddings
 from cloze.objectives.initial_embeddings import (
     STANDARD_DEVIATION,
@@ -23,9 +19,8 @@ from cloze.objectives.initial_embeddings import (
     unigram_log_probabilities,
 )
 from cloze.tokens.shards import Rows
-from tests import tiny
 from tests.tiny import make_rows
-from tests.tiny_pretraining import command, write_inputs
+from tests.tiny_pretraining import CPU, make_objective
 
 SPECIAL = frozenset(range(5))
 CLS, SEP = 2, 3
@@ -214,19 +209,11 @@ def zipf_rows(num_rows: int, max_length: int, vocab_size: int, seed: int) -> Row
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_first_guesses_are_by_frequency(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
-    monkeypatch.setattr(tiny, "make_rows", zipf_rows)
-    line = command(write_inputs(tmp_path), tmp_path / "model", 1, f"--seed={seed}")
-    args = pretrain.build_parser().parse_args(line)
-    inputs = load_inputs(args)
-    model = new_model(args, inputs)
-    compute = Compute("cpu", "fp32", False, 1)
-    drawn = evaluate_mlm(model, inputs.validation, compute).validation_loss
-    start_from_counts(model, inputs, args.seed)
-    counted = evaluate_mlm(model, inputs.validation, compute).validation_loss
-    floor = unigram_entropy(inputs.train_rows, inputs.validation, inputs.special.all)
+def test_the_first_guesses_are_by_frequency(seed: int) -> None:
+    objective = make_objective(f"--seed={seed}", make_single=zipf_rows)
+    drawn = objective.evaluate(CPU, 8)["validation_loss"]
+    objective.start_from_counts()
+    counted = objective.evaluate(CPU, 8)["validation_loss"]
     # The embeddings add logits with a standard deviation of 0.5, and so half its square.
-    assert abs(counted - floor) < 0.3
+    assert abs(counted - objective.unigram_entropy) < 0.3
     assert counted < drawn - 0.5

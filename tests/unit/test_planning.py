@@ -1,12 +1,14 @@
+import dataclasses
+from pathlib import Path
+
 import pytest
 
+import pretrain
 from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig
 from cloze.show.plan_table import as_json, duration_text, render_plans
-from cloze.train.optimization import training_flop
 from cloze.train.planning import (
     Corpus,
-    Machine,
     Measurement,
     Plan,
     Preset,
@@ -14,15 +16,9 @@ from cloze.train.planning import (
     plan_run,
     recommend,
 )
-from cloze.train.recipe import PretrainingRecipe
-from cloze.train.utilisation import Utilisation
+from cloze.train.utilisation import Utilisation, training_flop
+from tests.tiny_pretraining import arguments
 
-RECIPE = PretrainingRecipe(
-    train_batch_size=8, optimizer="adamw", learning_rate=1e-3, muon_learning_rate=1e-3,
-    lr_scheduler_type="linear", warmup=0.1, cooldown_fraction=0.2, weight_decay=0.01,
-    adam_beta1=0.9, adam_beta2=0.98, adam_epsilon=1e-6, max_grad_norm=1.0,
-    mlm_probability=(0.15,), seed=0,
-)  # fmt: skip
 CONFIG = EncoderConfig(
     vocab_size=64, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
     intermediate_size=32, max_position_embeddings=16,
@@ -30,38 +26,42 @@ CONFIG = EncoderConfig(
 # Rows of 16 of which 12 are text.
 CORPUS = Corpus(tokens=12_000, rows=1000, row_length=16)
 MEASURED = Measurement(
-    compute=Compute("cpu", "bf16", True, 2), train_batch_size=8, step_seconds=0.1,
-    startup_seconds=20.0, tokens_per_second=1280.0, peak_memory_bytes=300_000_000,
-    parameters=5000, layer_weights=2000, utilisation=Utilisation(1e9, 4e9),
+    compute=Compute("cpu", "bf16", True, 2), train_batch_size=8, max_steps=500, flop=1e6,
+    step_seconds=0.1, startup_seconds=20.0, tokens_per_second=1280.0,
+    peak_memory_bytes=300_000_000, parameters=5000, layer_weights=2000,
+    utilisation=Utilisation(1e9, 4e9),
 )  # fmt: skip
+BY_THE_CLOCK = dataclasses.replace(MEASURED, max_steps=None)
 
 
-def preset(max_steps: int | None = None, seconds: float | None = None) -> Preset:
-    return Preset("tiny", CONFIG, RECIPE, max_steps, seconds, fits_batch_size=False)
+def preset(*recipe: str) -> Preset:
+    unused = ["--dataset=-", "--tokenizer=-", "--run-dir=-"]
+    flags = arguments(unused, Path("-"), *recipe)
+    return Preset("tiny", pretrain.build_parser().parse_args(flags), vocab_size=64)
 
 
 def plan(name: str, layer_weights: int, tokens: float, epochs: float = 1.0) -> Plan:
-    measured = Measurement(**{**vars(MEASURED), "layer_weights": layer_weights})
-    named = Preset(**{**vars(preset(10)), "name": name})
+    measured = dataclasses.replace(MEASURED, layer_weights=layer_weights)
+    named = dataclasses.replace(preset("--max-steps=10"), name=name)
     return Plan(named, measured, 10, 60.0, tokens, epochs, 1e12)
 
 
 def test_a_run_of_steps_takes_its_start_and_its_steps():
-    planned = plan_run(preset(max_steps=500), MEASURED, CORPUS)
+    planned = plan_run(preset("--max-steps=500"), MEASURED, CORPUS)
     assert planned.seconds == pytest.approx(20 + 50)
     assert planned.tokens == 500 * 8 * 12
     assert planned.epochs == 4.0
-    assert planned.flop == training_flop(CONFIG, 500 * 8 * 16, 16, 0.15)
+    assert planned.flop == 500 * 8 * 1e6
 
 
 def test_a_budget_in_time_buys_the_steps_that_fit_after_the_start():
-    planned = plan_run(preset(seconds=60.0), MEASURED, CORPUS)
+    planned = plan_run(preset("--budget=60s"), BY_THE_CLOCK, CORPUS)
     assert planned.steps == 400
     assert planned.seconds == pytest.approx(60.0)
 
 
 def test_a_budget_shorter_than_the_start_buys_nothing():
-    assert plan_run(preset(seconds=10.0), MEASURED, CORPUS).steps == 0
+    assert plan_run(preset("--budget=10s"), BY_THE_CLOCK, CORPUS).steps == 0
 
 
 def test_the_largest_encoder_that_sees_enough_text_is_recommended():
@@ -103,7 +103,8 @@ def test_times_are_told_in_the_unit_that_suits_them(seconds, text):
 
 
 def test_a_measurement_takes_real_steps_of_the_encoder():
-    measured = measure(preset(max_steps=10), CORPUS, Machine("cpu", "fp32", "off", 1), 0.01)
+    recipe = ["--max-steps=10", "--train-batch-size=8", "--mlm-probability=0.15"]
+    measured = measure(preset(*recipe), CORPUS, 0.01)
     assert measured.compute == Compute("cpu", "fp32", False, 1)
     assert measured.step_seconds > 0
     assert measured.tokens_per_second == pytest.approx(8 * 16 / measured.step_seconds)
@@ -115,6 +116,14 @@ def test_a_measurement_takes_real_steps_of_the_encoder():
 
 
 def test_a_batch_size_left_open_is_fitted_to_the_clock():
-    fitted = Preset("tiny", CONFIG, RECIPE, None, 600.0, fits_batch_size=True)
-    measured = measure(fitted, CORPUS, Machine("cpu", "fp32", "off", 1), 0.01)
-    assert measured.train_batch_size > RECIPE.train_batch_size
+    of_steps = measure(preset("--max-steps=10"), CORPUS, 0.01)
+    by_the_clock = measure(preset("--budget=600s"), CORPUS, 0.01)
+    assert of_steps.max_steps == 10
+    assert by_the_clock.max_steps is None
+    assert by_the_clock.train_batch_size > of_steps.train_batch_size
+
+
+def test_a_budget_in_tokens_is_one_of_steps():
+    recipe = ["--max-tokens=96000", "--train-batch-size=8"]
+    # The rows that a trial draws are full.
+    assert measure(preset(*recipe), CORPUS, 0.01).max_steps == 96_000 // (8 * 16)

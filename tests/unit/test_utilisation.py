@@ -3,7 +3,13 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
-from cloze.train.utilisation import Utilisation, matmul_peak, peak_memory_bytes
+from cloze.model.encoder import EncoderConfig
+from cloze.train.utilisation import (
+    Utilisation,
+    matmul_peak,
+    peak_memory_bytes,
+    training_flop,
+)
 
 
 def test_the_peak_is_measured_once_a_process():
@@ -34,3 +40,11 @@ def test_peak_memory_counts_what_was_held_and_freed():
     assert held.all()
     del held
     assert peak_memory_bytes("cpu") > before + (32 << 20)
+
+
+def test_flop_of_bert_base_is_about_six_times_its_weights():
+    config = EncoderConfig(
+        vocab_size=30522, hidden_size=768, num_hidden_layers=12, intermediate_size=3072
+    )
+    per_token = training_flop(config, tokens=1, length=128, mlm_probability=0.15)
+    assert 6 * 85e6 < per_token < 6 * 95e6

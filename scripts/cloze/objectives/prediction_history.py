@@ -1,14 +1,12 @@
 """How an encoder's guesses for the same few gaps change while it learns: what is recorded."""
 
-import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from cloze.files import atomic_path
+from cloze.files import read_records, write_text
 from cloze.model.device import Compute
 from cloze.model.heads import MaskedLM
 from cloze.objectives.rows import MaskedBatch, RowBatches
@@ -53,10 +51,8 @@ class PredictionHistory:
 
     def rewind(self, step: int) -> None:
         """Forget guesses after `step`, which a resumed run makes again."""
-        kept = [record for record in self._read() if record["step"] <= step]
-        with atomic_path(self._path) as temporary:
-            lines = (json.dumps(record) + "\n" for record in kept)
-            temporary.write_text("".join(lines), encoding="utf-8")
+        kept = [record for record in read_records(self._path) if record["step"] <= step]
+        write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def record(self, model: MaskedLM, step: int) -> None:
         """Keep what the encoder guesses after `step` steps."""
@@ -68,14 +64,6 @@ class PredictionHistory:
         }
         with open(self._path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
-
-    def _read(self) -> list[dict[str, Any]]:
-        records = []
-        for line in self._path.read_text("utf-8").splitlines() if self._path.is_file() else ():
-            # A kill in the middle of a write leaves a last line that is no JSON.
-            with contextlib.suppress(ValueError):
-                records.append(json.loads(line))
-        return records
 
 
 def first_gaps(batch: MaskedBatch) -> list[tuple[int, int]]:

@@ -202,7 +202,7 @@ class _Finetuning:
             "train_examples": len(data.train),
             "train_score": fitted["score"],
             **({"train_accuracy": fitted["accuracy"]} if "accuracy" in fitted else {}),
-            "train_loss": sum(losses) / len(losses),
+            "train_loss": sum(losses) / len(losses) if losses else None,
             "held_out_scores": [r["held_out_score"] for r in records if "held_out_score" in r],
             "best_step": state.best_step,
             "truncated_texts": data.encoded.truncated,

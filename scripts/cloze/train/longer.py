@@ -14,10 +14,10 @@ from typing import Any
 
 from cloze.cli import log
 from cloze.errors import ClozeError
-from cloze.files import atomic_path, read_json, write_json
+from cloze.files import read_json, read_records, write_text
 from cloze.objectives.prediction_history import GUESSES
 from cloze.train.plan import TrainingPlan
-from cloze.train.run_directory import STATE, RunDirectory
+from cloze.train.run_directory import STATE, RunDirectory, read_sealed, write_sealed
 
 _LENGTH = frozenset({"max_steps", "max_tokens"})
 
@@ -61,7 +61,7 @@ def _shorter_runs(run: RunDirectory, max_steps: int) -> Iterator[tuple[Path, Tra
             continue
         try:
             recipe = _without_length(read_json(folder / "recipe.json"))
-            plan = TrainingPlan.from_json(read_json(folder / "run.json"))
+            plan = TrainingPlan.from_json(read_sealed(folder / "run.json"))
         except (ClozeError, KeyError, TypeError, AttributeError):
             continue
         if recipe == own and plan.max_steps is not None and plan.max_steps < max_steps:
@@ -79,7 +79,7 @@ def _same_until_the_decay(plan: TrainingPlan, other: TrainingPlan) -> bool:
 def _steps(checkpoint: Path) -> int | None:
     """Return the steps of a stable checkpoint, None where there is none or it is damaged."""
     try:
-        return int(read_json(checkpoint / STATE)["step"])
+        return int(read_sealed(checkpoint / STATE)["step"])
     except (ClozeError, KeyError, TypeError, ValueError):
         return None
 
@@ -88,19 +88,16 @@ def _take_over(folder: Path, run: RunDirectory, steps: int, max_steps: int) -> N
     checkpoint = run.checkpoint(steps)
     temporary = checkpoint.with_name(f".{checkpoint.name}.tmp")
     shutil.copytree(folder / "stable", temporary)
-    state = read_json(temporary / STATE)
-    write_json(temporary / STATE, {**state, "best_step": None, "best_value": None})
+    state = read_sealed(temporary / STATE)
+    write_sealed(temporary / STATE, {**state, "best_step": None, "best_value": None})
     for name in ("metrics.jsonl", GUESSES):
-        if (folder / name).is_file():
-            with atomic_path(run.path / name) as copy:
-                lines = (folder / name).read_text(encoding="utf-8").splitlines()
-                copy.write_text("".join(_rescaled(line, max_steps) for line in lines))
+        records = (_rescaled(record, max_steps) for record in read_records(folder / name))
+        write_text(run.path / name, "".join(json.dumps(record) + "\n" for record in records))
     temporary.replace(checkpoint)
 
 
-def _rescaled(line: str, max_steps: int) -> str:
+def _rescaled(record: dict[str, Any], max_steps: int) -> dict[str, Any]:
     """Return a record with its progress as a share of the longer run."""
-    record = json.loads(line)
-    if "progress" in record:
-        record["progress"] = (record["step"] - 1) / max_steps
-    return json.dumps(record) + "\n"
+    if "progress" not in record:
+        return record
+    return {**record, "progress": (record["step"] - 1) / max_steps}

@@ -1,6 +1,5 @@
 """The stream of a run's measurements: a file that is the truth, and dashboards that follow it."""
 
-import contextlib
 import importlib
 import importlib.util
 import json
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cloze.errors import ClozeError
-from cloze.files import atomic_path
+from cloze.files import read_records, write_text
 
 _VALIDATION = "validation_"
 
@@ -51,20 +50,13 @@ class MetricsStream:
             dashboard.add(record["step"], values)
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all measurements."""
-        if not self.path.is_file():
-            return []
-        return [json.loads(line) for line in self.path.read_text("utf-8").splitlines()]
+        """Return all measurements; what is damaged is passed over."""
+        return read_records(self.path)
 
     def rewind(self, step: int) -> None:
         """Forget measurements after `step`, which a resumed run makes again."""
-        kept = []
-        for line in self.path.read_text("utf-8").splitlines() if self.path.is_file() else ():
-            # A kill in the middle of a write leaves a last line that is no JSON.
-            with contextlib.suppress(ValueError):
-                kept += [line] if json.loads(line)["step"] <= step else []
-        with atomic_path(self.path) as temporary:
-            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        kept = [record for record in self.read() if record["step"] <= step]
+        write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
         for dashboard in self._dashboards:
             dashboard.rewind(step)
 

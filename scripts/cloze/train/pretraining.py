@@ -229,7 +229,7 @@ def _effort(
     row_visits = _row_visits(trainer)
     losses = [record["loss"] for record in records if "loss" in record]
     return {
-        "train_loss": losses[-1],
+        "train_loss": losses[-1] if losses else None,
         "steps": state.step,
         "tokens": round(row_visits * rows.num_tokens / rows.num_rows),
         "epochs": round(row_visits / rows.num_rows, 3),

@@ -29,6 +29,7 @@ from cloze.train.metrics_stream import MetricsStream
 
 _KEPT_CHECKPOINTS = 2
 _TENSORS, STATE, _HASHES = "tensors.safetensors", "state.json", "sha256.json"
+_DIGEST = "digest"
 _DAMAGE = (SafetensorError, OSError, ClozeError, KeyError, TypeError, ValueError, AttributeError)
 
 State = TypeVar("State")
@@ -60,7 +61,7 @@ class RunDirectory:
         if not self.final.is_dir():
             return False
         try:
-            hashes = read_json(self.path / _HASHES)
+            hashes = read_sealed(self.path / _HASHES)
             damaged = [name for name in hashes if sha256_file(self.final / name) != hashes[name]]
         except _DAMAGE as error:
             damaged = [str(error)]
@@ -79,16 +80,22 @@ class RunDirectory:
             yield folder
             files = sorted(path for path in folder.rglob("*") if path.is_file())
             hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
-            write_json(self.path / _HASHES, hashes)
+            write_sealed(self.path / _HASHES, hashes)
         self.discard_checkpoints()
 
     def publish(self, output: Path, percent: int | None = None) -> None:
         """Link a finished run's files into the folder `output`, metrics.json last.
 
         With a percentage these are the model as it was then; without one all else. Where
-        links are impossible, as between file systems, the files are copied.
+        links are impossible, as between file systems, the files are copied. Raises `ClozeError`
+        where no such weights were kept.
         """
         root = self.final if percent is None else self.final / f"at-{percent}"
+        if not root.is_dir():
+            raise ClozeError(
+                f"--publish-at {percent}: no weights of {percent} % of the run were kept, since it "
+                f"was trained without that --keep-at; remove {self.path} to train it again"
+            )
         last = root / "metrics.json"
         files = [path for path in sorted(root.rglob("*")) if path.is_file()]
         for path in sorted(files, key=lambda path: path == last):
@@ -100,14 +107,14 @@ class RunDirectory:
         """Return what `write_run` kept; an empty dictionary for a new run or a damaged file."""
         path = self.path / "run.json"
         try:
-            return dict(read_json(path)) if path.is_file() else {}
-        except (ClozeError, ValueError, TypeError) as error:
+            return read_sealed(path) if path.is_file() else {}
+        except ClozeError as error:
             log.warning("warning: %s cannot be read (%s); deciding again", path, error)
             return {}
 
     def write_run(self, values: Mapping[str, Any]) -> None:
         """Keep what was decided once for the whole run."""
-        write_json(self.path / "run.json", dict(values))
+        write_sealed(self.path / "run.json", values)
 
     def save_checkpoint(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Keep everything that step `step` (steps done) needs, whole or not at all."""
@@ -218,7 +225,7 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: Mapping[st
     """Write tensors and state with the hash of the former, whole or not at all."""
     with atomic_folder(folder) as temporary:
         write_tensors(tensors, temporary / _TENSORS)
-        write_json(temporary / STATE, {**state, "sha256": sha256_file(temporary / _TENSORS)})
+        write_sealed(temporary / STATE, {**state, "sha256": sha256_file(temporary / _TENSORS)})
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -237,10 +244,23 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 def _read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint; raises `ClozeError` if its bytes are not those that were written."""
-    state = read_json(folder / STATE)
-    if sha256_file(folder / _TENSORS) != state.pop("sha256", None):
+    state = read_sealed(folder / STATE)
+    if sha256_file(folder / _TENSORS) != state.pop("sha256"):
         raise ClozeError(f"{_TENSORS} is damaged: its sha256 is not that in {STATE}")
     return load_file(folder / _TENSORS), state
+
+
+def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON values with a digest of them."""
+    write_json(path, {**values, _DIGEST: fingerprint(values)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what `write_sealed` wrote; raises `ClozeError` if it is anything else by now."""
+    values = read_json(path)
+    if not isinstance(values, dict) or values.pop(_DIGEST, None) != fingerprint(values):
+        raise ClozeError(f"{path.name} is damaged: its digest is not that of its values")
+    return values
 
 
 def _link(source: Path, target: Path) -> None:

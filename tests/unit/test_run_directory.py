@@ -51,7 +51,7 @@ def test_checkpoints_come_back_and_old_ones_go(tmp_path):
             "checkpoint-00000020",
             "checkpoint-00000030",
         ]
-        tensors, state = run.load_checkpoint()
+        tensors, state = run.load_checkpoint(dict)
         assert tensors["weight"].tolist() == [30.0, 30.0]
         assert state == {"step": 30, "seconds": 1.5}
 
@@ -61,7 +61,7 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before(tmp_path):
         for step in (10, 20):
             run.save_checkpoint(step, {"weight": torch.full((2,), float(step))}, {})
         (run.path / "checkpoint-00000020" / "tensors.safetensors").write_bytes(b"half")
-        assert run.load_checkpoint()[1]["step"] == 10
+        assert run.load_checkpoint(dict)[1]["step"] == 10
 
 
 def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
@@ -70,7 +70,7 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
         leftover.mkdir()
     with open_run(tmp_path, RECIPE) as run:
         assert not leftover.exists()
-        assert run.load_checkpoint() is None
+        assert run.load_checkpoint(dict) is None
 
 
 def test_the_log_forgets_what_a_resumed_run_makes_again(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
-from cloze.train.micro_batches import (
+from cloze.train.memory import (
     largest_divisor,
     micro_batch_size,
     out_of_memory,

@@ -1,6 +1,6 @@
 import random
 
-from cloze.train.loss_watch import LossWatch
+from cloze.train.watch import LossWatch
 
 
 def first_spike(losses: list[float], watch: LossWatch | None = None) -> tuple[int, str] | None:
