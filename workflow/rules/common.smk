@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from cloze.settings.code_key import code_key
+from cloze.settings.tasks import objective_module
 from cloze.settings.config import Config
 from cloze.errors import ClozeError
 from cloze.files import write_text
@@ -74,6 +75,16 @@ def write_resolved_config():
 def code(script):
     """Return a digest for each module that a script imports: the code part of a rule's key."""
     return code_key(Path(workflow.basedir) / "scripts" / script)
+
+
+def code_of_task(script):
+    """Return a function that gives `code` with the objective of the task that is learnt."""
+
+    def with_objective(wildcards):
+        objective = objective_module(CONFIG.objective(wildcards.task))
+        return code_key(Path(workflow.basedir) / "scripts" / script, [objective])
+
+    return with_objective
 
 
 @functools.cache
