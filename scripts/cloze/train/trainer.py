@@ -70,8 +70,8 @@ class TrainerState:
 
     `best_step`, `best_value`: the evaluation with the best `metric_for_best_model`.
     `eval_examples`: how many an evaluation reads; `is_settled`: the plan is not changed any more.
-    `kept`: the percentages of `keep_at` that are done. `losses`, `grad_norms` and `spans`
-    of the steps since the last record; in a running training the first two are on the device.
+    `progress`: the share of the run that is done. `losses`, `grad_norms` and `spans` of the
+    steps since the last record; in a running training the first two are on the device.
     """
 
     step: int = 0
@@ -84,7 +84,7 @@ class TrainerState:
     evaluations_without_gain: int = 0
     eval_examples: int | None = None
     is_settled: bool = False
-    kept: list[int] = field(default_factory=list)
+    progress: float = 0.0
     losses: list[float] = field(default_factory=list)
     grad_norms: list[float] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
@@ -244,10 +244,10 @@ class Trainer:
 
     def _keep_weights(self, span: Span) -> None:
         for percent in self._routine.keep_at:
-            if percent not in self.state.kept and percent <= 100 * span.end:
-                self.state.kept.append(percent)
-                if self._world.is_main:
-                    self._run.keep(percent, self._weights())
+            # A share that a run had passed before it was asked for is not kept any more.
+            if 100 * self.state.progress < percent <= 100 * span.end and self._world.is_main:
+                self._run.keep(percent, self._weights())
+        self.state.progress = max(self.state.progress, span.end)
 
     def _look_at_the_start(self) -> None:
         self.state.eval_examples = self._routine.eval_examples
