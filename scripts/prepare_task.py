@@ -26,7 +26,7 @@ from cloze.errors import ClozeError
 from cloze.files import sha256_file, write_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.settings.fields import add_flags
-from cloze.settings.tasks import TaskSettings
+from cloze.settings.tasks import TaskSettings, default_objective
 from cloze.tasks.hold_out import hold_out
 from cloze.tasks.scores import check_metric, default_metric
 from cloze.tasks.task import (
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
     facts: dict[str, Any] = {
         "name": args.name or args.output.resolve().name,
         "labels": names,
-        "objective": args.objective or ("regression" if args.regression else "classification"),
+        "objective": args.objective or default_objective(args.regression),
         "metric": metric,
         "origin": args.origin,
         "splits": {split: describe_split(part, names) for split, part in splits.items()},

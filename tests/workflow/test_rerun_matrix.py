@@ -136,6 +136,7 @@ def test_a_test_split_is_one_more_evaluation_of_each_classifier(made: Project) -
         pytest.param(
             "cloze/objectives/classification.py", FINETUNED | SCRATCH, id="classification.py"
         ),
+        pytest.param("cloze/objectives/regression.py", set(), marks=slow),
         pytest.param("cloze/show/doctor.py", SHOWN, id="cloze/show/doctor.py"),
         pytest.param("cloze/show/masked_examples.html", SHOWN, marks=slow),
         pytest.param("cloze/show/report_page.html", REPORT, marks=slow),

@@ -9,8 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from cloze.settings.code_key import code_key
-from cloze.settings.tasks import objective_module
 from cloze.settings.config import Config
+from cloze.settings.tasks import default_objective, objective_module
 from cloze.errors import ClozeError
 from cloze.files import write_text
 
@@ -72,19 +72,24 @@ def write_resolved_config():
     write_text(Path("results/config.yaml"), CONFIG.as_yaml())
 
 
-def code(script):
-    """Return a digest for each module that a script imports: the code part of a rule's key."""
-    return code_key(Path(workflow.basedir) / "scripts" / script)
+@functools.cache
+def code(script, *modules):
+    """Return a digest for each module that a script imports: the code part of a rule's key.
+
+    `modules` are those that it imports by their names.
+    """
+    return code_key(Path(workflow.basedir) / "scripts" / script, modules)
 
 
-def code_of_task(script):
-    """Return a function that gives `code` with the objective of the task that is learnt."""
+def code_with_objective(script):
+    """Return a function that gives a script's code with that of the objective of a task."""
 
-    def with_objective(wildcards):
-        objective = objective_module(CONFIG.objective(wildcards.task))
-        return code_key(Path(workflow.basedir) / "scripts" / script, [objective])
+    def code_of_task(wildcards):
+        task = CONFIG.settings.tasks[wildcards.task]
+        objective = task.objective or default_objective(task.regression)
+        return code(script, objective_module(objective))
 
-    return with_objective
+    return code_of_task
 
 
 @functools.cache

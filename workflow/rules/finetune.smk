@@ -79,7 +79,7 @@ rule finetune:
         precision="auto",
     params:
         args=finetuning_flags,
-        code=code_of_task("finetune.py"),
+        code=code_with_objective("finetune.py"),
         machine=compute_flags,
     shell:
         "folder=results/{wildcards.model}/{wildcards.task}/seed-{wildcards.seed};"
@@ -112,7 +112,7 @@ rule evaluate:
         precision="fp32",
     params:
         args=evaluation_flags,
-        code=code_of_task("evaluate.py"),
+        code=code_with_objective("evaluate.py"),
         machine=compute_flags,
     shell:
         "folder=results/{wildcards.model}/{wildcards.task}/seed-{wildcards.seed};"

@@ -85,11 +85,6 @@ class Config:
         entry = self.settings.corpora[corpus]
         return dict(entry.mixture) if isinstance(entry, MixtureEntry) else {}
 
-    def objective(self, task: str) -> str:
-        """Return what is learnt of a task's texts."""
-        entry = self.settings.tasks[task]
-        return entry.objective or ("regression" if entry.regression else "classification")
-
     def decontaminated_tasks(self, corpus: str) -> list[str]:
         """Return the tasks whose evaluation sentences are removed from a corpus."""
         entry = self.settings.corpora[corpus]

@@ -22,7 +22,7 @@ from cloze.corpus.text_streams import read_values
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 from cloze.files import atomic_path, read_json, require_file
-from cloze.settings.tasks import TASK_FORMATS
+from cloze.settings.tasks import TASK_FORMATS, default_objective
 from cloze.tasks.scores import default_metric
 
 _TEXTS_AT_ONCE = 1024
@@ -189,8 +189,7 @@ class Task:
     @property
     def objective(self) -> str:
         """What is learnt, one of `settings.tasks.FINETUNING_OBJECTIVES`."""
-        kind = "regression" if self.is_regression else "classification"
-        return str(self.facts.get("objective") or kind)
+        return str(self.facts.get("objective") or default_objective(self.is_regression))
 
     @property
     def metric(self) -> str:
