@@ -73,20 +73,24 @@ def works_of(inputs: same_weights.Inputs, work: Path) -> dict[str, Speed]:
 
     def steps(shape: str) -> Speed:
         def train(tree: Path, folder: Path) -> float:
-            flags: measure.Command = ["--dataset", inputs.datasets["masked-lm"], "--tokenizer", inputs.tokenizer,
-                     "--output", folder / "model", "--run-dir", folder / "runs",
-                     "--train-batch-size", "16", "--max-position-embeddings", "128",
-                     *SHAPES[shape], "--max-steps", STEPS[shape], "--eval-steps", STEPS[shape],
-                     "--embedding-init", "random", "--compile", "off"]  # fmt: skip
+            flags: measure.Command = [
+                *("--dataset", inputs.datasets["masked-lm"], "--tokenizer", inputs.tokenizer),
+                *("--output", folder / "model", "--run-dir", folder / "runs"),
+                *("--train-batch-size", "16", "--max-position-embeddings", "128"),
+                *(*SHAPES[shape], "--max-steps", STEPS[shape], "--eval-steps", STEPS[shape]),
+                *("--embedding-init", "random", "--compile", "off"),
+            ]
             measure.run([sys.executable, tree / "scripts" / "pretrain.py", *flags], tree)
             return tokens_per_second(folder / "model")
 
         return train
 
     def finetune(tree: Path, folder: Path) -> float:
-        flags: measure.Command = ["--model", inputs.encoder, "--task", inputs.tasks["classes"],
-                 "--output", folder / "model", "--num-train-epochs", "3", "--max-length", "64",
-                 "--threads", "1"]  # fmt: skip
+        flags: measure.Command = [
+            *("--model", inputs.encoder, "--task", inputs.tasks["classes"]),
+            *("--output", folder / "model", "--num-train-epochs", "3", "--max-length", "64"),
+            *("--threads", "1"),
+        ]
         measure.run([sys.executable, tree / "scripts" / "finetune.py", *flags], tree)
         return tokens_per_second(folder / "model")
 
@@ -94,13 +98,17 @@ def works_of(inputs: same_weights.Inputs, work: Path) -> dict[str, Speed]:
 
     def predict(tree: Path, folder: Path) -> float:
         if not classifier.is_dir():
-            flags: measure.Command = ["--model", inputs.encoder, "--task", inputs.tasks["classes"], "--output",
-                     classifier, "--num-train-epochs", "1", "--max-length", "64"]  # fmt: skip
+            flags: measure.Command = [
+                *("--model", inputs.encoder, "--task", inputs.tasks["classes"]),
+                *("--output", classifier, "--num-train-epochs", "1", "--max-length", "64"),
+            ]
             measure.run([sys.executable, tree / "scripts" / "finetune.py", *flags], tree)
         seconds = {}
         for count, file in files.items():
-            command: measure.Command = [sys.executable, tree / "scripts" / "predict.py", "classify", "--model",
-                       classifier, "--input", file, "--output", folder / "out.tsv"]  # fmt: skip
+            command: measure.Command = [
+                *(sys.executable, tree / "scripts" / "predict.py", "classify", "--model"),
+                *(classifier, "--input", file, "--output", folder / "out.tsv"),
+            ]
             seconds[count] = measure.run(command, tree).cpu_s
         return (MANY_TEXTS - FEW_TEXTS) / (seconds[MANY_TEXTS] - seconds[FEW_TEXTS])
 
