@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 import pretrain
-from tests.tiny_pretraining import command, start, wait_for_checkpoint, weights, write_inputs
+from tests.tiny_pretraining import (
+    break_off,
+    command,
+    start,
+    wait_for_checkpoint,
+    weights,
+    write_inputs,
+)
 
 KEEP = ["--keep-at", "25", "50"]
 
@@ -16,9 +23,10 @@ def inputs(tmp_path: Path) -> list[str]:
     return write_inputs(tmp_path)
 
 
-def published(inputs: list[str], folder: Path, percent: int, steps: int) -> str:
+def published(inputs: list[str], folder: Path, percent: int, steps: int, *flags: str) -> str:
     output = folder / f"at-{percent}"
-    assert pretrain.main(command(inputs, output, steps, *KEEP, f"--publish-at={percent}")) == 0
+    line = command(inputs, output, steps, *(flags or KEEP), f"--publish-at={percent}")
+    assert pretrain.main(line) == 0
     return weights(output)
 
 
@@ -56,3 +64,30 @@ def test_without_a_finished_run_there_is_nothing_to_publish(inputs, tmp_path, ca
     assert "no finished run there has this recipe" in capsys.readouterr().err
     assert pretrain.main(command(inputs, tmp_path / "x", 40, *KEEP, "--publish-at=30")) == 1
     assert "--publish-at 30: is none of --keep-at" in capsys.readouterr().err
+
+
+def test_what_is_asked_for_too_late_is_not_kept_and_said(inputs, tmp_path, capsys):
+    """A run stopped at 75 % has no weights of 25 % any more, whatever it is asked for."""
+    assert pretrain.main(command(inputs, tmp_path / "model", 40, "--keep-at=90")) == 0
+    late = published(inputs, tmp_path, 90, 40, "--keep-at=90")
+    shutil.rmtree(tmp_path / ".runs")
+    break_off(pretrain, command(inputs, tmp_path / "model", 40), 30)
+    keep = ["--keep-at", "25", "90"]
+    assert pretrain.main(command(inputs, tmp_path / "model", 40, *keep)) == 0
+    assert "the run was past 25 % when --keep-at 25 was asked for" in capsys.readouterr().err
+    assert published(inputs, tmp_path, 90, 40, *keep) == late
+    line = command(inputs, tmp_path / "early", 40, *keep, "--publish-at=25")
+    assert pretrain.main(line) == 1
+    assert "no weights of 25 % of the run were kept" in capsys.readouterr().err
+
+
+def test_a_longer_run_keeps_its_own_shares(inputs, tmp_path):
+    stable = ["--lr-scheduler-type=warmup_stable_decay", "--cooldown-fraction=0.25"]
+    keep = [*stable, "--keep-at", "25", "50"]
+    assert pretrain.main(command(inputs, tmp_path / "short", 40, *keep)) == 0
+    assert pretrain.main(command(inputs, tmp_path / "long", 80, *keep)) == 0
+    elsewhere = [*inputs[:2], f"--run-dir={tmp_path / '.other'}"]
+    assert pretrain.main(command(elsewhere, tmp_path / "whole", 80, *keep)) == 0
+    assert weights(tmp_path / "long") == weights(tmp_path / "whole")
+    expected = published(elsewhere, tmp_path / "other", 50, 80, *keep)
+    assert published(inputs, tmp_path, 50, 80, *keep) == expected

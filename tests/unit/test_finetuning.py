@@ -15,7 +15,7 @@ from tests.tiny_task import write_encoder, write_task
 HEAD = "classifier.weight"
 EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 # So small a rate moves no float32 weight.
-STILL = ["--max-steps=1", "--learning-rate=1e-12"]
+STILL = ["--num-train-epochs=1", "--learning-rate=1e-12"]
 
 
 @pytest.fixture

@@ -193,8 +193,14 @@ class _Pretraining:
         scores = trainer.final_scores()
         bits = scores.pop("validation_masked_bits_per_byte")
         records = run.metrics.read()
-        kept = {f"at-{percent}": run.kept_at(percent) for percent in args.keep_at}
-        kept = {name: weights for name, weights in kept.items() if weights.is_file()}
+        kept = {percent: run.kept_at(percent) for percent in args.keep_at}
+        for percent in [percent for percent, path in kept.items() if not path.is_file()]:
+            log.warning(
+                "warning: the run was past %d %% when --keep-at %d was asked for; remove %s to "
+                "train it again",
+                percent, percent, run.path,
+            )  # fmt: skip
+            del kept[percent]
         with run.finish() as folder:
             save_model(folder, objective.model, args.tokenizer.parent)
             for name in ("metrics.jsonl", GUESSES):
@@ -220,9 +226,9 @@ class _Pretraining:
             )
             trainer.load_best()
             save_model(folder / "best", objective.model, args.tokenizer.parent)
-            for name, weights in kept.items():
+            for percent, weights in kept.items():
                 objective.model.load_state_dict(load_file(weights))
-                save_model(folder / name, objective.model, args.tokenizer.parent)
+                save_model(folder / f"at-{percent}", objective.model, args.tokenizer.parent)
 
     def _machine(self, trainer: Trainer, objective: MaskedLanguageModeling) -> dict[str, Any]:
         """Return the memory of the main process and, where the peak was measured, utilisation."""

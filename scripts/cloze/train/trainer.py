@@ -128,6 +128,7 @@ class Trainer:
         self._stop = StopSignal()
         self._window = LossWindow(LOG_STEPS, self._compute.torch_device)
         self.state = TrainerState()
+        # Progress up to which weights that were to be kept have been.
 
     def resume(self) -> bool:
         """Go on from the newest sound checkpoint, the same in every process; False for none."""
@@ -243,6 +244,7 @@ class Trainer:
         self.state.train_seconds += time.perf_counter() - started
 
     def _keep_weights(self, span: Span) -> None:
+        """Keep the weights for good if the step passed a percentage at which that is wanted."""
         for percent in self._routine.keep_at:
             # A share that a run had passed before it was asked for is not kept any more.
             if 100 * self.state.progress < percent <= 100 * span.end and self._world.is_main:
