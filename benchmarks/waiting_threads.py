@@ -1,8 +1,9 @@
-"""Training with threads that spin or sleep while they wait, on idle cores and on busy ones.
+"""Training with threads that spin longer or shorter while they wait, on idle and busy cores.
 
-`pretrain.py` trains a small encoder on the repository's sample with two threads, as it is and with
-OMP_WAIT_POLICY=PASSIVE in turn, beside `--busy` processes that only count. Ends with one JSON
-line: `ratio` is passive's tokens a second over the default's, by the number of busy processes.
+`pretrain.py` trains a small encoder on the repository's sample with two threads, in turn as
+OpenMP waits by itself (`active`), as Cloze has it wait (`default`), with other spin counts and
+asleep (`passive`), beside `--busy` processes that only count. Ends with one JSON line: tokens a
+second by the number of busy processes, and each's share of what `active` reaches alone.
 
 Try: python benchmarks/waiting_threads.py
 """
@@ -21,7 +22,12 @@ import measure
 import pretraining_contenders as contenders
 
 SAMPLE = measure.ROOT / "resources" / "sample" / "corpus.txt"
-ENVIRONMENTS = {"default": {}, "passive": {"OMP_WAIT_POLICY": "PASSIVE"}}
+ENVIRONMENTS = {
+    "active": {"GOMP_SPINCOUNT": "300000"},
+    "default": {},
+    **{f"spin-{count}": {"GOMP_SPINCOUNT": str(count)} for count in (1_000, 3_000, 10_000, 30_000)},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,7 +35,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--busy", nargs="+", type=int, default=[0, 1], help="processes beside it")
+    parser.add_argument(
+        "--busy", nargs="+", type=int, default=[0, 1, 2], help="processes beside it"
+    )
+    parser.add_argument("--only", nargs="+", choices=ENVIRONMENTS, default=list(ENVIRONMENTS))
     parser.add_argument("--threads", default="2")
     parser.add_argument("--max-steps", type=int, default=120)
     parser.add_argument("--repeats", type=int, default=3)
@@ -71,28 +80,25 @@ def main() -> None:
     found: dict[int, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         for busy in args.busy:
-            found[busy] = {name: [] for name in ENVIRONMENTS}
+            found[busy] = {name: [] for name in args.only}
             for _ in range(args.repeats):
-                for name, environment in ENVIRONMENTS.items():
+                for name in args.only:
                     with ExitStack() as others:
                         for _ in range(busy):
                             others.enter_context(busy_process())
-                        speed = tokens_per_second(args, Path(temporary), environment)
+                        speed = tokens_per_second(args, Path(temporary), ENVIRONMENTS[name])
                     found[busy][name].append(speed)
                     print(f"{busy} busy, {name}: {speed:.0f}", file=sys.stderr, flush=True)
     medians = {
-        busy: {name: statistics.median(speeds) for name, speeds in by_name.items()}
+        busy: {name: round(statistics.median(speeds), 1) for name, speeds in by_name.items()}
         for busy, by_name in found.items()
     }
-    measure.report(
-        {
-            "ratio": {
-                busy: round(speeds["passive"] / speeds["default"], 2)
-                for busy, speeds in medians.items()
-            },
-            "tokens_per_second": medians,
-        }
-    )
+    alone = medians[args.busy[0]][args.only[0]]
+    shares = {
+        busy: {name: round(speed / alone, 3) for name, speed in speeds.items()}
+        for busy, speeds in medians.items()
+    }
+    measure.report({"share_of_the_first": shares, "tokens_per_second": medians})
 
 
 if __name__ == "__main__":

@@ -108,6 +108,9 @@ class _Finetuning:
         epoch = objective.steps_per_epoch(args.train_batch_size)
         with objective.only_occurring_tokens():
             step = TrainingStep(objective, plan, self._world)
+            if args.gradient_accumulation_steps is not None:
+                parts = args.gradient_accumulation_steps
+                step.plan = dataclasses.replace(plan, gradient_accumulation_steps=parts)
             routine = Routine(
                 eval_steps=epoch if data.held_out.size else 0,
                 eval_examples=None,

@@ -62,7 +62,8 @@ class TrainingPlan:
 
     `tokens_per_second`: the speed, padding apart, that a budget in time was planned with.
     `objective`: settings of the objective that were fitted to encoder or budget, by name.
-    `micro_batch_size`: rows that a process computes at once; None: all that it has.
+    `micro_batch_size`: rows that a process computes at once; None: as many as make up
+    `gradient_accumulation_steps` parts of what it has.
     `warnings` tell how a resumed run differs from how it began.
     """
 
@@ -73,6 +74,7 @@ class TrainingPlan:
     tokens_per_second: float | None = None
     objective: dict[str, Any] = field(default_factory=dict)
     micro_batch_size: int | None = None
+    gradient_accumulation_steps: int = 1
     warnings: list[str] = field(default_factory=list)
 
     def budget(self) -> Budget:

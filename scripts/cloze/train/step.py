@@ -63,7 +63,8 @@ class TrainingStep:
         """
         batch = self._objective.batch(step, self._recipe.train_batch_size, span.start, self._part)
         batch = batch.to(self._compute.torch_device)
-        micro_batch_size = self.plan.micro_batch_size or batch.num_rows
+        parts = self.plan.gradient_accumulation_steps
+        micro_batch_size = self.plan.micro_batch_size or math.ceil(batch.num_rows / parts)
         try:
             loss = self._backward(batch, step, micro_batch_size)
         except torch.OutOfMemoryError as error:
