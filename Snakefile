@@ -30,11 +30,9 @@ include: "workflow/rules/tokenizer.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/models.smk"
 include: "workflow/rules/finetune.smk"
-include: "workflow/rules/import.smk"
-include: "workflow/rules/checkpoints.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/averages.smk"
 
 
 onstart:

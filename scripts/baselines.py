@@ -1,8 +1,9 @@
-"""Measure what a task gives away without an encoder: majority class, TF-IDF + logistic regression.
+"""Measure baselines without an encoder: majority class, TF-IDF with a logistic regression.
 
 Reads a task folder. Writes one JSON file in the shape of `metrics.json`, with the score and
-the predictions of each baseline on the validation split; C of the logistic regression is chosen
-on a part of the training split that shares no row, no part of a row and no group with the rest.
+the predictions of each baseline on every split but the training split; C of the logistic
+regression is chosen on a part of the training split that shares no row, no part of a row and no
+group with the rest.
 Of a task of scores: their mean, and a ridge regression under the same names.
 
 Try: python scripts/baselines.py --task TASK_FOLDER --output /tmp/baselines.json
@@ -32,34 +33,40 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fit both baselines and score them on the validation split."""
+    """Fit both baselines once and score them on every evaluation split."""
     stopwatch = Stopwatch()
     task = load_task(args.task)
-    train, validation = task.split("train"), task.split("validation")
+    train = task.split("train")
+    splits = {name: task.split(name) for name in task.evaluation_splits}
     baselines = {
-        "majority": majority_class(train, validation),
-        "tfidf_logistic_regression": tfidf_logistic_regression(task, train, validation, args.seed),
+        "majority": majority_class(train, splits),
+        "tfidf_logistic_regression": tfidf_logistic_regression(task, train, splits, args.seed),
     }
-    scores = {name: _scores(baseline, validation, task) for name, baseline in baselines.items()}
-    for name, score in scores.items():
-        log.info("%s: %s %.4f", name, task.metric, score["score"])
+    scores = {
+        split: {name: _scores(baseline, split, rows, task) for name, baseline in baselines.items()}
+        for split, rows in splits.items()
+    }
+    for split, measured in scores.items():
+        for name, score in measured.items():
+            log.info("%s: %s %s %.4f", name, split, task.metric, score["score"])
     write_metrics(
         args.output,
-        metrics={"task": task.name, "split": "validation", **scores},
+        metrics={"task": task.name, "splits": scores},
         args=args,
-        inputs=[task.split_path("train"), task.split_path("validation")],
+        inputs=[task.split_path(split) for split in task.splits],
         script=Path(__file__),
         seconds=stopwatch.read(),
     )
 
 
-def _scores(baseline: Baseline, validation: TaskSplit, task: Task) -> dict[str, Any]:
-    measured = task_metrics(validation.labels, baseline.predictions, task.labels, task.metric)
+def _scores(baseline: Baseline, split: str, rows: TaskSplit, task: Task) -> dict[str, Any]:
+    predictions = baseline.predictions[split]
+    measured = task_metrics(rows.labels, predictions, task.labels, task.metric)
     whole = ("per_class", "confusion_matrix", "examples", "correct")
     return {
         **{key: value for key, value in measured.items() if key not in whole},
         **baseline.facts,
-        "predictions": baseline.predictions.tolist(),
+        "predictions": predictions.tolist(),
     }
 
 

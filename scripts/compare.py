@@ -5,7 +5,8 @@ each task's own measure as the mean over seeds, std its sample standard deviatio
 the same as a page that sorts itself, as Markdown or as CSV.
 
 `compare.py diff A B` compares two results on the same rows: the settings that differ, the
-difference with its bootstrap interval, a permutation test and McNemar's.
+difference with its bootstrap interval, a permutation test and McNemar's, on the split that
+--split names.
 
 Try: python scripts/compare.py results/ --sort score --output results/comparison.html
 """
@@ -38,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sort", default="score", metavar="COLUMN", help="column to sort by, highest first"
     )
+    parser.add_argument("--split", default="validation", help="split on which diff compares")
     parser.add_argument(
         "--output",
         type=Path,
@@ -54,7 +56,8 @@ def run(args: argparse.Namespace) -> None:
     if args.what[0] == Path("diff"):
         if len(args.what) != 3:
             raise ClozeError("diff: give two folders of results, as in compare.py diff A B")
-        sys.stdout.write(describe_difference(*args.what[1:]))
+        _, first, second = args.what
+        sys.stdout.write(describe_difference(first, second, args.split))
         return
     if len(args.what) > 1:
         raise ClozeError(f"{args.what[1]}: one folder of results at a time; name one above both")

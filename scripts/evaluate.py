@@ -15,7 +15,7 @@ from typing import Any
 
 from cloze.cli import capped_threads, log, make_parser, run_script
 from cloze.errors import ClozeError
-from cloze.files import SPLITS, read_json
+from cloze.files import read_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.hf import load_classifier
@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="fine-tuned model folder")
     parser.add_argument("--task", type=Path, required=True, help="task folder")
-    parser.add_argument("--split", choices=SPLITS, default="validation", help="split to evaluate")
+    parser.add_argument("--split", default="validation", help="split to evaluate")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     add_flags(parser, TextSettings)
     add_flags(parser, ComputeSettings, precision="fp32")

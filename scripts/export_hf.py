@@ -26,7 +26,7 @@ from cloze.settings.machine import ThreadSettings
 from cloze.show.model_card import model_card
 from cloze.use.hf_export import (
     Outputs,
-    Peer,
+    TransformersModel,
     export_onnx,
     measure_parity,
     onnx_outputs,
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
 def _certify(model: Path, folder: Path, transformers: Any, *, with_onnx: bool) -> dict[str, Any]:
     """Compare what was read with what was written; return what `parity.json` holds."""
     texts = parity_texts(model)
-    peer = Peer(folder, transformers)
+    peer = TransformersModel(folder, transformers)
     inputs = peer.tokenise(texts)
     ours = our_outputs(model, texts)
     compared = _compared(ours, peer.outputs(inputs), "transformers")

@@ -23,8 +23,8 @@ from cloze.corpus.disk_estimate import (
     DiskEstimate,
     estimated_text_bytes,
 )
-from cloze.corpus.document_splits import Draw, Part, write_splits
-from cloze.corpus.duplicates import Sieve
+from cloze.corpus.document_splits import Part, SplitAssigner, write_splits
+from cloze.corpus.duplicates import Deduplicator
 from cloze.corpus.parts import PartFile
 from cloze.corpus.reading import (
     PYTHON_DOCS,
@@ -72,8 +72,10 @@ def run(args: argparse.Namespace) -> None:
     watch = Stopwatch()
     check_choices(args)
     takes_own_splits = bool(args.train)
-    draw = Draw(args.validation_fraction, 0.0 if takes_own_splits else args.test_fraction)
-    sieve = Sieve(
+    assigner = SplitAssigner(
+        args.validation_fraction, 0.0 if takes_own_splits else args.test_fraction
+    )
+    deduplicator = Deduplicator(
         keep_duplicates=args.keep_duplicates,
         near_duplicate_threshold=args.near_duplicate_threshold,
     )
@@ -81,8 +83,8 @@ def run(args: argparse.Namespace) -> None:
     metrics = write_splits(
         args.output,
         parts_of(args, cleaning),
-        draw,
-        sieve,
+        assigner,
+        deduplicator,
         cleaning.reasons,
         describe(args, input_paths(args)),
     )

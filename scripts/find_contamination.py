@@ -1,6 +1,6 @@
 """Count a task's evaluation sentences that stand in the pretraining text of a corpus.
 
-Reads a task folder (validation and test) and the training documents of a documents folder;
+Reads a task folder (all splits but train) and the training documents of a documents folder;
 writes for each split how many rows stand there whole or share 13 words in a row with it, their
 share, and examples, as JSON. Case, white space and punctuation do not count.
 

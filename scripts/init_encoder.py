@@ -8,11 +8,12 @@ Try: python scripts/init_encoder.py --tokenizer tokenizer.json --output MODEL --
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from cloze.cli import make_parser, run_script
 from cloze.files import write_json
-from cloze.model.flags import encoder_config
+from cloze.model.encoder import EncoderConfig
 from cloze.model.hf import config_to_hf, copy_tokenizer
 from cloze.settings.encoders import ArchitectureSettings
 from cloze.settings.fields import add_flags, from_args
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(args.tokenizer)
     pad_token_id = special_ids(tokenizer).pad
     shape = from_args(ArchitectureSettings, args)
-    config = encoder_config(shape, vocab_size(tokenizer), pad_token_id, dropout=0.0)
+    config = EncoderConfig(vocab_size(tokenizer), pad_token_id=pad_token_id, **asdict(shape))
     copy_tokenizer(args.tokenizer.parent, args.output)
     write_json(args.output / "config.json", config_to_hf(config))
 

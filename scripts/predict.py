@@ -28,7 +28,7 @@ from cloze.cli import (
     run_script,
 )
 from cloze.files import atomic_path
-from cloze.model.device import Compute, keep_few_plans, resolve_compute
+from cloze.model.device import Compute, limit_primitive_cache, resolve_compute
 from cloze.settings.encoders import POOLINGS
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ComputeSettings
@@ -92,7 +92,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Predict, a window of texts at a time."""
     source = TextSource.of(args.texts, args.input, args.column, args.format)
-    keep_few_plans()
+    limit_primitive_cache()
     compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
     if args.use == "embed" and args.output is not None:
         _embed_to_file(args, source, compute)

@@ -1,9 +1,9 @@
 """Turn labelled files into a task folder: one shape, checked labels, known origin.
 
 Reads a training file and a validation file (CSV, TSV, JSONL or parquet, also compressed),
-perhaps a test file. Writes `train.parquet`, `validation.parquet` and, with a test file,
-`test.parquet` (columns `text`, `label`; `text_pair` and `group` where named), `task.json`
-and `metrics.json`, with how much of each split stands in the training split.
+perhaps a test file and further files to evaluate on, each under a name. Writes `train.parquet`,
+`validation.parquet` and so on (columns `text`, `label`; `text_pair` and `group` where named),
+`task.json` and `metrics.json`, with how much of each split stands in the training split.
 
 With --hold-out-fraction the validation split is a part of the training file that shares no
 row, and no part of a row, with what is left to train on: choose hyper-parameters there and
@@ -26,10 +26,11 @@ from cloze.errors import ClozeError
 from cloze.files import sha256_file, write_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.settings.fields import add_flags
-from cloze.settings.tasks import TaskSettings
+from cloze.settings.tasks import TaskSettings, default_objective
 from cloze.tasks.hold_out import hold_out
 from cloze.tasks.scores import check_metric, default_metric
 from cloze.tasks.task import (
+    Columns,
     LabelledRow,
     RowSource,
     TaskSplit,
@@ -48,6 +49,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--train", type=Path, required=True, help="file with the training rows")
     parser.add_argument("--validation", type=Path, help="file with the validation rows")
     parser.add_argument("--test", type=Path, help="file with labelled test rows")
+    parser.add_argument(
+        "--split",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "FILE"),
+        help="a further split to evaluate on and its file with labelled rows; repeatable",
+    )
     parser.add_argument("--name", help="the task's name; unset: that of the output folder")
     add_flags(parser, TaskSettings)
     parser.add_argument("--output", type=Path, required=True, help="task folder to write")
@@ -59,15 +68,17 @@ def run(args: argparse.Namespace) -> None:
     stopwatch = Stopwatch()
     sources = _sources(args)
     rows = {split: _read(args, path) for split, path in sources.items()}
+    for split, path in sources.items():
+        _require_labels(path, rows[split])
     names = _names(args, rows["train"])
     metric = args.metric or default_metric(args.regression)
     check_metric(metric, names)
     splits = {split: _encode(args, sources[split], rows[split], names) for split in rows}
     held_out = {} if args.hold_out_fraction is None else _hold_out(args, splits, names)
-    facts = {
+    facts: dict[str, Any] = {
         "name": args.name or args.output.resolve().name,
         "labels": names,
-        "objective": args.objective or ("regression" if args.regression else "classification"),
+        "objective": args.objective or default_objective(args.regression),
         "metric": metric,
         "origin": args.origin,
         "splits": {split: describe_split(part, names) for split, part in splits.items()},
@@ -83,7 +94,10 @@ def run(args: argparse.Namespace) -> None:
         **held_out,
     }
     for split, part in splits.items():
-        write_split(args.output / f"{split}.parquet", part)
+        path = args.output / f"{split}.parquet"
+        write_split(path, part)
+        # Whoever depends on task.json thereby depends on every split.
+        facts["splits"][split]["sha256"] = sha256_file(path)
     if "test" not in splits:
         (args.output / "test.parquet").unlink(missing_ok=True)
     write_json(args.output / "task.json", facts)
@@ -107,20 +121,29 @@ def _sources(args: argparse.Namespace) -> dict[str, Path]:
         raise ClozeError("--hold-out-fraction: must lie between 0 and 1, both excluded")
     if args.test is not None:
         sources["test"] = args.test
+    for name, file in args.split:
+        if name in (*sources, "validation", "test") or Path(name).name != name:
+            raise ClozeError(
+                f"--split {name}: give it a name of its own, which is no path and none of train, "
+                "validation and test"
+            )
+        sources[name] = Path(file)
     return sources
 
 
 def _read(args: argparse.Namespace, path: Path) -> list[LabelledRow]:
-    source = RowSource(
-        args.text_column,
-        args.label_column,
-        args.format,
-        args.header,
-        args.text_pair_column,
-        args.group_column,
-        args.regression,
-    )
+    columns = Columns(args.text_column, args.label_column, args.text_pair_column, args.group_column)
+    source = RowSource(columns, args.format, args.header, args.regression)
     return list(progress(source.read(path), unit=" rows", description=path.name))
+
+
+def _require_labels(path: Path, rows: list[LabelledRow]) -> None:
+    """Benchmarks such as GLUE publish test rows with -1 for a label."""
+    if rows and all(row.label == "-1" for row in rows):
+        raise ClozeError(
+            f"{path}: no row has a label (all are -1), so nothing can be measured there; leave "
+            "the file out"
+        )
 
 
 def _encode(
@@ -165,7 +188,7 @@ def _hold_out(
         "rows_held_out": int(parts.held_out.size),
         "rows_removed_inside_held_out": int(parts.removed.size),
     }
-    log.info("%s", parts.describe(names))
+    (log.warning if parts.one_sided else log.info)("%s", parts.describe(names))
     return {"hold_out": counts}
 
 

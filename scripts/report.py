@@ -1,6 +1,7 @@
 """Write the report of a task: what was built, how well it does, and what that is worth.
 
-Reads a task folder, the evaluation folders of the encoder (one a seed) and the baselines' JSON;
+Reads a task folder, the evaluation folders of the encoder (one a seed and split, those of the
+headline's split first) and the baselines' JSON;
 where there are any, the evaluations of the same encoder without pretraining, of a public encoder
 and of checkpoints, the model folder, data set and documents of the pretraining and the
 contamination found there. Writes the report as text and as JSON, and where asked for as one HTML
@@ -22,7 +23,7 @@ from cloze.show.report import build_report
 from cloze.show.report_page import read_pretraining, render_page
 from cloze.show.report_text import render_report
 from cloze.show.sources import Sources
-from cloze.tasks.evaluations import Evaluations, read_evaluations
+from cloze.tasks.evaluations import Evaluations, read_splits
 from cloze.tasks.task import load_task
 
 
@@ -32,19 +33,24 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", required=True, help="name of the report, its title")
     parser.add_argument("--task", type=Path, required=True, help="task folder")
     parser.add_argument(
-        "--evaluations", type=Path, nargs="+", required=True, help="evaluation folders, one a seed"
+        "--evaluations",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="evaluation folders, one a seed and split; the first one's split makes the headline",
     )
     parser.add_argument(
         "--scratch-evaluations",
         type=Path,
         nargs="+",
+        default=[],
         help="evaluation folders of the same encoder without pretraining",
     )
     parser.add_argument(
         "--ceiling",
         nargs="+",
         metavar=("NAME", "FOLDER"),
-        help="a public encoder's name and its evaluation folders, one a seed",
+        help="a public encoder's name and its evaluation folders, one a seed and split",
     )
     parser.add_argument(
         "--checkpoint",
@@ -82,20 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Collect, measure, write."""
-    sources = Sources(
-        task=load_task(args.task),
-        evaluations=read_evaluations(args.evaluations),
-        baselines=args.baselines,
-        scratch=read_evaluations(args.scratch_evaluations) if args.scratch_evaluations else None,
-        ceiling=_named(args.ceiling) if args.ceiling else None,
-        checkpoints=dict(_share(given) for given in args.checkpoint),
-        pretraining=args.pretraining,
-        dataset=args.dataset,
-        documents=args.corpus_documents,
-        contamination=args.contamination,
-        recipe=dict(args.recipe),
-    )
-    report = build_report(args.name, sources)
+    report = build_report(args.name, *_sources(args))
     write_json(args.output_json, report)
     write_text(args.output_text, render_report(report))
     if args.output_html is not None:
@@ -104,21 +97,46 @@ def run(args: argparse.Namespace) -> None:
         write_text(args.output_figure, for_a_file(main_figure(report)))
 
 
-def _named(given: list[str]) -> tuple[str, Evaluations]:
+def _sources(args: argparse.Namespace) -> list[Sources]:
+    """Return what the report tells of each split, that of the headline first."""
+    task, scratch = load_task(args.task), read_splits(args.scratch_evaluations)
+    public, ceiling = _named(args.ceiling) if args.ceiling else ("", {})
+    checkpoints = dict(_share(given) for given in args.checkpoint)
+    return [
+        Sources(
+            task=task,
+            evaluations=evaluations,
+            baselines=args.baselines,
+            scratch=scratch.get(split),
+            ceiling=(public, ceiling[split]) if split in ceiling else None,
+            checkpoints={
+                percent: found[split] for percent, found in checkpoints.items() if split in found
+            },
+            pretraining=args.pretraining,
+            dataset=args.dataset,
+            documents=args.corpus_documents,
+            contamination=args.contamination,
+            recipe=dict(args.recipe),
+        )
+        for split, evaluations in read_splits(args.evaluations).items()
+    ]
+
+
+def _named(given: list[str]) -> tuple[str, dict[str, Evaluations]]:
     name, *folders = given
     if not folders:
         raise ClozeError(f"--ceiling {name}: names no evaluation folder; add one for each seed")
-    return name, read_evaluations([Path(folder) for folder in folders])
+    return name, read_splits([Path(folder) for folder in folders])
 
 
-def _share(given: list[str]) -> tuple[int, Evaluations]:
+def _share(given: list[str]) -> tuple[int, dict[str, Evaluations]]:
     percent, *folders = given
     if not percent.isdecimal() or not 0 < int(percent) < 100 or not folders:
         raise ClozeError(
             f"--checkpoint {' '.join(given)}: give a percentage below 100, then its evaluation "
             "folders, such as 25 FOLDER FOLDER"
         )
-    return int(percent), read_evaluations([Path(folder) for folder in folders])
+    return int(percent), read_splits([Path(folder) for folder in folders])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cloze.cli import capped_threads, make_parser, non_negative_int, run_script
 from cloze.errors import ClozeError, require_module
-from cloze.model.device import keep_few_plans, resolve_compute
+from cloze.model.device import limit_primitive_cache, resolve_compute
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ComputeSettings
 from cloze.use.predictors import ModelService
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     """Load the model and answer until the process is interrupted."""
     require_module("starlette", "serve", "serve", _PACKAGES)
     uvicorn = require_module("uvicorn", "serve", "serve", _PACKAGES)
-    keep_few_plans()
+    limit_primitive_cache()
     compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
     service = ModelService(args.model, compute)
     # Imports the framework, which only this script needs.

@@ -29,9 +29,14 @@ def make_split(num_rows: int, seed: int) -> TaskSplit:
     return TaskSplit(texts, labels.astype(np.int64))
 
 
-def write_task(folder: Path, train_rows: int = 128, validation_rows: int = 40) -> Path:
-    """Write a task folder; returns it."""
-    splits = {"train": make_split(train_rows, 1), "validation": make_split(validation_rows, 2)}
+def write_task(
+    folder: Path, train_rows: int = 128, validation_rows: int = 40, test_rows: int = 0
+) -> Path:
+    """Write a task folder, with a test split if that is to have rows; returns it."""
+    sizes = {"train": train_rows, "validation": validation_rows, "test": test_rows}
+    splits = {
+        name: make_split(rows, seed) for seed, (name, rows) in enumerate(sizes.items(), 1) if rows
+    }
     for name, split in splits.items():
         write_split(folder / f"{name}.parquet", split)
     write_json(
@@ -43,7 +48,7 @@ def write_task(folder: Path, train_rows: int = 128, validation_rows: int = 40) -
             "splits": {name: describe_split(split, LABELS) for name, split in splits.items()},
             "sources": {},
             "overlap_with_train": {
-                "validation": overlap_with_train(splits["train"], splits["validation"])
+                name: overlap_with_train(splits["train"], splits[name]) for name in [*splits][1:]
             },
         },
     )

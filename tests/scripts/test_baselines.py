@@ -13,12 +13,13 @@ from tests.tiny_task import make_split, write_task
 
 def run_baselines(task, output):
     assert baselines.main(["--task", str(task), "--output", str(output)]) == 0
-    return json.loads(output.read_text())["metrics"]
+    return json.loads(output.read_text())["metrics"]["splits"]
 
 
 def test_both_baselines_are_measured_on_the_whole_split(tmp_path):
     task = write_task(tmp_path / "task", train_rows=200)
-    measured = run_baselines(task, tmp_path / "baselines.json")
+    splits = run_baselines(task, tmp_path / "baselines.json")
+    measured = splits["validation"]
     labels = make_split(40, 2).labels
     for name in ("majority", "tfidf_logistic_regression"):
         predictions = np.array(measured[name]["predictions"])
@@ -29,7 +30,17 @@ def test_both_baselines_are_measured_on_the_whole_split(tmp_path):
     assert hold_out["rows_fitted"] + hold_out["rows_held_out"] + hold_out["rows_removed"] == 200
     best = str(measured["tfidf_logistic_regression"]["C"])
     assert hold_out["accuracy_by_C"][best] == max(hold_out["accuracy_by_C"].values())
-    assert run_baselines(task, tmp_path / "again.json") == measured
+    assert run_baselines(task, tmp_path / "again.json") == splits
+
+
+def test_every_split_is_predicted_by_the_same_fit(tmp_path):
+    task = write_task(tmp_path / "task", train_rows=200)
+    alone = run_baselines(task, tmp_path / "baselines.json")
+    write_task(tmp_path / "task", train_rows=200, test_rows=30)
+    both = run_baselines(task, tmp_path / "baselines.json")
+    assert both["validation"] == alone["validation"]
+    for found in both["test"].values():
+        assert found["accuracy"] == (found["predictions"] == make_split(30, 3).labels).mean()
 
 
 def test_the_majority_is_that_of_the_training_split(tmp_path):
@@ -37,7 +48,7 @@ def test_the_majority_is_that_of_the_training_split(tmp_path):
     split = make_split(60, 1)
     keep = np.r_[np.flatnonzero(split.labels == 1), np.flatnonzero(split.labels == 0)[:10]]
     write_split(task / "train.parquet", split.take(keep))
-    measured = run_baselines(task, tmp_path / "baselines.json")
+    measured = run_baselines(task, tmp_path / "baselines.json")["validation"]
     assert set(measured["majority"]["predictions"]) == {1}
 
 
@@ -55,5 +66,5 @@ def test_sst2_reaches_what_is_known_of_it(tmp_path):
     files = ["--train", str(data / "train.parquet"), "--validation", str(data / "dev.parquet")]
     columns = ["--text-column", "sentence", "--label-column", "label"]
     assert prepare_task.main([*files, *columns, "--output", str(tmp_path / "sst2")]) == 0
-    measured = run_baselines(tmp_path / "sst2", tmp_path / "baselines.json")
+    measured = run_baselines(tmp_path / "sst2", tmp_path / "baselines.json")["validation"]
     assert 0.80 < measured["tfidf_logistic_regression"]["accuracy"] < 0.84

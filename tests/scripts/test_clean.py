@@ -32,7 +32,7 @@ WANTED = [
     "results/sample/uncased-4k/sentences-128/validation-00000-of-00001.msgpack.gz",
     "results/sample/uncased-4k/sentences-128/tiny/model.safetensors",
     "results/sample/uncased-4k/sentences-128/tiny/best/model.safetensors",
-    "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/seed-1/evaluation/metrics.json",
+    "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/seed-1/validation/metrics.json",
     "results/sample/uncased-4k/scratch/modernbert-tiny/config.json",
     "results/sample/uncased-4k/scratch/modernbert-tiny/sample-reviews/seed-3/model.safetensors",
     "resources/sample/corpus.txt",
@@ -145,6 +145,28 @@ def test_an_overlay_keeps_what_it_asks_for(
     assert "results/tasks/sst2" not in listed
     assert f"{RUNS}/stale" not in listed
     assert "results/other" in listed
+
+
+def test_when_to_look_and_what_to_keep_make_no_run_stale(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(repository / "preset.yaml", "encoders: {tiny: {eval_steps: 7, keep_at: [5]}}")
+    assert clean.main(["--dry-run", "--configfile", "preset.yaml"]) == 0
+    assert f"{RUNS}/now" not in capsys.readouterr().out
+
+
+def test_only_the_splits_that_a_report_tells_of_stay(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/seed-1"
+    for split in ("test", "other"):
+        write(repository / seed / split / "metrics.json")
+    write(repository / "preset.yaml", "tasks: {sample-reviews: {test: test.tsv}}")
+    assert clean.main(["--dry-run", "--configfile", "preset.yaml"]) == 0
+    listed = capsys.readouterr().out
+    assert f"{seed}/other" in listed
+    assert f"{seed}/test" not in listed
+    assert f"{seed}/validation" not in listed
 
 
 def test_a_run_by_the_clock_is_kept_while_it_is_asked_for(

@@ -35,14 +35,11 @@ def results(tmp_path):
         write_encoder(folder / "best", loss - 1, hidden_size=width)
         write_encoder(folder / ".runs" / "abc", 9.9, hidden_size=width)
         for seed in (1, 2):
-            evaluation = folder / "films" / f"seed-{seed}" / "evaluation"
+            evaluation = folder / "films" / f"seed-{seed}" / "validation"
             write_evaluation(evaluation, accuracy + seed / 100, learning_rate=1e-4)
     write_encoder(root / "wiki" / "wordpiece" / "rows" / "unused", 4.5, hidden_size=64)
-    baselines = {
-        "task": "films",
-        "split": "validation",
-        "majority": {"metric": "accuracy", "score": 0.5},
-    }
+    majority = {"majority": {"metric": "accuracy", "score": 0.5}}
+    baselines = {"task": "films", "splits": {"validation": majority}}
     write_json(root / "tasks" / "films" / "baselines.json", {"metrics": baselines})
     write_json(root / "tasks" / "films" / "metrics.json", {"metrics": {"name": "films"}})
     return root
@@ -111,14 +108,28 @@ def test_an_unknown_form_is_refused(results, tmp_path, capsys):
     assert "no such form; end the name in one of .html, .md, .csv, .txt" in capsys.readouterr().err
 
 
-def results_of(folder: Path, wrong: dict[int, list[int]]) -> Path:
+def test_every_split_has_a_row(results, capsys):
+    folder = results / "wiki" / "wordpiece" / "rows" / "small" / "films" / "seed-1" / "test"
+    write_evaluation(folder, 0.65, learning_rate=1e-4)
+    content = read_json(folder / "metrics.json")
+    write_json(folder / "metrics.json", {"metrics": content["metrics"] | {"split": "test"}})
+    lines = table(capsys, results, "--sort", "run")
+    score = lines[0].index("score")
+    assert lines[0][:2] == ["run", "split"]
+    assert {(line[1], line[score]) for line in lines if line[0].endswith("small/films")} == {
+        ("validation", "0.715"),
+        ("test", "0.65"),
+    }
+
+
+def results_of(folder: Path, wrong: dict[int, list[int]], split: str = "validation") -> Path:
     for seed, rows in wrong.items():
-        write_predicted(folder / f"seed-{seed}" / "evaluation", seed, rows, 1.0)
+        write_predicted(folder / f"seed-{seed}" / split, seed, rows, 1.0, split)
     return folder
 
 
-def diff(capsys, *folders) -> str:
-    assert compare.main(["diff", *map(str, folders)]) == 0
+def diff(capsys, *arguments) -> str:
+    assert compare.main(["diff", *map(str, arguments)]) == 0
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -135,6 +146,17 @@ def test_two_results_are_compared_row_by_row(tmp_path, capsys):
     assert diff(capsys, good / "seed-1", good / "seed-2").count("p = 1.0000") == 2
 
 
+def test_two_results_are_compared_on_any_split(tmp_path, capsys):
+    good = results_of(tmp_path / "good", {1: [0]})
+    poor = results_of(tmp_path / "poor", {1: [0]})
+    results_of(good, {1: [0]}, "test")
+    results_of(poor, {1: [0, 1, 2]}, "test")
+    assert "A − B, points +0.00" in diff(capsys, good, poor)
+    shown = diff(capsys, good, poor, "--split", "test")
+    assert "tiny-task, test, 40 rows" in shown
+    assert "A − B, points +5.00" in shown
+
+
 def test_a_class_without_a_row_counts_in_macro_f1(tmp_path, capsys):
     """Macro F1 is the mean over the task's three classes, of which the rows hold two."""
     folders = []
@@ -142,7 +164,7 @@ def test_a_class_without_a_row_counts_in_macro_f1(tmp_path, capsys):
         labels = np.arange(40) % 2
         predictions = np.where(np.arange(40) < wrong, 1 - labels, labels)
         measured = task_metrics(labels, predictions, ["a", "b", "c"], "macro_f1")
-        folder = tmp_path / name / "evaluation"
+        folder = tmp_path / name / "validation"
         write_json(
             folder / "metrics.json", {"metrics": {"task": "films", "split": "test", **measured}}
         )
@@ -162,9 +184,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path, capsys):
     assert compare.main(["diff", str(good)]) == 1
     assert "give two folders of results" in capsys.readouterr().err
     assert compare.main(["diff", str(good), str(tmp_path)]) == 1
-    assert "holds no evaluation; name a task's folder" in capsys.readouterr().err
+    assert "holds no evaluation on validation; name a task's folder" in capsys.readouterr().err
     other = results_of(tmp_path / "other", {1: [0]})
-    path = other / "seed-1" / "evaluation" / "metrics.json"
+    path = other / "seed-1" / "validation" / "metrics.json"
     content = read_json(path)
     write_json(path, {"metrics": content["metrics"] | {"metric": "f1"}})
     assert compare.main(["diff", str(good), str(other)]) == 1

@@ -6,7 +6,7 @@ import pytest
 import extract_documents
 import find_contamination
 from cloze.corpus.documents import read_documents
-from cloze.files import read_json
+from cloze.files import read_json, write_json
 from cloze.tasks.task import TaskSplit, write_split
 from tests.texts import damage_pages, random_text, write_documents
 from tests.tiny_task import write_task
@@ -27,7 +27,7 @@ CLEAN = ["None of these words were planted anywhere in the corpus, not even one.
 @pytest.fixture
 def task(tmp_path: Path) -> Path:
     """A task whose splits hold planted rows: the last two of `LEAKED` in test."""
-    folder = write_task(tmp_path / "task")
+    folder = write_task(tmp_path / "task", test_rows=4)
     validation = [CLEAN[0], LEAKED[0], SHORT, BY_NGRAM, CLEAN[2]]
     test = [LEAKED[1], CLEAN[1], LEAKED[2], LEAKED[1].upper()]
     for name, texts in (("validation", validation), ("test", test)):
@@ -86,7 +86,9 @@ def test_every_planted_row_is_found_and_nothing_else(
 def test_a_task_without_a_test_split_has_one_count(
     task: Path, documents: Path, tmp_path: Path
 ) -> None:
-    (task / "test.parquet").unlink()
+    facts = read_json(task / "task.json")
+    del facts["splits"]["test"]
+    write_json(task / "task.json", facts)
     assert find(task, documents, tmp_path / "found.json") == 0
     assert list(read_json(tmp_path / "found.json")["metrics"]["splits"]) == ["validation"]
 

@@ -106,7 +106,7 @@ def test_baselines_read_both_texts_of_a_pair(root, flags):
     prepare(root, *flags)
     output = root / "baselines.json"
     assert baselines.main(["--task", str(root / "task"), "--output", str(output)]) == 0
-    measured = json.loads(output.read_text())["metrics"]
+    measured = json.loads(output.read_text())["metrics"]["splits"]["validation"]
     majority, tfidf = measured["majority"], measured["tfidf_logistic_regression"]
     assert tfidf["score"] > majority["score"] + 0.05
 

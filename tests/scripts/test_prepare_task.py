@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import prepare_task
+from cloze.errors import ClozeError
+from cloze.files import sha256_file
 from cloze.tasks.task import load_task
 
 TRAIN = "sentence,label\nA fine film,1\nA poor film,0\nNot a fine film,0\n"
@@ -62,6 +64,7 @@ def test_a_csv_task_is_written_and_described(tmp_path, files):
     )  # fmt: skip
     assert facts["splits"]["train"] == {
         "rows": 3, "rows_by_label": {"negative": 2, "positive": 1}, "empty_texts": 0,
+        "sha256": sha256_file(tmp_path / "task" / "train.parquet"),
     }  # fmt: skip
     assert facts["overlap_with_train"] == {"validation": {"equal": 1, "inside": 2}}
     assert facts["sources"]["train"]["file"] == "train.csv"
@@ -224,6 +227,31 @@ def test_a_test_split_of_an_earlier_run_does_not_stay(tmp_path, files):
     assert rows(tmp_path, "test") == rows(tmp_path, "validation")
     assert prepare(tmp_path, *files) == 0
     assert not (tmp_path / "task" / "test.parquet").exists()
+
+
+def test_further_splits_have_names_of_their_own(tmp_path, files, capsys):
+    other = write(tmp_path / "other.csv", "sentence,label\na FINE  film,0\n")
+    assert prepare(tmp_path, *files, "--test", str(other), "--split", "other", str(other)) == 0
+    task = load_task(tmp_path / "task")
+    assert task.evaluation_splits == ["validation", "test", "other"]
+    assert rows(tmp_path, "other") == [("a FINE  film", 0)]
+    assert task.facts["overlap_with_train"]["other"] == {"equal": 1, "inside": 1}
+    for name in ("train", "test", "a/b"):
+        message = failure(capsys, tmp_path, *files, "--split", name, str(other))
+        assert f"--split {name}: give it a name of its own" in message
+
+
+def test_a_split_that_the_task_no_longer_has_is_none_of_its_splits(tmp_path, files):
+    assert prepare(tmp_path, *files, "--split", "other", str(files[1])) == 0
+    assert prepare(tmp_path, *files) == 0
+    with pytest.raises(ClozeError, match=r"has no split 'other'; .* the splits: train, validation"):
+        load_task(tmp_path / "task").split("other")
+
+
+def test_test_rows_without_labels_are_refused(tmp_path, files, capsys):
+    unlabelled = write(tmp_path / "test.csv", "sentence,label\na,-1\nb,-1\n")
+    message = failure(capsys, tmp_path, *files, "--test", str(unlabelled))
+    assert "test.csv: no row has a label (all are -1)" in message
 
 
 @pytest.mark.skipif("CLOZE_DATA" not in os.environ, reason="CLOZE_DATA names no folder of corpora")

@@ -22,9 +22,14 @@ PRETRAINING = {
 }  # fmt: skip
 
 
-def write_evaluation(folder: Path, seed: int, wrong: list[int], train_accuracy: float) -> Path:
-    """Write an evaluation of the tiny task that is wrong on these rows of 40."""
-    split = make_split(40, 2)
+SPLITS = {"validation": 2, "test": 3}
+
+
+def write_evaluation(
+    folder: Path, seed: int, wrong: list[int], train_accuracy: float, name: str = "validation"
+) -> Path:
+    """Write an evaluation of a split of the tiny task that is wrong on these rows of 40."""
+    split = make_split(40, SPLITS[name])
     predictions = split.labels.copy()
     predictions[wrong] = 1 - predictions[wrong]
     probabilities = np.full((40, 2), 0.25, dtype=np.float32)
@@ -37,7 +42,7 @@ def write_evaluation(folder: Path, seed: int, wrong: list[int], train_accuracy: 
         "truncated_texts": 3, "recipe": {"learning_rate": 1e-4, "truncation": "head", "seed": seed},
     }  # fmt: skip
     scores = task_metrics(split.labels, predictions, LABELS, "accuracy")
-    facts = {"task": "tiny-task", "split": "validation", "finetuning": finetuning}
+    facts = {"task": "tiny-task", "split": name, "finetuning": finetuning}
     write_json(folder / "metrics.json", {"metrics": facts | scores})
     return folder
 
@@ -109,9 +114,8 @@ def test_the_json_holds_what_was_measured(tmp_path, folders):
     assert no_pretraining["finetuning"]["train_accuracy"] == {"1": 0.98, "2": 0.98, "3": 0.98}
     assert found["baselines"]["majority"]["accuracy"] == 0.5
     tfidf = found["baselines"]["tfidf_logistic_regression"]["accuracy"]
-    assert tfidf == read_json(tmp_path / "baselines.json")["metrics"][
-        "tfidf_logistic_regression"
-    ]["accuracy"]  # fmt: skip
+    written = read_json(tmp_path / "baselines.json")["metrics"]["splits"]["validation"]
+    assert tfidf == written["tfidf_logistic_regression"]["accuracy"]
     assert found["paired_difference"]["difference"] == pytest.approx(0.925 - (1 - 11 / 40))
     assert found["paired_difference"]["ci95"][0] > 0
     assert np.sum(found["confusion_matrix"]) == pytest.approx(40)
@@ -137,6 +141,45 @@ def test_contamination_of_other_rows_is_refused(tmp_path, folders, capsys):
     for change in ({"task": "other"}, {"splits": {}}):
         write_json(path, content | {"metrics": content["metrics"] | change})
         assert "run find_contamination.py again on this task" in failure(capsys, tmp_path, folders)
+
+
+def with_test_split(tmp_path: Path, folders: dict) -> dict:
+    """The flags of a report that tells of the test split too, where seeds do worse."""
+    task = str(write_task(folders["--task"][0], train_rows=100, test_rows=40))
+    leaf = str(tmp_path / "contamination.json")
+    documents = ["--documents", str(tmp_path / "documents")]
+    assert baselines.main(["--task", task, "--output", str(tmp_path / "baselines.json")]) == 0
+    assert find_contamination.main(["--task", task, *documents, "--output", leaf]) == 0
+    more = {
+        flag: [
+            write_evaluation(tmp_path / f"{kind}{seed}", seed, list(range(wrong)), 1.0, "test")
+            for seed in (1, 2, 3)
+        ]
+        for flag, kind, wrong in (("--evaluations", "te", 5), ("--scratch-evaluations", "ts", 15))
+    }
+    return folders | {flag: [*folders[flag], *found] for flag, found in more.items()}
+
+
+def test_the_test_split_stands_beside_the_headline(tmp_path, folders):
+    assert write_report(tmp_path, folders) == 0
+    alone = json.loads((tmp_path / "r.json").read_text())
+    assert write_report(tmp_path, with_test_split(tmp_path, folders)) == 0
+    found = json.loads((tmp_path / "r.json").read_text())
+    same = ("split", "score", "accuracy", "paired_difference", "mistakes", "confusion_matrix")
+    assert [found[key] for key in same] == [alone[key] for key in same]
+    test = found["other_splits"]["test"]
+    assert (test["examples"], test["score"]["mean"]) == (40, pytest.approx(35 / 40))
+    assert test["paired_difference"]["difference"] == pytest.approx(10 / 40)
+    written = read_json(tmp_path / "baselines.json")["metrics"]["splits"]["test"]
+    for name, baseline in written.items():
+        assert test["baselines"][name]["score"] == baseline["score"]
+    assert test["overlap"]["with_pretraining_text"]["rows"] == 40
+    text = " ".join((tmp_path / "r.txt").read_text().split())
+    assert "92.50 % ± 2.50 on 40 validation rows" in text
+    _, _, section = text.partition("ON THE TEST SPLIT")
+    assert "87.50 % ± 0.00 on 40 test rows" in section
+    assert "of 40 test rows equal a training row" in section
+    assert "On the test split" in (tmp_path / "r.html").read_text()
 
 
 def test_mistakes_are_those_of_the_average_most_confident_first(tmp_path, folders):
@@ -245,9 +288,10 @@ def test_a_task_that_changed_since_is_refused(tmp_path, folders, capsys):
 def test_baselines_of_other_rows_are_refused(tmp_path, folders, capsys):
     path = folders["--baselines"][0]
     content = read_json(path)
-    content["metrics"]["majority"]["predictions"].pop()
-    write_json(path, content)
-    assert "run baselines.py again on this task" in failure(capsys, tmp_path, folders)
+    content["metrics"]["splits"]["validation"]["majority"]["predictions"].pop()
+    for changed in (content, {"metrics": content["metrics"] | {"splits": {}}}):
+        write_json(path, changed)
+        assert "run baselines.py again on this task" in failure(capsys, tmp_path, folders)
 
 
 def test_a_recipe_without_a_value_is_refused(tmp_path, folders, capsys):

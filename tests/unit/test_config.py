@@ -204,6 +204,43 @@ def test_a_run_changes_some_picks_and_names_its_reports() -> None:
     assert run.scratch_folder == "results/mine/words/scratch/tiny"
 
 
+def test_a_report_tells_of_validation_and_of_test_if_there_is_one() -> None:
+    assert config().reports["sst2"][1].splits == ("validation",)
+    tested = config(tasks__mood__test="test.tsv", tasks__mood__splits={"slang": "slang.tsv"})
+    assert tested.reports["sst2"][1].splits == ("validation", "test")
+    assert tested.settings.tasks["mood"].evaluation_splits == ["validation", "test", "slang"]
+    assert tested.files.tasks["mood"]["slang"] == "slang.tsv"
+    named = config(
+        tasks__mood__splits={"slang": "slang.tsv"},
+        reports={"all": {"task": "mood"}, "slang": {"task": "mood", "split": "slang"}},
+    )
+    assert {name: about.splits for name, (_, about) in named.reports.items()} == {
+        "all": ("validation",),
+        "slang": ("slang",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"reports__sst2__split": "slamg", "tasks__mood__splits": {"slang": "slang.tsv"}},
+            "config: reports.sst2.split: 'slamg' is not in the splits of tasks.mood; did you mean "
+            "'slang'? (known: validation, slang)",
+        ),
+        ({"reports__sst2__split": "test"}, "'test' is not in the splits of tasks.mood"),
+        (
+            {"tasks__mood__splits": {"test": "test.tsv"}},
+            "config: tasks.mood.splits.test: has a key of its own; write tasks.mood.test",
+        ),
+    ],
+)
+def test_mistakes_with_splits(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ClozeError) as raised:
+        config(**changes)
+    assert message in str(raised.value)
+
+
 def test_files_are_laid_over_each_other(tmp_path: Path) -> None:
     base, overlay = tmp_path / "config.yaml", tmp_path / "preset.yaml"
     base.write_text(yaml.safe_dump(minimal()))

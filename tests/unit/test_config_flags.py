@@ -81,6 +81,13 @@ def test_a_data_set_has_the_shards_that_it_asks_for() -> None:
     ]
 
 
+def test_what_changes_no_weight_has_flags_of_its_own() -> None:
+    found = config(encoders__small__eval_steps=9, encoders__small__keep_at=[25, 50])
+    assert found.flags("encoders", "small") == config().flags("encoders", "small")
+    assert set(found.monitoring_flags("small")) == {"--eval-steps", "9", "--keep-at", "25", "50"}
+    assert config().monitoring_flags("small") == []
+
+
 def test_without_pretraining_the_task_is_tuned_by_what_differs() -> None:
     found = config(
         tasks__mood__finetuning={"learning_rate": 3e-5, "max_length": 64},

@@ -21,7 +21,7 @@ from cloze.corpus.cleaning import Cleaning
 from cloze.corpus.disk_estimate import DOCUMENTS_CODEC, DiskEstimate, estimated_text_bytes
 from cloze.corpus.documents import Document
 from cloze.corpus.folders import Share
-from cloze.corpus.parts import judged_batches
+from cloze.corpus.parts import cleaned_batches
 from cloze.errors import ClozeError
 
 TEXT = "\n".join(f"Line {n} of {n * n} says {n**3}." for n in range(20_000)).encode()
@@ -86,7 +86,7 @@ def test_what_is_damaged_or_missing_is_left_to_the_reader(tmp_path: Path) -> Non
 
 def watch(output: Path, total: float, count: int = 12) -> list[pa.RecordBatch]:
     documents = [Document("", "", TEXT.decode())] * count
-    batches = judged_batches(documents, Cleaning())
+    batches = cleaned_batches(documents, Cleaning())
     return list(DiskEstimate(output, DOCUMENTS_CODEC, total).watch(batches))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from cloze.corpus import documents
 from cloze.corpus.cleaning import Cleaning, Filters
-from cloze.corpus.document_splits import Draw, Part, write_splits
+from cloze.corpus.document_splits import Part, SplitAssigner, write_splits
 from cloze.corpus.documents import (
     SCHEMA,
     Document,
@@ -21,8 +21,8 @@ from cloze.corpus.documents import (
     StoredDocument,
     read_documents,
 )
-from cloze.corpus.duplicates import Sieve
-from cloze.corpus.parts import judged_batches
+from cloze.corpus.duplicates import Deduplicator
+from cloze.corpus.parts import cleaned_batches
 from cloze.errors import ClozeError
 from cloze.files import SPLITS
 
@@ -39,13 +39,16 @@ def part(
     cleaning: Cleaning = KEEP,
 ) -> Part:
     documents = [Document(source, "", text) for text in texts]
-    return Part(judged_batches(documents, cleaning), split)
+    return Part(cleaned_batches(documents, cleaning), split)
 
 
 def write(
-    folder: Path, parts: Iterable[Part], draw: Draw, sieve: Sieve | None = None
+    folder: Path,
+    parts: Iterable[Part],
+    draw: SplitAssigner,
+    deduplicator: Deduplicator | None = None,
 ) -> dict[str, Any]:
-    return write_splits(folder, parts, draw, sieve or Sieve(), KEEP.reasons, "corpus")
+    return write_splits(folder, parts, draw, deduplicator or Deduplicator(), KEEP.reasons, "corpus")
 
 
 def split_texts(
@@ -55,7 +58,7 @@ def split_texts(
     test: float = 0.1,
     source: str = "a.txt",
 ) -> dict[str, list[str]]:
-    write(folder, [part(texts, source=source)], Draw(validation, test))
+    write(folder, [part(texts, source=source)], SplitAssigner(validation, test))
     return stored_texts(folder)
 
 
@@ -66,10 +69,10 @@ def stored_texts(folder: Path) -> dict[str, list[str]]:
 
 
 def write_own_splits(
-    folder: Path, sieve: Sieve | None = None, **texts: list[str]
+    folder: Path, deduplicator: Deduplicator | None = None, **texts: list[str]
 ) -> dict[str, Any]:
     parts = [part(held, split) for split, held in texts.items()]
-    return write(folder, parts, Draw(0, 0), sieve)
+    return write(folder, parts, SplitAssigner(0, 0), deduplicator)
 
 
 def rows(documents: list[StoredDocument]) -> pa.RecordBatch:
@@ -249,7 +252,7 @@ def test_drops_are_counted_by_reason_and_the_first_of_equals_stays(tmp_path: Pat
     texts = ["", "  ", "abc", " abcd ", "a long one", "a long one\n", "another", "another one"]
     cleaning = Cleaning(Filters(min_characters=4))
 
-    metrics = write(tmp_path, [part(texts, cleaning=cleaning)], Draw(0.3, 0))
+    metrics = write(tmp_path, [part(texts, cleaning=cleaning)], SplitAssigner(0.3, 0))
 
     assert metrics["dropped"] == {"empty": 2, "too_short": 1, "duplicate": 1}
     kept = sorted(itertools.chain(*stored_texts(tmp_path).values()))
@@ -264,8 +267,8 @@ def test_a_training_document_equal_to_a_held_out_one_goes(tmp_path: Path) -> Non
 
 
 def test_duplicates_can_stay(tmp_path: Path) -> None:
-    sieve = Sieve(keep_duplicates=True)
-    metrics = write_own_splits(tmp_path, sieve, validation=["x"], train=["x", "x"])
+    deduplicator = Deduplicator(keep_duplicates=True)
+    metrics = write_own_splits(tmp_path, deduplicator, validation=["x"], train=["x", "x"])
 
     assert metrics["dropped"] == {"empty": 0, "too_short": 0}
     assert stored_texts(tmp_path)["train"] == ["x", "x"]

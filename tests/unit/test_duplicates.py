@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cloze.corpus.duplicates import FirstNumbers
+from cloze.corpus.duplicates import FirstOccurrences
 
 
 @pytest.mark.parametrize("batch", [1, 7, 500, 12000])
@@ -12,7 +12,7 @@ def test_it_agrees_with_a_python_dictionary(batch: int, kind: type) -> None:
     random = np.random.default_rng(0)
     keys = random.integers(0, 1 << 64, size=7000, dtype=np.uint64)[random.integers(0, 7000, 12000)]
     keys = keys.astype(kind)
-    first, known = FirstNumbers(), dict[int, int]()
+    first, known = FirstOccurrences(), dict[int, int]()
 
     for start in range(0, len(keys), batch):
         held = keys[start : start + batch]
@@ -23,7 +23,7 @@ def test_it_agrees_with_a_python_dictionary(batch: int, kind: type) -> None:
 
 
 def test_memory_is_twelve_bytes_a_document_in_few_runs() -> None:
-    first = FirstNumbers()
+    first = FirstOccurrences()
     for start in range(0, 100_000, 1000):
         numbers = np.arange(start, start + 1000)
         first.add(numbers.astype(np.uint64), numbers.astype(np.uint32))

@@ -19,8 +19,8 @@ NOISE = base64.b85encode(random.Random(0).randbytes(2000)).decode()
 def test_without_bounds_only_empty_texts_go() -> None:
     filters = Filters()
     assert filters.reasons == ["empty", "too_short"]
-    assert [filters.judge(text) for text in (NOISE, "x", "a\n" * 500)] == [None] * 3
-    assert filters.judge("") == ("empty", "")
+    assert [filters.check(text) for text in (NOISE, "x", "a\n" * 500)] == [None] * 3
+    assert filters.check("") == ("empty", "")
 
 
 def test_repeated_lines_are_weighed_by_their_characters() -> None:
@@ -29,14 +29,14 @@ def test_repeated_lines_are_weighed_by_their_characters() -> None:
     assert repeated_lines("abcd\n\n\n\n") == 0
     assert repeated_lines("") == 0
     filters = Filters(max_repeated_lines=0.3)
-    assert filters.judge("\n".join([PROSE] * 2 + ["More."])).reason == "repeated_lines"  # type: ignore[union-attr]
-    assert filters.judge("\n".join([PROSE, "Yes.", "Yes."])) is None
+    assert filters.check("\n".join([PROSE] * 2 + ["More."])).reason == "repeated_lines"  # type: ignore[union-attr]
+    assert filters.check("\n".join([PROSE, "Yes.", "Yes."])) is None
 
 
 def test_compression_tells_repetition_and_noise_from_prose() -> None:
     filters = Filters(min_compression_ratio=0.2, max_compression_ratio=0.75)
     assert filters.reasons == ["empty", "too_short", "repetitive", "incompressible"]
-    again, noise = filters.judge("Buy now, click here. " * 100), filters.judge(NOISE)
+    again, noise = filters.check("Buy now, click here. " * 100), filters.check(NOISE)
     assert again
     assert again.reason == "repetitive"
     assert (
@@ -44,16 +44,16 @@ def test_compression_tells_repetition_and_noise_from_prose() -> None:
     )
     assert noise
     assert noise.reason == "incompressible"
-    assert filters.judge(PROSE) is None
+    assert filters.check(PROSE) is None
     assert 0.3 < compression_ratio(PROSE) < 0.7 < compression_ratio(NOISE)
 
 
 def test_one_bound_alone_leaves_the_other_side_open() -> None:
     again = "Buy now, click here. " * 100
-    assert Filters(min_compression_ratio=0.2).judge(NOISE) is None
-    assert Filters(max_compression_ratio=0.7).judge(again) is None
+    assert Filters(min_compression_ratio=0.2).check(NOISE) is None
+    assert Filters(max_compression_ratio=0.7).check(again) is None
 
 
 def test_length_is_looked_at_first() -> None:
-    verdict = Filters(min_characters=9, max_compression_ratio=0.1).judge("too short"[:8])
+    verdict = Filters(min_characters=9, max_compression_ratio=0.1).check("too short"[:8])
     assert verdict == ("too_short", "8 characters")

@@ -38,6 +38,13 @@ def test_a_question_put_to_all_rows_joins_none_of_them():
     assert (len(parts.train), len(parts.held_out), len(parts.removed)) == (30, 10, 0)
 
 
+def test_entities_beside_the_texts_join_no_groups():
+    groups = [f"tweet {number // 2}" for number in range(600)]
+    entities = [f"entity {number % 4}" for number in range(600)]
+    parts = hold_out(split_of(numbered(600), pairs=entities, groups=groups), 0.1, seed=0)
+    assert (len(parts.held_out), parts.num_groups) == (60, 30)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_pairs_that_share_either_text_stay_together(seed):
     rng = np.random.default_rng(seed)

@@ -18,7 +18,8 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
         ("find_contamination", ("torch", "sklearn", "scipy")),
         ("predict", ("torch._dynamo", "sklearn", "scipy", "matplotlib")),
         ("serve", ("torch._dynamo", "sklearn", "scipy", "matplotlib")),
-        ("pretrain", ("torch._dynamo", "sklearn")),
+        ("pretrain", ("torch._dynamo", "sklearn", "matplotlib", "jinja2", "tabulate")),
+        ("evaluate", ("torch._dynamo", "matplotlib", "jinja2", "tabulate")),
     ],
 )
 def test_a_script_starts_without(script: str, heavy: tuple[str, ...]) -> None:

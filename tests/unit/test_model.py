@@ -181,7 +181,7 @@ def test_a_batch_moves_with_all_it_has():
     assert batch.to(torch.device("cpu")).token_type_ids is None
 
 
-def test_the_head_runs_only_where_asked():
+def test_the_head_runs_at_the_predicted_positions_alone():
     model = build("bert")
     batch = single_samples(draw_ids(2, 10))
     everywhere = model(batch, torch.arange(10).expand(2, 10))

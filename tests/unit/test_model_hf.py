@@ -9,7 +9,6 @@ from cloze.model.hf import (
     config_from_folder,
     load_classifier,
     load_encoder,
-    load_encoder_into,
     load_masked_lm,
     load_masked_lm_with_next_sentence,
     load_matching,
@@ -38,7 +37,7 @@ def test_saved_models_load_back(config, tmp_path):
     assert again.config == model.config
     assert same_weights(again, model)
     classifier = SequenceClassifier(model.config, num_labels=2)
-    load_encoder_into(classifier, tmp_path / "model")
+    load_matching(classifier, tmp_path / "model", reset_heads=True)
     assert same_weights(classifier.encoder, model.encoder)
     assert same_weights(load_encoder(tmp_path / "model"), model.encoder)
 
@@ -49,7 +48,7 @@ def test_both_heads_of_pretraining_load_back_together_and_apart(tmp_path):
     assert same_weights(load_masked_lm_with_next_sentence(tmp_path / "model"), model)
     assert same_weights(load_masked_lm(tmp_path / "model"), model.masked_lm)
     other = MaskedLMWithNextSentence(make_config())
-    load_encoder_into(other, tmp_path / "model")
+    load_matching(other, tmp_path / "model", reset_heads=True)
     assert same_weights(other.encoder, model.encoder)
 
 
@@ -120,7 +119,7 @@ def test_a_weight_of_another_shape_is_named(tmp_path):
     save_model(tmp_path / "m", MaskedLM(make_config()), write_tokenizer(tmp_path).parent)
     other = make_config(hidden_size=16)
     with pytest.raises(ClozeError, match=r"word_embeddings\.weight has shape \(64, 32\)"):
-        load_encoder_into(SequenceClassifier(other, 2), tmp_path / "m")
+        load_matching(SequenceClassifier(other, 2), tmp_path / "m", reset_heads=True)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from cloze.corpus import parts
 from cloze.corpus.cleaning import Cleaning, Filters
 from cloze.corpus.documents import Document
 from cloze.corpus.duplicates import digest_numbers
-from cloze.corpus.parts import PART_SCHEMA, PartFile, judged_batches, write_part
+from cloze.corpus.parts import PART_SCHEMA, PartFile, cleaned_batches, write_part
 from cloze.errors import ClozeError
 
 DOCUMENTS = [
@@ -25,7 +25,7 @@ DOCUMENTS = [
 def judged(**filters: int) -> list[dict[str, object]]:
     return [
         row
-        for batch in judged_batches(DOCUMENTS, Cleaning(Filters(**filters)))
+        for batch in cleaned_batches(DOCUMENTS, Cleaning(Filters(**filters)))
         for row in batch.to_pylist()
     ]
 
@@ -51,14 +51,14 @@ def test_what_is_dropped_says_why_and_keeps_an_excerpt(monkeypatch: pytest.Monke
 def test_batches_are_bounded_in_bytes_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = [Document("", "", "x" * 10)] * 100
     monkeypatch.setattr(parts, "_BATCH_CHARACTERS", 55)
-    assert [b.num_rows for b in judged_batches(documents, Cleaning())] == [6] * 16 + [4]
+    assert [b.num_rows for b in cleaned_batches(documents, Cleaning())] == [6] * 16 + [4]
     monkeypatch.setattr(parts, "_BATCH_ROWS", 4)
-    assert [b.num_rows for b in judged_batches(documents, Cleaning())] == [4] * 25
+    assert [b.num_rows for b in cleaned_batches(documents, Cleaning())] == [4] * 25
 
 
 def test_a_part_gives_back_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "a.arrow"
-    batches = list(judged_batches(DOCUMENTS, Cleaning()))
+    batches = list(cleaned_batches(DOCUMENTS, Cleaning()))
     write_part(path, batches, {"format": "text"}, {"x.txt": "12", "texts": None})
 
     part = PartFile(path)
@@ -69,7 +69,7 @@ def test_a_part_gives_back_what_was_written(tmp_path: Path) -> None:
 
 
 def test_digests_are_numbers_also_of_a_slice() -> None:
-    (batch,) = judged_batches(DOCUMENTS, Cleaning())
+    (batch,) = cleaned_batches(DOCUMENTS, Cleaning())
     numbers = digest_numbers(batch.column("digest"))
     digest = batch.column("digest")[4].as_py()
     assert numbers[4].tolist() == [int.from_bytes(digest[:8]), int.from_bytes(digest[8:])]
@@ -79,7 +79,7 @@ def test_digests_are_numbers_also_of_a_slice() -> None:
 @pytest.mark.parametrize("keep", [0, 4, 0.5, 0.98])
 def test_a_part_cut_short_is_named(tmp_path: Path, keep: float) -> None:
     path = tmp_path / "a.arrow"
-    write_part(path, judged_batches(DOCUMENTS, Cleaning()), {}, {})
+    write_part(path, cleaned_batches(DOCUMENTS, Cleaning()), {}, {})
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep if keep > 1 else keep * len(whole))])
     with pytest.raises(ClozeError, match=r"a\.arrow: not a whole part .*extract_part\.py"):
@@ -104,5 +104,5 @@ def test_a_full_disk_is_named_and_leaves_nothing(
 
     monkeypatch.setattr(pa.ipc.RecordBatchFileWriter, "write_batch", refuse)
     with pytest.raises(ClozeError, match=r"cannot write .*a\.arrow: the disk is full"):
-        write_part(tmp_path / "a.arrow", judged_batches(DOCUMENTS, Cleaning()), {}, {})
+        write_part(tmp_path / "a.arrow", cleaned_batches(DOCUMENTS, Cleaning()), {}, {})
     assert list(tmp_path.iterdir()) == []

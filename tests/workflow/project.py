@@ -12,6 +12,9 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "profiles", "scripts", "workflow", "resources/sample")
+_MODELS = re.compile(
+    r"^rule (finetune|evaluate):\n(?:    .*\n)*?    wildcards: model=([^,]+),", re.MULTILINE
+)
 _JOBS = re.compile(r"^Job stats:\njob +count\n[- ]+\n(.*?)\ntotal ", re.MULTILINE | re.DOTALL)
 
 
@@ -50,13 +53,15 @@ class Project:
 
     def plan(self, *arguments: str) -> dict[str, int]:
         """Return how many jobs of each rule a dry run plans, the target `all` left out."""
+        return _count_jobs(self.snakemake("-n", *arguments))
+
+    def planned(self, *arguments: str) -> set[str]:
+        """Return the rules that a dry run plans; of a model without pretraining they say so."""
         output = self.snakemake("-n", *arguments)
-        found = _JOBS.search(output)
-        if found is None:
-            assert "Nothing to be done" in output, output
-            return {}
-        lines = [line.split() for line in found[1].splitlines()]
-        return {name: int(count) for name, count in lines if name != "all"}
+        rules = set(_count_jobs(output)) - {"finetune", "evaluate"}
+        for rule, model in _MODELS.findall(output):
+            rules.add(f"{rule} from scratch" if "/scratch/" in model else rule)
+        return rules
 
     def pretend(self, *arguments: str) -> None:
         """Make every output a small file and let Snakemake note it as made."""
@@ -80,3 +85,12 @@ class Project:
         text = path.read_text(encoding="utf-8")
         assert before in text, f"{before!r} is not in {name}"
         path.write_text(text.replace(before, after, 1), encoding="utf-8")
+
+
+def _count_jobs(output: str) -> dict[str, int]:
+    found = _JOBS.search(output)
+    if found is None:
+        assert "Nothing to be done" in output, output
+        return {}
+    lines = [line.split() for line in found[1].splitlines()]
+    return {name: int(count) for name, count in lines if name != "all"}

@@ -1,6 +1,7 @@
 """The catalogue names every preset and its sources; each preset's encoders can be built."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import yaml
 import init_encoder
 import train_tokenizer
 from cloze.fetch.sources import HubSource, parse_source
-from cloze.model.flags import encoder_config
+from cloze.model.encoder import EncoderConfig
 from cloze.settings.config import Config, load_config
+from cloze.settings.encoders import ArchitectureSettings
+from cloze.settings.fields import from_args
 from tests.workflow.project import Project
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +77,8 @@ def test_the_encoders_and_tokenizers_of_a_preset_can_be_made(preset: Path) -> No
         flags = config.flags("architectures", run.architecture)
         where = ["--tokenizer", "tokenizer.json", "--output", "folder"]
         encoder = init_encoder.build_parser().parse_args([*where, *flags])
-        made = encoder_config(encoder, tokenizer.vocab_size, 0, dropout=0.0)
+        shape = asdict(from_args(ArchitectureSettings, encoder))
+        made = EncoderConfig(tokenizer.vocab_size, **shape)
         longest = config.section("datasets", run.dataset)["max_length"]
         assert made.max_position_embeddings >= longest
 

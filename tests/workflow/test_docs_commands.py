@@ -85,6 +85,9 @@ def write_the_readers_files(folder: Path) -> None:
     with zipfile.ZipFile(folder / "letters.zip", "w") as archive:
         for number, review in enumerate(reviews):
             archive.writestr(f"{number}.txt", review)
+    (folder / "reviews").mkdir()
+    validation = (folder / "resources/sample/reviews-validation.tsv").read_bytes()
+    (folder / "reviews/other-films.tsv").write_bytes(validation)
     mail = [
         [str(number), f"about {queue}", f"My question is one of {queue}.", queue]
         for number, queue in enumerate(QUEUES * 12)

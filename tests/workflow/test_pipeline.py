@@ -24,7 +24,7 @@ LOG = "logs/sample/uncased-4k/sentences-128/tiny/pretrain.log"
 # fine-tuned and evaluated.
 STAGES = (
     *("extract_documents", "train_tokenizer", "collect_shards", "describe_corpus", "init_encoder"),
-    *("pretrain", "prepare_task", "baselines", "find_contamination", "report"),
+    *("pretrain", "show_pretraining", "prepare_task", "baselines", "find_contamination", "report"),
 )
 NUM_JOBS = len(STAGES) + 3 + 2 * 4
 CPU = (
@@ -84,6 +84,32 @@ def test_the_report_holds_what_is_promised(finished: Pipeline) -> None:
     text = (finished.folder / "results" / "sst2_report.txt").read_text("utf-8")
     assert "sample-reviews" in text
     assert "corpus: sample" in (finished.folder / "results" / "config.yaml").read_text("utf-8")
+
+
+def test_one_fine_tuning_is_evaluated_on_every_split_that_reports_ask_for(
+    pipeline: Pipeline,
+) -> None:
+    files = [f"resources/sample/reviews-{name}.tsv" for name in ("validation", "train")]
+    splits = {"test": files[0], "splits": {"seen": files[1]}}
+    asked = {**TINY, "tasks": {"sample-reviews": {**TINY["tasks"]["sample-reviews"], **splits}}}
+    asked["reports"] = {
+        "sst2": {"task": "sample-reviews"},
+        "seen": {"task": "sample-reviews", "split": "seen"},
+    }
+    output = pipeline.run("--cores", "2", config=asked)
+    assert output.count("rule finetune:") == 2 * len(asked["seeds"])
+    assert output.count("rule evaluate:") == 3 * 2 * len(asked["seeds"])
+    results = pipeline.folder / "results"
+    sst2, seen = (
+        json.loads((results / f"{name}_report.json").read_text("utf-8"))
+        for name in ("sst2", "seen")
+    )
+    assert (sst2["split"], [*sst2["other_splits"]]) == ("validation", ["test"])
+    # The same file under two names.
+    assert sst2["other_splits"]["test"]["score"] == sst2["score"]
+    assert (seen["split"], seen["other_splits"]) == ("seen", {})
+    assert seen["overlap"]["with_training_split"]["equal"] == seen["examples"]
+    assert "Nothing to be done" in pipeline.run("--cores", "2", config=asked)
 
 
 def test_a_second_run_has_nothing_to_do(finished: Pipeline) -> None:

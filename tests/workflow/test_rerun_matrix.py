@@ -16,7 +16,7 @@ import pytest
 from tests.workflow.project import Project
 
 REPORT = {"report"}
-SCRATCH = {"finetune_from_scratch", "evaluate_from_scratch"} | REPORT
+SCRATCH = {"finetune from scratch", "evaluate from scratch"} | REPORT
 FINETUNED = {"finetune", "evaluate"} | REPORT
 SHOWN = {"show_pretraining"} | REPORT
 PRETRAINED = {"pretrain"} | SHOWN | FINETUNED
@@ -88,6 +88,9 @@ def test_a_lost_shard_is_the_only_one_made_again(made: Project) -> None:
         key("encoders.tiny.learning_rate", 2e-3, PRETRAINED),
         # One number against another: a comparison of values without their names sees no change.
         key("encoders.tiny", {"warmup_steps": 1000, "max_steps": 100}, PRETRAINED, marks=slow),
+        # Of what changes no weight, an evaluation more often is nothing to do at all.
+        key("encoders.tiny.eval_steps", 50, set()),
+        key("encoders.tiny.keep_at", [25], {"checkpoint"} | FINETUNED),
         key("tasks.sample-reviews.labels", ["bad", "good"], TASK),
         key("tasks.sample-reviews.finetuning.num_train_epochs", 4, FINETUNED | SCRATCH),
         key("tasks.sample-reviews.finetuning_from_scratch.num_train_epochs", 4, SCRATCH),
@@ -104,15 +107,20 @@ def test_a_key_replans_what_depends_on_it(
     overlay = value
     for name in reversed(path.split(".")):
         overlay = {name: overlay}
-    assert set(made.plan(*made.overlay(overlay))) == rules
+    assert made.planned(*made.overlay(overlay)) == rules
 
 
 def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
     plan = made.plan(*made.overlay({"seeds": [1, 2, 3, 4]}))
-    assert plan == {
-        **dict.fromkeys(("finetune", "evaluate", "report"), 1),
-        **dict.fromkeys(("finetune_from_scratch", "evaluate_from_scratch"), 1),
-    }
+    assert plan == {"finetune": 2, "evaluate": 2, "report": 1}
+
+
+def test_a_test_split_is_one_more_evaluation_of_each_classifier(made: Project) -> None:
+    labelled = {"test": "resources/sample/reviews-validation.tsv"}
+    arguments = made.overlay({"tasks": {"sample-reviews": labelled}})
+    plan = made.plan(*arguments)
+    assert plan["evaluate"] == 12
+    assert "pretrain" not in plan
 
 
 @pytest.mark.parametrize(
@@ -124,10 +132,16 @@ def test_a_new_seed_adds_only_its_own_jobs(made: Project) -> None:
         pytest.param("cloze/tokens/tokenizer_training.py", TOKENIZED, marks=slow),
         pytest.param("cloze/corpus/readers.py", EXTRACTED, marks=slow),
         pytest.param("cloze/objectives/masking.py", PRETRAINED, marks=slow),
-        pytest.param("cloze/show/doctor.py", SHOWN),
+        pytest.param("cloze/objectives/mlm.py", PRETRAINED, id="cloze/objectives/mlm.py"),
+        pytest.param(
+            "cloze/objectives/classification.py", FINETUNED | SCRATCH, id="classification.py"
+        ),
+        pytest.param("cloze/objectives/regression.py", set(), marks=slow),
+        pytest.param("cloze/show/doctor.py", SHOWN, id="cloze/show/doctor.py"),
         pytest.param("cloze/show/masked_examples.html", SHOWN, marks=slow),
+        pytest.param("cloze/show/report_page.html", REPORT, marks=slow),
         pytest.param("cloze/train/finetuning.py", FINETUNED | SCRATCH, marks=slow),
-        pytest.param("cloze/objectives/prediction.py", FINETUNED | SCRATCH, marks=slow),
+        pytest.param("cloze/objectives/sequence.py", FINETUNED | SCRATCH, marks=slow),
         pytest.param("cloze/tasks/baselines.py", {"baselines"} | REPORT, marks=slow),
         pytest.param("cloze/show/report_text.py", REPORT, marks=slow),
         pytest.param("cloze/show/corpus_page.html", {"describe_corpus"}, marks=slow),
@@ -150,9 +164,16 @@ def test_a_module_replans_the_stages_that_import_it(
 ) -> None:
     with open(project.folder / "scripts" / module, "a") as stream:
         stream.write("\n_edited = 1\n")
-    assert set(project.plan()) == rules
+    assert project.planned() == rules
     if rules:
         assert f"{module}@" in project.snakemake("-n")
+
+
+def test_whatever_only_shows_trains_and_evaluates_nothing(project: Project) -> None:
+    for path in (project.folder / "scripts" / "cloze" / "show").iterdir():
+        edit = "\n_edited = 1\n" if path.suffix == ".py" else "\nedited\n"
+        path.write_text(path.read_text(encoding="utf-8") + edit, encoding="utf-8")
+    assert project.planned() == SHOWN | {"describe_corpus"}
 
 
 def test_comments_docstrings_and_times_replan_nothing(project: Project) -> None:
@@ -182,7 +203,7 @@ def test_there_and_back_again_plans_only_the_report(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.pretend()
     project.pretend("--config", "corpus=python-docs")
-    assert set(project.plan()) == REPORT
+    assert project.planned() == REPORT
     assert set(project.plan("--config", "corpus=python-docs")) == set()
 
 
@@ -197,6 +218,6 @@ def test_a_changed_input_replans_what_follows(made: Project) -> None:
     name = "resources/sample/reviews-train.tsv"
     made.edit(name, "\n", "\n\n")
     try:
-        assert set(made.plan()) == TASK
+        assert made.planned() == TASK
     finally:
         made.edit(name, "\n\n", "\n")

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from cloze.settings.code_key import code_key
 from cloze.settings.config import Config
+from cloze.settings.tasks import default_objective, objective_module
 from cloze.errors import ClozeError
 from cloze.files import write_text
 
@@ -35,7 +36,22 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+def model_folders():
+    """Return a regular expression for the model folders, as they are called below results/."""
+    corpus, tokenizer, dataset, architecture = (
+        f"({one_of(CONFIG.names(table))})"
+        for table in ("corpora", "tokenizers", "datasets", "architectures")
+    )
+    imported = f"({one_of(CONFIG.files.imported)})"
+    own = f"({one_of(name for name in CONFIG.names('encoders') if name not in CONFIG.files.imported)})"
+    return (
+        rf"{corpus}/{tokenizer}/({dataset}/{own}(/at-\d+)?|scratch/{architecture})"
+        rf"|imported/{imported}"
+    )
+
+
 wildcard_constraints:
+    model=model_folders(),
     corpus=one_of(CONFIG.names("corpora")),
     tokenizer=one_of(CONFIG.names("tokenizers")),
     dataset=one_of(CONFIG.names("datasets")),
@@ -45,6 +61,9 @@ wildcard_constraints:
     report=one_of(CONFIG.reports),
     average=one_of(CONFIG.averages),
     seed=r"\d+",
+    split=one_of(
+        {split for task in CONFIG.settings.tasks.values() for split in task.evaluation_splits}
+    ),
     percent=r"\d+",
 
 
@@ -53,9 +72,24 @@ def write_resolved_config():
     write_text(Path("results/config.yaml"), CONFIG.as_yaml())
 
 
-def code(script):
-    """Return a digest for each module that a script imports: the code part of a rule's key."""
-    return code_key(Path(workflow.basedir) / "scripts" / script)
+@functools.cache
+def code(script, *modules):
+    """Return a digest for each module that a script imports: the code part of a rule's key.
+
+    `modules` are those that it imports by their names.
+    """
+    return code_key(Path(workflow.basedir) / "scripts" / script, modules)
+
+
+def code_with_objective(script):
+    """Return a function that gives a script's code with that of the objective of a task."""
+
+    def code_of_task(wildcards):
+        task = CONFIG.settings.tasks[wildcards.task]
+        objective = task.objective or default_objective(task.regression)
+        return code(script, objective_module(objective))
+
+    return code_of_task
 
 
 @functools.cache

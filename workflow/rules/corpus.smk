@@ -84,7 +84,6 @@ rule find_contamination:
     input:
         documents="results/{corpus}/documents/train.parquet",
         task="results/tasks/{task}/task.json",
-        validation="results/tasks/{task}/validation.parquet",
     output:
         "results/{corpus}/documents/contamination/{task}.json",
     log:

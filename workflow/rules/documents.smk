@@ -31,7 +31,7 @@ rule download:
 rule extract_part:
     input:
         sources=part_files,
-        tasks=task_splits,
+        tasks=removed_tasks,
     output:
         temp("results/{corpus}/documents/.parts/{part}.arrow"),
     log:

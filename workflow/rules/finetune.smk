@@ -1,9 +1,10 @@
-# From an encoder and labelled sentences to predictions.
+# From a model folder and labelled texts to predictions.
 #
-# Reads encoders and what tasks name; writes results/tasks/{task}/ (normalised splits,
-# baselines) and, for each seed, a classifier with its evaluation: below the encoder that was
-# pretrained, and below scratch/{architecture}/ for the same encoder without pretraining.
-# Finished fine-tuning is kept undeclared in its .runs/, so that no input remade costs a step.
+# Reads results/{model}/, a model folder of any kind (pretrained, on the way through pretraining,
+# without pretraining, from elsewhere), and what tasks name; writes results/tasks/{task}/
+# (normalised splits, baselines), for each seed a classifier in results/{model}/{task}/seed-{seed}/
+# and, below it, its evaluation on each split that a report tells of. Finished fine-tuning is kept
+# undeclared in its .runs/, so that no input remade costs a step.
 
 
 rule prepare_task:
@@ -35,7 +36,6 @@ rule prepare_task:
 rule baselines:
     input:
         train="results/tasks/{task}/train.parquet",
-        validation="results/tasks/{task}/validation.parquet",
         task="results/tasks/{task}/task.json",
     output:
         "results/tasks/{task}/baselines.json",
@@ -57,20 +57,18 @@ rule baselines:
 
 rule finetune:
     input:
-        config="results/{corpus}/{tokenizer}/{dataset}/{encoder}/config.json",
-        weights="results/{corpus}/{tokenizer}/{dataset}/{encoder}/model.safetensors",
-        tokenizer="results/{corpus}/{tokenizer}/{dataset}/{encoder}/tokenizer.json",
+        model=model_files,
         train="results/tasks/{task}/train.parquet",
         task="results/tasks/{task}/task.json",
     output:
-        config="results/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/config.json",
-        weights="results/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/model.safetensors",
-        tokenizer="results/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/tokenizer.json",
-        metrics="results/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/metrics.json",
+        config="results/{model}/{task}/seed-{seed}/config.json",
+        weights="results/{model}/{task}/seed-{seed}/model.safetensors",
+        tokenizer="results/{model}/{task}/seed-{seed}/tokenizer.json",
+        metrics="results/{model}/{task}/seed-{seed}/metrics.json",
     log:
-        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/finetune.log",
+        "logs/{model}/{task}/seed-{seed}/finetune.log",
     benchmark:
-        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/finetune.benchmark.tsv"
+        "logs/{model}/{task}/seed-{seed}/finetune.benchmark.tsv"
     conda:
         "../envs/pipeline.yaml"
     threads: claim(max(1, CORES // 4))
@@ -81,52 +79,29 @@ rule finetune:
         precision="auto",
     params:
         args=finetuning_flags,
-        code=code("finetune.py"),
-        switch=[],
+        code=code_with_objective("finetune.py"),
         machine=compute_flags,
     shell:
-        "python scripts/finetune.py --model $(dirname {input.config}) {params.switch}"
-        " --task $(dirname {input.task}) --output $(dirname {output.config})"
-        " --run-dir $(dirname {output.config})/.runs --seed {wildcards.seed} {params.args:q} {params.machine:q} --log {log}"
-
-
-use rule finetune as finetune_from_scratch with:
-    input:
-        config="results/{corpus}/{tokenizer}/scratch/{architecture}/config.json",
-        tokenizer="results/{corpus}/{tokenizer}/scratch/{architecture}/tokenizer.json",
-        train="results/tasks/{task}/train.parquet",
-        task="results/tasks/{task}/task.json",
-    output:
-        config="results/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/config.json",
-        weights="results/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/model.safetensors",
-        tokenizer="results/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/tokenizer.json",
-        metrics="results/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/metrics.json",
-    log:
-        "logs/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/finetune.log",
-    benchmark:
-        "logs/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/finetune.benchmark.tsv"
-    params:
-        args=scratch_finetuning_flags,
-        code=code("finetune.py"),
-        switch=["--from-scratch"],
-        machine=compute_flags,
+        "folder=results/{wildcards.model}/{wildcards.task}/seed-{wildcards.seed};"
+        " python scripts/finetune.py --model results/{wildcards.model}"
+        " --task results/tasks/{wildcards.task} --output $folder --run-dir $folder/.runs"
+        " --seed {wildcards.seed} {params.args:q} {params.machine:q} --log {log}"
 
 
 rule evaluate:
     input:
-        config="results/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/config.json",
-        weights="results/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/model.safetensors",
-        tokenizer="results/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/tokenizer.json",
-        finetuning="results/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/metrics.json",
-        validation="results/tasks/{task}/validation.parquet",
+        config="results/{model}/{task}/seed-{seed}/config.json",
+        weights="results/{model}/{task}/seed-{seed}/model.safetensors",
+        tokenizer="results/{model}/{task}/seed-{seed}/tokenizer.json",
+        finetuning="results/{model}/{task}/seed-{seed}/metrics.json",
         task="results/tasks/{task}/task.json",
     output:
-        metrics="results/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/evaluation/metrics.json",
-        predictions="results/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/evaluation/predictions.parquet",
+        metrics="results/{model}/{task}/seed-{seed}/{split}/metrics.json",
+        predictions="results/{model}/{task}/seed-{seed}/{split}/predictions.parquet",
     log:
-        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/evaluate.log",
+        "logs/{model}/{task}/seed-{seed}/{split}/evaluate.log",
     benchmark:
-        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/{task}/seed-{seed}/evaluate.benchmark.tsv"
+        "logs/{model}/{task}/seed-{seed}/{split}/evaluate.benchmark.tsv"
     conda:
         "../envs/pipeline.yaml"
     threads: claim(max(1, CORES // 4))
@@ -137,30 +112,10 @@ rule evaluate:
         precision="fp32",
     params:
         args=evaluation_flags,
-        code=code("evaluate.py"),
+        code=code_with_objective("evaluate.py"),
         machine=compute_flags,
     shell:
-        "python scripts/evaluate.py --model $(dirname {input.config})"
-        " --task $(dirname {input.task}) --output $(dirname {output.metrics})"
+        "folder=results/{wildcards.model}/{wildcards.task}/seed-{wildcards.seed};"
+        " python scripts/evaluate.py --model $folder --task results/tasks/{wildcards.task}"
+        " --split {wildcards.split} --output $folder/{wildcards.split}"
         " {params.args:q} {params.machine:q} --log {log}"
-
-
-use rule evaluate as evaluate_from_scratch with:
-    input:
-        config="results/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/config.json",
-        weights="results/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/model.safetensors",
-        tokenizer="results/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/tokenizer.json",
-        finetuning="results/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/metrics.json",
-        validation="results/tasks/{task}/validation.parquet",
-        task="results/tasks/{task}/task.json",
-    output:
-        metrics="results/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/evaluation/metrics.json",
-        predictions="results/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/evaluation/predictions.parquet",
-    log:
-        "logs/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/evaluate.log",
-    benchmark:
-        "logs/{corpus}/{tokenizer}/scratch/{architecture}/{task}/seed-{seed}/evaluate.benchmark.tsv"
-    params:
-        args=scratch_evaluation_flags,
-        code=code("evaluate.py"),
-        machine=compute_flags,

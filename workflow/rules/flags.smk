@@ -4,6 +4,9 @@
 # stage's key. Those named `_file_flags` or `_source_flags` pass a rule's inputs on under the names
 # that the script knows them by.
 
+from cloze.files import SPLITS
+from cloze.settings.runs import is_from_scratch
+
 # Flags of report.py whose values are the folders of the report's inputs of these names.
 REPORT_FOLDERS = {
     "--task": "task",
@@ -90,35 +93,35 @@ def pretraining_flags(wildcards):
     return CONFIG.flags("architectures", architecture) + CONFIG.flags("encoders", wildcards.encoder)
 
 
+def monitoring_flags(wildcards, threads):
+    """Return --eval-steps and --keep-at: no part of the key, as they change no weight."""
+    return CONFIG.monitoring_flags(wildcards.encoder)
+
+
 def task_flags(wildcards):
     """Return the flags of prepare_task.py."""
     return CONFIG.flags("tasks", wildcards.task)
 
 
 def task_file_flags(wildcards, input):
-    """Return --train FILE --validation FILE, and --test FILE where the task has one."""
-    named = CONFIG.files.tasks[wildcards.task]
-    return [text for split, file in named.items() for text in (f"--{split}", file)]
+    """Return --train FILE and so on, and --split NAME FILE for splits with names of their own."""
+    flags = []
+    for split, file in CONFIG.files.tasks[wildcards.task].items():
+        flags += [f"--{split}", file] if split in SPLITS else ["--split", split, file]
+    return flags
 
 
 def finetuning_flags(wildcards):
-    """Return the flags of finetune.py for a pretrained encoder."""
-    return CONFIG.finetuning_flags(wildcards.task, from_scratch=False)
-
-
-def scratch_finetuning_flags(wildcards):
-    """Return the flags of finetune.py for an encoder without pretraining."""
-    return CONFIG.finetuning_flags(wildcards.task, from_scratch=True)
+    """Return the flags of finetune.py, by whether the model is pretrained."""
+    from_scratch = is_from_scratch(wildcards.model)
+    flags = CONFIG.finetuning_flags(wildcards.task, from_scratch=from_scratch)
+    return ["--from-scratch", *flags] if from_scratch else flags
 
 
 def evaluation_flags(wildcards):
-    """Return the flags of evaluate.py for a pretrained encoder."""
-    return CONFIG.evaluation_flags(wildcards.task, from_scratch=False)
-
-
-def scratch_evaluation_flags(wildcards):
-    """Return the flags of evaluate.py for an encoder without pretraining."""
-    return CONFIG.evaluation_flags(wildcards.task, from_scratch=True)
+    """Return the flags of evaluate.py, by whether the model is pretrained."""
+    from_scratch = is_from_scratch(wildcards.model)
+    return CONFIG.evaluation_flags(wildcards.task, from_scratch=from_scratch)
 
 
 def corpus_page_flags(wildcards):

@@ -1,10 +1,10 @@
 # The input files of each rule that the configuration decides, and the memory that they need.
 
 from cloze.corpus.folders import corpus_names
+from cloze.settings.runs import imported_folder
 
 # What import_encoder.py reads of a folder.
 FOREIGN_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt")
-TASK_FILES = ("task.json", "metrics.json", "validation.parquet")
 
 
 def corpus_files(wildcards):
@@ -20,16 +20,13 @@ def extraction_inputs(wildcards):
     """
     folder = f"results/{wildcards.corpus}/documents/.parts"
     parts = [f"{folder}/{name}.arrow" for name in parts_of(wildcards.corpus)]
-    return {"sources": corpus_files(wildcards), "parts": parts, "tasks": task_splits(wildcards)}
+    return {"sources": corpus_files(wildcards), "parts": parts, "tasks": removed_tasks(wildcards)}
 
 
-def task_splits(wildcards):
-    """Return a file of each task whose evaluation sentences are removed from a corpus.
-
-    The test split, which not every task has, is made with the validation split.
-    """
+def removed_tasks(wildcards):
+    """Return task.json, with the hash of every split, of the tasks removed from a corpus."""
     tasks = CONFIG.decontaminated_tasks(wildcards.corpus)
-    return [f"results/tasks/{task}/validation.parquet" for task in tasks]
+    return [f"results/tasks/{task}/task.json" for task in tasks]
 
 
 def mixture_files(wildcards):
@@ -107,6 +104,13 @@ def imported_files(wildcards):
     return sorted({f"{folder}/config.json", *map(str, found)})
 
 
+def model_files(wildcards):
+    """Return what fine-tuning starts from: without pretraining there are no weights."""
+    weights = () if is_from_scratch(wildcards.model) else ("model.safetensors",)
+    names = ("config.json", "tokenizer.json", *weights)
+    return [f"results/{wildcards.model}/{name}" for name in names]
+
+
 def kept_checkpoints(run):
     """Return the percentages of a run's pretraining that its reports show too."""
     return [] if run.is_imported else CONFIG.kept_at(run.encoder)
@@ -118,43 +122,45 @@ def report_sources(wildcards):
     Every kind has a name; of an encoder from elsewhere what it has not is empty.
     """
     run, about = CONFIG.reports[wildcards.report]
-    task = about.task
+    shares = [f"{run.encoder_folder}/at-{percent}" for percent in kept_checkpoints(run)]
+    headline = about.splits[:1]
     encoder = ("metrics.json", "config.json")
     sources = {
-        "task": [f"results/tasks/{task}/{name}" for name in TASK_FILES],
-        "baselines": [f"results/tasks/{task}/baselines.json"],
-        "evaluations": seed_files(f"{run.encoder_folder}/{task}", run.seeds),
-        **dict.fromkeys(("documents", "contamination", "dataset", "scratch_evaluations"), []),
-        "ceiling": [],
+        "task": [f"results/tasks/{about.task}/{name}" for name in ("task.json", "metrics.json")],
+        "baselines": [f"results/tasks/{about.task}/baselines.json"],
+        "evaluations": evaluations(run, about, run.encoder_folder),
         "checkpoints": [
-            file
-            for percent in kept_checkpoints(run)
-            for file in seed_files(f"{run.encoder_folder}/at-{percent}/{task}", run.seeds)
+            file for share in shares for file in evaluations(run, about, share, headline)
         ],
+        "ceiling": [],
+        **dict.fromkeys(("documents", "contamination", "dataset", "scratch_evaluations"), []),
     }
     if about.ceiling is not None:
-        folder = f"results/imported/{about.ceiling}/{task}"
-        sources["ceiling"] = seed_files(folder, run.seeds)
+        sources["ceiling"] = evaluations(run, about, imported_folder(about.ceiling))
     if not run.is_imported:
         encoder = (*encoder, "metrics.jsonl", "masked_examples.html", "diagnosis.json")
         sources |= {
             "documents": [f"{run.documents_folder}/metrics.json"],
-            "contamination": [f"{run.documents_folder}/contamination/{task}.json"],
+            "contamination": [f"{run.documents_folder}/contamination/{about.task}.json"],
             "dataset": [
                 f"{run.dataset_folder}/{name}" for name in ("manifest.json", "metrics.json")
             ],
-            "scratch_evaluations": seed_files(f"{run.scratch_folder}/{task}", run.seeds),
+            "scratch_evaluations": evaluations(run, about, run.scratch_folder),
         }
     return sources | {"pretraining": [f"{run.encoder_folder}/{name}" for name in encoder]}
+
+
+def evaluations(run, about, model, splits=None):
+    """Return the files of every seed's evaluation of a model on the splits of a report."""
+    return [
+        f"{model}/{about.task}/seed-{seed}/{split}/{name}"
+        for split in splits or about.splits
+        for seed in run.seeds
+        for name in ("metrics.json", "predictions.parquet")
+    ]
 
 
 def average_reports(wildcards):
     """Return the reports that an average is made of."""
     tasks = CONFIG.averages[wildcards.average]
     return [f"results/{report}_report.json" for task in tasks for report in task]
-
-
-def seed_files(folder, seeds):
-    """Return the files of the evaluation of every seed."""
-    names = ("metrics.json", "predictions.parquet")
-    return [f"{folder}/seed-{seed}/evaluation/{name}" for seed in seeds for name in names]

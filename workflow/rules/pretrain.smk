@@ -39,12 +39,13 @@ rule pretrain:
     params:
         args=pretraining_flags,
         code=code("pretrain.py"),
+        monitoring=monitoring_flags,
         machine=pretraining_compute_flags,
     shell:
         "folder=results/{wildcards.corpus}/{wildcards.tokenizer}/{wildcards.dataset};"
         " python scripts/pretrain.py --dataset $folder --tokenizer {input.tokenizer}"
         " --output $folder/{wildcards.encoder} --run-dir $folder/{wildcards.encoder}/.runs"
-        " {params.args:q} {params.machine:q} --log {log}"
+        " {params.args:q} {params.monitoring:q} {params.machine:q} --log {log}"
 
 
 rule show_pretraining:
@@ -90,28 +91,3 @@ rule show_pretraining:
         "python scripts/show_pretraining.py --model $(dirname {input.config})"
         " --dataset $(dirname $(dirname {input.config})) --tokenizer {input.tokenizer}"
         " --output $(dirname {output.diagnosis}) {params.machine:q} --log {log}"
-
-
-rule init_encoder:
-    input:
-        tokenizer="results/{corpus}/{tokenizer}/tokenizer.json",
-    output:
-        config="results/{corpus}/{tokenizer}/scratch/{architecture}/config.json",
-        tokenizer="results/{corpus}/{tokenizer}/scratch/{architecture}/tokenizer.json",
-        tokenizer_config="results/{corpus}/{tokenizer}/scratch/{architecture}/tokenizer_config.json",
-    log:
-        "logs/{corpus}/{tokenizer}/scratch/{architecture}/init_encoder.log",
-    benchmark:
-        "logs/{corpus}/{tokenizer}/scratch/{architecture}/init_encoder.benchmark.tsv"
-    conda:
-        "../envs/pipeline.yaml"
-    threads: claim(1)
-    resources:
-        mem_mb=2000,
-    params:
-        args=architecture_flags,
-        code=code("init_encoder.py"),
-    shell:
-        "python scripts/init_encoder.py --tokenizer {input.tokenizer} {params.args:q}"
-        " --output results/{wildcards.corpus}/{wildcards.tokenizer}/scratch/{wildcards.architecture}"
-        " --log {log}"

@@ -27,13 +27,13 @@ import pyarrow.parquet as pq
 from cloze.corpus.contamination import MIN_ROW_WORDS, ContaminationIndex, Matches
 from cloze.corpus.documents import Document
 from cloze.errors import ClozeError
-from cloze.files import SPLITS, require_file
+from cloze.files import require_file
 
 _LEVEL = 1
 REASONS = ("contaminated_paragraph", "contaminated")
 
 
-class Verdict(NamedTuple):
+class DropReason(NamedTuple):
     """Why a document is dropped, and what was measured."""
 
     reason: str
@@ -60,25 +60,25 @@ class Filters:
         chosen = (reason for reason, bound in optional.items() if bound is not None)
         return ["empty", "too_short", *chosen]
 
-    def judge(self, stripped: str) -> Verdict | None:
+    def check(self, stripped: str) -> DropReason | None:
         """Return why a text, without the white space at both ends, is dropped; None: it stays."""
         if not stripped:
-            return Verdict("empty")
+            return DropReason("empty")
         if len(stripped) < self.min_characters:
-            return Verdict("too_short", f"{len(stripped)} characters")
+            return DropReason("too_short", f"{len(stripped)} characters")
         if self.max_repeated_lines is not None:
             share = repeated_lines(stripped)
             if share > self.max_repeated_lines:
-                return Verdict("repeated_lines", f"{share:.3f} of the characters")
+                return DropReason("repeated_lines", f"{share:.3f} of the characters")
         if self.min_compression_ratio is not None or self.max_compression_ratio is not None:
-            return self._judge_compression(compression_ratio(stripped))
+            return self._check_compression(compression_ratio(stripped))
         return None
 
-    def _judge_compression(self, ratio: float) -> Verdict | None:
+    def _check_compression(self, ratio: float) -> DropReason | None:
         if self.min_compression_ratio is not None and ratio < self.min_compression_ratio:
-            return Verdict("repetitive", f"compression ratio {ratio:.3f}")
+            return DropReason("repetitive", f"compression ratio {ratio:.3f}")
         if self.max_compression_ratio is not None and ratio > self.max_compression_ratio:
-            return Verdict("incompressible", f"compression ratio {ratio:.3f}")
+            return DropReason("incompressible", f"compression ratio {ratio:.3f}")
         return None
 
 
@@ -105,23 +105,22 @@ class Decontamination:
         self._names: list[str] = []
         texts: list[str] = []
         for task in tasks:
-            for split in SPLITS[1:]:
+            others = {path.stem for path in task.glob("*.parquet")} - {"train", "validation"}
+            for split in ("validation", *sorted(others)):
                 path = task / f"{split}.parquet"
-                if split == "test" and not path.is_file():
-                    continue
                 self.files.append(path)
                 for row, row_texts in enumerate(_texts(path)):
                     texts += row_texts
                     self._names += [f"{task.name} {split} row {row}"] * len(row_texts)
         self._index = ContaminationIndex(texts, MIN_ROW_WORDS)
 
-    def clean(self, documents: Sequence[Document]) -> list[tuple[Document, Verdict | None]]:
+    def clean(self, documents: Sequence[Document]) -> list[tuple[Document, DropReason | None]]:
         """Return documents in order, and before each its paragraphs that must go.
 
-        What has a `Verdict` is dropped, for one of `REASONS`.
+        What has a `DropReason` is dropped, for one of `REASONS`.
         """
         found = set(self._index.find(document.text for document in documents).texts.tolist())
-        cleaned: list[tuple[Document, Verdict | None]] = []
+        cleaned: list[tuple[Document, DropReason | None]] = []
         for number, document in enumerate(documents):
             if number in found:
                 cleaned += self._clean(document)
@@ -129,7 +128,7 @@ class Decontamination:
                 cleaned.append((document, None))
         return cleaned
 
-    def _clean(self, document: Document) -> list[tuple[Document, Verdict | None]]:
+    def _clean(self, document: Document) -> list[tuple[Document, DropReason | None]]:
         paragraphs = document.text.split("\n")
         matches = self._index.find(paragraphs)
         first = dict(
@@ -138,7 +137,7 @@ class Decontamination:
         removed = [
             (
                 document._replace(text=paragraphs[paragraph]),
-                Verdict(REASONS[0], self._detail(matches, at)),
+                DropReason(REASONS[0], self._detail(matches, at)),
             )
             for paragraph, at in sorted(first.items())
         ]
@@ -146,9 +145,9 @@ class Decontamination:
         rest = document._replace(text="\n".join(kept))
         spanning = self._index.find([rest.text])
         if len(spanning.texts):
-            return [(document, Verdict(REASONS[1], self._detail(spanning, 0)))]
+            return [(document, DropReason(REASONS[1], self._detail(spanning, 0)))]
         if not rest.text.strip():
-            return [(document, Verdict(REASONS[1], self._detail(matches, 0)))]
+            return [(document, DropReason(REASONS[1], self._detail(matches, 0)))]
         return [*removed, (rest, None)]
 
     def _detail(self, matches: Matches, at: int) -> str:

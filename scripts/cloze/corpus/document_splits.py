@@ -22,7 +22,7 @@ from cloze.corpus.documents import (
     open_writers,
     read_groups,
 )
-from cloze.corpus.duplicates import Sieve, digest_numbers
+from cloze.corpus.duplicates import Deduplicator, digest_numbers
 from cloze.errors import ClozeError
 from cloze.files import SPLITS
 
@@ -36,7 +36,7 @@ class Part(NamedTuple):
     split: str | None
 
 
-class Draw:
+class SplitAssigner:
     """Places documents by the positions of their texts.
 
     It remembers the positions until every split that is wanted has a document; in all but
@@ -49,7 +49,7 @@ class Draw:
         self._counts = np.zeros(len(SPLITS), dtype=np.int64)
         self._held: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def place(self, ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    def assign(self, ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Return int64 [num_documents]: the index in `SPLITS` of each document.
 
         `positions`: float64 between 0 and 1.
@@ -98,14 +98,19 @@ def _filled(tests: int, validations: int, total: int, wants_test: bool) -> tuple
 
 
 def write_splits(
-    folder: Path, parts: Iterable[Part], draw: Draw, sieve: Sieve, reasons: Sequence[str], name: str
+    folder: Path,
+    parts: Iterable[Part],
+    assigner: SplitAssigner,
+    deduplicator: Deduplicator,
+    reasons: Sequence[str],
+    name: str,
 ) -> dict[str, Any]:
     """Write `folder/{train,validation,test}.parquet` and `dropped.tsv.gz`; return what they hold.
 
     Parts are read in the order given, so an earlier part keeps the document that a
     later one repeats; `document_id` counts what is kept, in this order. `reasons` are those
     for which documents of the parts may have been dropped. Memory: one row group a split, a
-    batch, and what `sieve` takes.
+    batch, and what `deduplicator` takes.
 
     Returns `{"splits": {name: DocumentWriter.counts}, "dropped": {reason: count}}`.
     Raises `ClozeError`, which calls the corpus `name`, if no document is left for train
@@ -114,11 +119,11 @@ def write_splits(
     with atomic_documents(folder) as (paths, dropped_path):
         with (
             open_writers(paths) as writers,
-            DroppedWriter(dropped_path, [*reasons, *sieve.reasons]) as dropped,
+            DroppedWriter(dropped_path, [*reasons, *deduplicator.reasons]) as dropped,
         ):
-            _write(parts, draw, sieve, writers, dropped)
+            _write(parts, assigner, deduplicator, writers, dropped)
         counts = {split: writer.counts for split, writer in writers.items()}
-        if corrections := draw.corrections():
+        if corrections := assigner.corrections():
             counts = _move(paths, corrections)
         _require_documents(counts, dropped.counts, name)
     return {"splits": counts, "dropped": dropped.counts}
@@ -126,19 +131,19 @@ def write_splits(
 
 def _write(
     parts: Iterable[Part],
-    draw: Draw,
-    sieve: Sieve,
+    assigner: SplitAssigner,
+    deduplicator: Deduplicator,
     writers: Mapping[str, DocumentWriter],
     dropped: DroppedWriter,
 ) -> None:
     for part in parts:
         for batch in part.batches:
-            batch = sieve.sift(batch, dropped)
+            batch = deduplicator.filter(batch, dropped)
             if part.split is not None:
                 writers[part.split].add(batch)
                 continue
             ids = values_of(batch.column("document_id"))
-            splits = draw.place(ids, digest_numbers(batch.column("digest"))[:, 0] / 2**64)
+            splits = assigner.assign(ids, digest_numbers(batch.column("digest"))[:, 0] / 2**64)
             for index, split in enumerate(SPLITS):
                 writers[split].add(batch.filter(booleans(splits == index)))
 

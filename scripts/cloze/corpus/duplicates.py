@@ -46,7 +46,7 @@ def digest_numbers(digests: pa.FixedSizeBinaryArray) -> np.ndarray:
     return data[digests.offset : digests.offset + len(digests)].astype(np.uint64)
 
 
-class FirstNumbers:
+class FirstOccurrences:
     """Remembers the first number of each key, vectorised, in few bytes.
 
     A key of 8 bytes and its number take 12 bytes, 24 while the largest of the sorted runs
@@ -142,7 +142,7 @@ class NearDuplicates:
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
         self._band_bytes = band_bytes(threshold)
-        self._bands = [FirstNumbers() for _ in range(NUM_HASHES // self._band_bytes)]
+        self._bands = [FirstOccurrences() for _ in range(NUM_HASHES // self._band_bytes)]
         self._blocks: list[np.ndarray] = []
         self._count = 0
         self._kept_instead: dict[int, int] = {}
@@ -218,7 +218,7 @@ def _hashed(values: np.ndarray) -> np.ndarray:
     return hashes
 
 
-class Sieve:
+class Deduplicator:
     """Passes documents on, numbered, without those that were dropped or repeat another.
 
     Texts are known by 64 bits of their digest: among ten million documents two different
@@ -229,7 +229,7 @@ class Sieve:
     def __init__(
         self, *, keep_duplicates: bool = False, near_duplicate_threshold: float | None = None
     ) -> None:
-        self._exact = None if keep_duplicates else FirstNumbers()
+        self._exact = None if keep_duplicates else FirstOccurrences()
         threshold = near_duplicate_threshold
         self._near = None if threshold is None else NearDuplicates(threshold)
         # The document_id of each document that came; of a dropped one, of what it repeats.
@@ -244,7 +244,7 @@ class Sieve:
         exact = ["duplicate"] if self._exact else []
         return [*exact, *(["near_duplicate"] if self._near else [])]
 
-    def sift(self, batch: pa.RecordBatch, dropped: DroppedWriter) -> pa.RecordBatch:
+    def filter(self, batch: pa.RecordBatch, dropped: DroppedWriter) -> pa.RecordBatch:
         """Return what is kept of a batch of `parts.PART_SCHEMA`, with its `document_id`."""
         kept = is_null(batch.column("reason"))
         judged = np.flatnonzero(kept)

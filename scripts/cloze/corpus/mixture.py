@@ -27,7 +27,7 @@ from cloze.corpus.documents import (
     open_writers,
     read_groups,
 )
-from cloze.corpus.duplicates import DIGEST_BYTES, FirstNumbers, digest_numbers, digest_of
+from cloze.corpus.duplicates import DIGEST_BYTES, FirstOccurrences, digest_numbers, digest_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Mixer:
         self._sources = sources
         self._writers = writers
         self._dropped = dropped
-        self._held_out = FirstNumbers()
+        self._held_out = FirstOccurrences()
         self._next_id = 0
 
     def hold_out(self, split: str) -> None:

@@ -1,4 +1,4 @@
-"""Extracted documents on their way to the splits: judged, measured, digested, in Arrow batches.
+"""Extracted documents on their way to the splits: checked, measured, digested, in Arrow batches.
 
 A part is what one job extracts: a stretch of the corpus in an Arrow file. The digest of
 a text is BLAKE2b, 16 bytes, of the text without the white space at both ends.
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from cloze.corpus.arrays import binaries, count_words, numbers, strings
-from cloze.corpus.cleaning import Cleaning, Filters, Verdict
+from cloze.corpus.cleaning import Cleaning, DropReason, Filters
 from cloze.corpus.documents import EXCERPT_CHARACTERS, Document
 from cloze.corpus.duplicates import DIGEST_BYTES, NUM_HASHES, digest_of, signatures
 from cloze.errors import ClozeError
@@ -38,7 +38,7 @@ _BATCH_CHARACTERS = 1 << 20
 _BATCH_ROWS = 1 << 14
 
 
-def judged_batches(documents: Iterable[Document], cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
+def cleaned_batches(documents: Iterable[Document], cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
     r"""Yield documents in batches of `PART_SCHEMA`, of about 1 MiB of text.
 
     In texts `\r\n` becomes `\n`. A dropped document, or paragraph, has a `reason` and keeps
@@ -47,11 +47,11 @@ def judged_batches(documents: Iterable[Document], cleaning: Cleaning) -> Iterato
     for group in _groups(documents):
         rows = _Rows()
         if cleaning.decontamination is None:
-            judged: Iterable[tuple[Document, Verdict | None]] = ((item, None) for item in group)
+            checked: Iterable[tuple[Document, DropReason | None]] = ((item, None) for item in group)
         else:
-            judged = cleaning.decontamination.clean(group)
-        for document, verdict in judged:
-            rows.add(document, verdict, cleaning.filters)
+            checked = cleaning.decontamination.clean(group)
+        for document, dropped in checked:
+            rows.add(document, dropped, cleaning.filters)
         yield rows.batch(cleaning.with_signatures)
 
 
@@ -82,11 +82,11 @@ class _Rows:
         self.reasons: list[str | None] = []
         self.details: list[str | None] = []
 
-    def add(self, document: Document, verdict: Verdict | None, filters: Filters) -> None:
+    def add(self, document: Document, dropped: DropReason | None, filters: Filters) -> None:
         text = document.text
         stripped = text.strip()
-        verdict = verdict or filters.judge(stripped)
-        if verdict:
+        dropped = dropped or filters.check(stripped)
+        if dropped:
             text = stripped = text[:EXCERPT_CHARACTERS]
         data = text.encode()
         self.sources.append(document.source)
@@ -94,8 +94,8 @@ class _Rows:
         self.texts.append(data)
         self.characters.append(len(text))
         self.digests.append(digest_of(data if len(stripped) == len(text) else stripped.encode()))
-        self.reasons.append(verdict.reason if verdict else None)
-        self.details.append(verdict.detail if verdict else None)
+        self.reasons.append(dropped.reason if dropped else None)
+        self.details.append(dropped.detail if dropped else None)
 
     def batch(self, with_signatures: bool) -> pa.RecordBatch:
         texts = binaries(self.texts, pa.large_string())

@@ -11,7 +11,7 @@ from cloze.cli import progress
 from cloze.corpus.cleaning import Cleaning, Decontamination, Filters
 from cloze.corpus.documents import Document
 from cloze.corpus.folders import Share
-from cloze.corpus.parts import judged_batches
+from cloze.corpus.parts import cleaned_batches
 from cloze.corpus.python_docs import read_python_docs
 from cloze.corpus.readers import (
     Columns,
@@ -81,7 +81,7 @@ def read_batches(
     share: Share | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the documents of `paths`, or of a share of each folder there, as part batches."""
-    return judged_batches(_documents(args, paths, share), cleaning)
+    return cleaned_batches(_documents(args, paths, share), cleaning)
 
 
 def _documents(

@@ -40,9 +40,9 @@ _PROBED_SHAPES = (
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _LARGEST_INT = (1 << 31) - 1
 
-# Plans kept by oneDNN and by ideep, PyTorch's layer above it. A process that predicts meets a few
-# dozen shapes over and over. ideep looks up what oneDNN has anyway; one is the least that it takes.
-_FEW_PLANS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
+# Primitives cached by oneDNN and by ideep, PyTorch's layer above it. A process that predicts meets
+# a few dozen shapes over and over. ideep looks up what oneDNN has anyway; its least is one.
+_PRIMITIVE_CACHE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
 
 _SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -107,15 +107,15 @@ def resolve_compute(
     return Compute(device, precision, compiled, threads)
 
 
-def keep_few_plans() -> None:
-    """Have oneDNN keep the plans of few products, so that meeting ever new shapes costs no memory.
+def limit_primitive_cache() -> None:
+    """Keep oneDNN's primitive cache small, so that meeting ever new shapes costs no memory.
 
-    oneDNN keeps the last 1,024 otherwise, and PyTorch's layer above it as many again of its
-    own. One may take a megabyte, and those of passing shapes lie between the tensors that
-    come and go, so that the heap grows around them. For a process that predicts; to be called
-    before its first product. What the environment says already stays.
+    oneDNN caches the last 1,024 primitives otherwise, and PyTorch's layer above it as many
+    again of its own. One may take a megabyte, and those of passing shapes lie between the
+    tensors that come and go, so that the heap grows around them. For a process that predicts;
+    to be called before its first product. What the environment says already stays.
     """
-    for name, value in _FEW_PLANS.items():
+    for name, value in _PRIMITIVE_CACHE.items():
         os.environ.setdefault(name, value)
 
 

@@ -237,14 +237,6 @@ def load_encoder(folder: Path) -> Encoder:
     return _filled(Encoder(config_from_folder(folder)), folder)
 
 
-def load_encoder_into(model: ModelWithHeads, folder: Path) -> None:
-    """Fill `model.encoder` from a model folder; whatever head the folder has is left out.
-
-    Raises `ClozeError` if the folder's encoder has another shape.
-    """
-    _filled(model.encoder, folder)
-
-
 def load_classifier(folder: Path) -> tuple[SequenceClassifier, list[str]]:
     """Load a fine-tuned model folder; returns the model and its label names in order.
 

@@ -1,6 +1,7 @@
 """Masked-language modelling (Devlin et al. 2019, §3.1): its data, loss and evaluation."""
 
 import argparse
+import dataclasses
 import functools
 import math
 import time
@@ -18,7 +19,6 @@ from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
 from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig
-from cloze.model.flags import encoder_config
 from cloze.model.heads import MaskedLM
 from cloze.model.hf import load_matching
 from cloze.objectives.initial_embeddings import (
@@ -30,6 +30,8 @@ from cloze.objectives.masking import Masker
 from cloze.objectives.objective import Objective
 from cloze.objectives.prediction_history import PredictionHistory
 from cloze.objectives.rows import MaskedBatch, RowBatches, describe_rows, has_pairs
+from cloze.settings.encoders import ArchitectureSettings
+from cloze.settings.fields import from_args
 from cloze.tokens.loading import load_rows
 from cloze.tokens.manifest import read_manifest
 from cloze.tokens.shards import Rows
@@ -228,8 +230,9 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
         """Return the model with its first weights, drawn from the seed or those of `init_from`."""
         torch.manual_seed(args.seed)
         data = self.data
-        config = encoder_config(args, data.train_rows.vocab_size, data.special.pad, args.dropout)
-        model = self._build(config)
+        shape = dataclasses.asdict(from_args(ArchitectureSettings, args))
+        config = EncoderConfig(data.train_rows.vocab_size, pad_token_id=data.special.pad, **shape)
+        model = self._build(config.with_dropout(args.dropout))
         if args.init_from is not None:
             _check_same_tokenizer(args)
             parts = load_matching(model, args.init_from, reset_heads=args.reset_heads)

@@ -19,6 +19,7 @@ from cloze.settings.fields import render_flags
 from cloze.settings.files import InputFiles
 from cloze.settings.finetuning import FinetuningRecipe, TextSettings
 from cloze.settings.parts import CorpusPart, corpus_parts
+from cloze.settings.pretraining import MonitoringSettings
 from cloze.settings.relations import check_entries, check_kinds
 from cloze.settings.runs import Report, Run, resolve_averages, resolve_runs
 
@@ -68,8 +69,12 @@ class Config:
         return dict(self.values[table][name])
 
     def flags(self, table: str, name: str) -> list[str]:
-        """Return the command-line flags that one entry of a table stands for."""
-        return render_flags(getattr(self.settings, table)[name])
+        """Return the flags that one entry of a table stands for, those of monitoring apart."""
+        return render_flags(getattr(self.settings, table)[name], without=MonitoringSettings)
+
+    def monitoring_flags(self, encoder: str) -> list[str]:
+        """Return the flags of `pretrain.py` that change no weight."""
+        return render_flags(self.settings.encoders[encoder], MonitoringSettings)
 
     def part_flags(self, corpus: str) -> list[str]:
         """Return the flags of `extract_part.py`, its files apart."""

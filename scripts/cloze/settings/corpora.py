@@ -32,7 +32,7 @@ class ReadingSettings:
 class PartSettings(ReadingSettings):
     """How a part of a corpus is extracted: read, and cleaned of documents for what they hold.
 
-    See `cloze.corpus.filters` for the measures.
+    See `cloze.corpus.cleaning` for the measures.
     """
 
     min_characters: int = setting(

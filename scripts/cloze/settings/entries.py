@@ -138,7 +138,14 @@ class TaskEntry(TaskSettings):
 
     train: AnySource = setting(REQUIRED, "file with the training rows", is_flag=False)
     validation: AnySource | None = setting(None, "file with the validation rows", is_flag=False)
-    test: AnySource | None = setting(None, "file with labelled test rows", is_flag=False)
+    test: AnySource | None = setting(
+        None, "file with labelled test rows, which reports then tell of too", is_flag=False
+    )
+    splits: dict[Name, AnySource] = setting(
+        dict,
+        "further files to evaluate on, each under a name that a report's split can give",
+        is_flag=False,
+    )
     finetuning: FinetuningRecipe = setting(
         FinetuningRecipe, "how a pretrained encoder learns the task", is_flag=False
     )
@@ -148,6 +155,11 @@ class TaskEntry(TaskSettings):
         is_flag=False,
     )
 
+    @property
+    def evaluation_splits(self) -> list[str]:
+        """The splits that models can be evaluated on, `validation` first."""
+        return ["validation", *(["test"] if self.test is not None else []), *self.splits]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportEntry:
@@ -156,6 +168,10 @@ class ReportEntry:
     task: Name = setting(REQUIRED, "one of tasks")
     ceiling: Name | None = setting(
         None, "one of encoders with pretrained, fine-tuned alike and shown beside"
+    )
+    split: Name | None = setting(
+        None,
+        "the task's split to tell of; unset: validation and, where the task has one, test",
     )
 
 

@@ -189,17 +189,20 @@ def script_values(settings: Any, cls: type) -> dict[str, Any]:
     }
 
 
-def render_flags(settings: Any, cls: type | None = None) -> list[str]:
-    """Return `["--max-length", "128", …]` for settings, those of `cls` alone if given.
+def render_flags(
+    settings: Any, cls: type | None = None, *, without: type | None = None
+) -> list[str]:
+    """Return `["--max-length", "128", …]` for settings, of `cls` alone and not of `without`.
 
     A list follows its flag. A switch appears where it differs from its default, as `--key` or
     `--no-key`. What has no value, or an empty one, is left out: quoted for a shell among others
     an empty text would vanish.
     """
+    left_out = {key.name for key in keys_of(without)} if without else set()
     return [
         text
         for key in keys_of(cls or type(settings))
-        if key.is_flag
+        if key.is_flag and key.name not in left_out
         for text in _rendered(key, getattr(settings, key.name))
     ]
 

@@ -45,14 +45,7 @@ class InputFiles:
             if "vocab" in section
         }
         """Tokenizer to the vocabulary that it takes over, where it does."""
-        self.tasks = {
-            name: {
-                split: self._one(name, f"tasks.{name}.{split}", section[split])
-                for split in SPLITS
-                if split in section
-            }
-            for name, section in values["tasks"].items()
-        }
+        self.tasks = {name: self._task(name, section) for name, section in values["tasks"].items()}
         """Task to the file of each split that it has."""
         self.imported = {
             name: self._encoder(name, section)
@@ -91,6 +84,21 @@ class InputFiles:
         return {
             split: self._all(name, f"{path}.{split}", sources) for split, sources in files.items()
         }
+
+    def _task(self, name: str, section: Mapping[str, Any]) -> dict[str, str]:
+        path = f"tasks.{name}"
+        files = {
+            split: self._one(name, f"{path}.{split}", section[split])
+            for split in SPLITS
+            if split in section
+        }
+        for split, item in section["splits"].items():
+            if split in SPLITS:
+                raise ClozeError(
+                    f"config: {path}.splits.{split}: has a key of its own; write {path}.{split}"
+                )
+            files[split] = self._one(name, f"{path}.splits.{split}", item)
+        return files
 
     def _one(self, owner: str, path: str, item: Any) -> str:
         files = self._all(owner, path, [item])

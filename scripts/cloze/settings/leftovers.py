@@ -8,10 +8,10 @@ from typing import Any
 
 from cloze.settings.config import Config
 from cloze.settings.encoders import ArchitectureSettings
-from cloze.settings.fields import script_values
+from cloze.settings.fields import keys_of, script_values
 from cloze.settings.finetuning import FinetuningRecipe
-from cloze.settings.pretraining import PretrainingSettings
-from cloze.settings.runs import Run, imported_folder
+from cloze.settings.pretraining import MonitoringSettings, PretrainingSettings
+from cloze.settings.runs import Report, Run, imported_folder, is_from_scratch
 
 _CORPUS_PAGE = (
     "corpus.html",
@@ -49,12 +49,11 @@ class Wanted:
             if report.ceiling is not None:
                 folder = imported_folder(report.ceiling)
                 self.folders.add(folder)
-                self._add_classifiers(config, run, folder, report.task)
-        tasks = {report.task for report in run.reports.values()}
+                self._add_classifiers(config, run, folder, report)
         if run.is_imported:
             self.folders.add(run.encoder_folder)
-            for task in tasks:
-                self._add_classifiers(config, run, run.encoder_folder, task)
+            for report in run.reports.values():
+                self._add_classifiers(config, run, run.encoder_folder, report)
             return
         self.folders |= {run.tokenizer_folder, run.encoder_folder, run.scratch_folder}
         corpora = (run.corpus, *config.mixture(run.corpus))
@@ -69,23 +68,22 @@ class Wanted:
         encoder = config.settings.encoders[run.encoder]
         recipe = script_values(shape, ArchitectureSettings)
         recipe |= script_values(encoder, PretrainingSettings)
+        for key in keys_of(MonitoringSettings):
+            del recipe[key.name]
         self.recipes.setdefault(run.encoder_folder, []).append(recipe)
         kept = [f"{run.encoder_folder}/at-{percent}" for percent in config.kept_at(run.encoder)]
         self.folders |= set(kept)
-        for task in tasks:
-            for folder in (run.encoder_folder, *kept):
-                self._add_classifiers(config, run, folder, task)
-            self._add_classifiers(config, run, run.scratch_folder, task, from_scratch=True)
+        for report in run.reports.values():
+            for folder in (run.encoder_folder, run.scratch_folder, *kept):
+                self._add_classifiers(config, run, folder, report)
 
-    def _add_classifiers(
-        self, config: Config, run: Run, encoder: str, task: str, *, from_scratch: bool = False
-    ) -> None:
-        entry = config.settings.tasks[task]
-        recipe = entry.finetuning_from_scratch if from_scratch else entry.finetuning
+    def _add_classifiers(self, config: Config, run: Run, model: str, report: Report) -> None:
+        entry = config.settings.tasks[report.task]
+        recipe = entry.finetuning_from_scratch if is_from_scratch(model) else entry.finetuning
         for seed in run.seeds:
-            folder = f"{encoder}/{task}/seed-{seed}"
+            folder = f"{model}/{report.task}/seed-{seed}"
             self.folders.add(folder)
-            self.trees.add(f"{folder}/evaluation")
+            self.trees |= {f"{folder}/{split}" for split in report.splits}
             values = {**script_values(recipe, FinetuningRecipe), "seed": seed}
             self.recipes.setdefault(folder, []).append(values)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cloze.errors import ClozeError
 from cloze.settings.checking import require_known
-from cloze.settings.entries import Configuration, EncoderEntry, ImportedEntry
+from cloze.settings.entries import Configuration, EncoderEntry, ImportedEntry, ReportEntry
 from cloze.settings.relations import check_objectives
 
 PICKS = {
@@ -20,10 +20,14 @@ PICKS = {
 
 @dataclass(frozen=True)
 class Report:
-    """What a report tells of: a task, perhaps beside an encoder from elsewhere."""
+    """What a report tells of: a task, perhaps beside an encoder from elsewhere.
+
+    `splits`: those it tells of, first the one of its headline.
+    """
 
     task: str
     ceiling: str | None = None
+    splits: tuple[str, ...] = ("validation",)
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,14 @@ def imported_folder(encoder: str) -> str:
     return f"results/imported/{encoder}"
 
 
+def is_from_scratch(model: str) -> bool:
+    """Tell whether a model folder holds an encoder without pretraining.
+
+    No name in a table of the configuration can be `scratch`.
+    """
+    return "/scratch/" in model
+
+
 def resolve_runs(settings: Configuration) -> list[Run]:
     """Return every run, the one that is no variant first.
 
@@ -110,12 +122,6 @@ def resolve_runs(settings: Configuration) -> list[Run]:
 def _resolve_run(settings: Configuration, picks: Mapping[str, Any], where: str, suffix: str) -> Run:
     for key, table in PICKS.items():
         require_known(picks[key], getattr(settings, table), table, f"{where}{key}")
-    imported = [n for n, entry in settings.encoders.items() if isinstance(entry, ImportedEntry)]
-    for name, report in picks["reports"].items():
-        path = f"{where}reports.{name}"
-        require_known(report.task, settings.tasks, "tasks", f"{path}.task")
-        if report.ceiling is not None:
-            require_known(report.ceiling, imported, "encoders with pretrained", f"{path}.ceiling")
     encoder = settings.encoders[picks["encoder"]]
     if isinstance(encoder, EncoderEntry):
         check_objectives(settings, picks["encoder"], picks["dataset"])
@@ -124,11 +130,25 @@ def _resolve_run(settings: Configuration, picks: Mapping[str, Any], where: str, 
         architecture=encoder.architecture if isinstance(encoder, EncoderEntry) else None,
         seeds=tuple(picks["seeds"]),
         reports={
-            f"{name}{suffix}": Report(report.task, report.ceiling)
+            f"{name}{suffix}": _resolve_report(settings, report, f"{where}reports.{name}")
             for name, report in picks["reports"].items()
         },
         suffix=suffix,
     )
+
+
+def _resolve_report(settings: Configuration, report: ReportEntry, path: str) -> Report:
+    """A report of one split tells of it alone, any other of validation and test."""
+    require_known(report.task, settings.tasks, "tasks", f"{path}.task")
+    if report.ceiling is not None:
+        imported = [n for n, entry in settings.encoders.items() if isinstance(entry, ImportedEntry)]
+        require_known(report.ceiling, imported, "encoders with pretrained", f"{path}.ceiling")
+    there = settings.tasks[report.task].evaluation_splits
+    if report.split is None:
+        splits = tuple(split for split in ("validation", "test") if split in there)
+        return Report(report.task, report.ceiling, splits)
+    require_known(report.split, there, f"the splits of tasks.{report.task}", f"{path}.split")
+    return Report(report.task, report.ceiling, (report.split,))
 
 
 def resolve_averages(

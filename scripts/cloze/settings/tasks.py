@@ -22,6 +22,11 @@ def objective_module(name: str) -> str:
     return FINETUNING_OBJECTIVES[name].partition(":")[0]
 
 
+def default_objective(regression: bool) -> str:
+    """Return what is learnt of texts with scores or with classes where a task does not say."""
+    return "regression" if regression else "classification"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskSettings:
     """What is read of a task's files, and what the task is judged by."""

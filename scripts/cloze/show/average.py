@@ -38,7 +38,7 @@ def average_reports(name: str, tasks: Sequence[Sequence[Report]]) -> dict[str, A
         {
             "name": "+".join(report["name"] for report in task),
             "metric": task[0]["score"]["metric"],
-            "scores": {arm: _mean_of_task(task, arm) for arm in _ARMS if _has(task, arm)},
+            "scores": {arm: _summary([task], arm) for arm in _ARMS if _has(task, arm)},
         }
         for task in tasks
     ]
@@ -46,7 +46,7 @@ def average_reports(name: str, tasks: Sequence[Sequence[Report]]) -> dict[str, A
         "name": name,
         "tasks": rows,
         "average": {
-            arm: _average(tasks, arm) for arm in _ARMS if all(_has(task, arm) for task in tasks)
+            arm: _summary(tasks, arm) for arm in _ARMS if all(_has(task, arm) for task in tasks)
         },
     }
 
@@ -61,14 +61,6 @@ def _has(task: Sequence[Report], arm: str) -> bool:
     return all(_score(report, arm) is not None for report in task)
 
 
-def _mean_of_task(task: Sequence[Report], arm: str) -> dict[str, Any]:
-    return _summary(_by_seed([task], arm))
-
-
-def _average(tasks: Sequence[Sequence[Report]], arm: str) -> dict[str, Any]:
-    return _summary(_by_seed(tasks, arm))
-
-
 def _by_seed(tasks: Sequence[Sequence[Report]], arm: str) -> dict[str, float]:
     """Return seed to the mean over tasks; a baseline without seeds has one entry, named `all`."""
     scores = [[_score(report, arm) for report in task] for task in tasks]
@@ -81,15 +73,11 @@ def _by_seed(tasks: Sequence[Sequence[Report]], arm: str) -> dict[str, float]:
     }
 
 
-def _summary(by_seed: Mapping[str, float]) -> dict[str, Any]:
+def _summary(tasks: Sequence[Sequence[Report]], arm: str) -> dict[str, Any]:
+    by_seed = _by_seed(tasks, arm)
     summary = summarise(list(by_seed.values()))
     interval = None if summary.ci95 is None else list(summary.ci95)
-    return {
-        "mean": summary.mean,
-        "std": summary.std,
-        "ci95": interval,
-        "per_seed": dict(by_seed),
-    }
+    return {"mean": summary.mean, "std": summary.std, "ci95": interval, "per_seed": by_seed}
 
 
 def render_average(average: Mapping[str, Any]) -> str:

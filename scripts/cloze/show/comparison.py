@@ -139,7 +139,7 @@ def _evaluation_rows(
 
 
 def _recipe_folder(evaluation: Path, root: Path) -> Path:
-    """The folder that holds an evaluation's seeds: `…/task` of `…/task/seed-1/evaluation`."""
+    """The folder that holds an evaluation's seeds: `…/task` of `…/task/seed-1/validation`."""
     for folder in evaluation.parents:
         if folder == root:
             break
@@ -189,14 +189,14 @@ def _baseline_rows(root: Path, found: dict[Path, Any]) -> list[Row]:
         {
             "run": f"{_relative(path.parent, root)} ({name})",
             "task": record["metrics"]["task"],
-            "split": record["metrics"]["split"],
+            "split": split,
             "metric": scores["metric"],
             "score": scores["score"],
         }
         for path, record in found.items()
         if path.name == _BASELINES
-        for name, scores in record["metrics"].items()
-        if isinstance(scores, dict)
+        for split, measured in record["metrics"]["splits"].items()
+        for name, scores in measured.items()
     ]
 
 
@@ -205,12 +205,12 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
 
     Raises `ClozeError` if that is none of .html, .md, .csv and .txt.
     """
-    render = _FORMATS.get(path.suffix.lower())
-    if render is None:
+    form = _FORMATS.get(path.suffix.lower())
+    if form is None:
         raise ClozeError(
             f"--output {path}: no such form; end the name in one of {', '.join(_FORMATS)}"
         )
-    write_text(path, render(rows))
+    write_text(path, form(rows))
 
 
 def render_table(rows: Sequence[Row]) -> str:
@@ -263,12 +263,12 @@ _FORMATS: dict[str, Callable[[Sequence[Row]], str]] = {
 }
 
 
-def describe_difference(first: Path, second: Path) -> str:
-    """Return a text about two folders, each a result's (with its seeds) or one seed's.
+def describe_difference(first: Path, second: Path, split: str) -> str:
+    """Return a text about a split of two folders, each a result's (with its seeds) or one seed's.
 
     Raises `ClozeError` if one holds no evaluation, or they are of other rows or labels.
     """
-    ours, theirs = _read(first), _read(second)
+    ours, theirs = _read(first, split), _read(second, split)
     require_comparable(ours, theirs, second)
     task = ours.seeds[0].metrics
     metric = task["metric"]
@@ -284,13 +284,13 @@ def describe_difference(first: Path, second: Path) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _read(folder: Path) -> Evaluations:
-    candidates = [folder, folder / "evaluation", *sorted(folder.glob("seed-*/evaluation"))]
+def _read(folder: Path, split: str) -> Evaluations:
+    candidates = [folder, folder / split, *sorted(folder.glob(f"seed-*/{split}"))]
     found = [place for place in candidates if (place / "predictions.parquet").is_file()]
     if not found:
         raise ClozeError(
-            f"{folder}: holds no evaluation; name a task's folder with its seed-* folders, such as "
-            "results/CORPUS/TOKENIZER/DATASET/ENCODER/TASK, or one of these"
+            f"{folder}: holds no evaluation on {split}; name a task's folder with its seed-* "
+            "folders, such as results/CORPUS/TOKENIZER/DATASET/ENCODER/TASK, or one of these"
         )
     return read_evaluations(found)
 
@@ -329,9 +329,7 @@ def _recipe(evaluations: Evaluations) -> dict[str, Any]:
 
 
 def _tests(metric: str, ours: Evaluations, theirs: Evaluations) -> Iterator[str]:
-    labels, sides = ours.labels, (ours.predictions, theirs.predictions)
-    is_score = labels.dtype.kind == "f"
-    num_labels = 1 if is_score else 1 + int(max(part.max() for part in (labels, *sides)))
+    labels, sides, num_labels = ours.labels, (ours.predictions, theirs.predictions), ours.num_labels
     difference = paired_difference(metric, labels, *sides, num_labels)
     low, high = difference.ci95
     chance = permutation_p_value(metric, labels, *sides, num_labels)
@@ -340,7 +338,7 @@ def _tests(metric: str, ours: Evaluations, theirs: Evaluations) -> Iterator[str]
         ("95 % interval, bootstrap over rows", f"{100 * low:+.2f} to {100 * high:+.2f}"),
         (f"permutation test, {PERMUTATIONS:,} draws", f"p = {chance:.4f}"),
     ]
-    if not is_score:
+    if num_labels > 1:
         test = mcnemar(ours.correct, theirs.correct)
         split = f"p = {test.p_value:.4f} ({test.first_only} rows for A, {test.second_only} for B)"
         rows.append(("McNemar's exact test", split))

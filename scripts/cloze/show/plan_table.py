@@ -1,25 +1,11 @@
 """Plans as text for people and as values for JSON."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from cloze.show.text_layout import aligned
 from cloze.train.planning import Plan
-
-_HEADS = (
-    "encoder",
-    "parameters",
-    "step",
-    "tokens/s",
-    "of peak",
-    "memory",
-    "run",
-    "steps",
-    "tokens",
-    "epochs",
-    "tokens/weight",
-    "FLOP",
-)
 
 
 def render_plans(plans: Sequence[Plan]) -> str:
@@ -35,25 +21,27 @@ def render_plans(plans: Sequence[Plan]) -> str:
         "a token, over the fastest matrix product. Tokens leave padding out, 'tokens/s' does not; "
         "'tokens/weight' counts the layers' weights. Evaluation comes on top."
     )
-    return "\n".join([*aligned(_HEADS, map(_cells, plans)), "", about]) + "\n"
+    rows = [_cells(plan) for plan in plans]
+    lines = aligned(list(rows[0]), [list(row.values()) for row in rows])
+    return "\n".join([*lines, "", about]) + "\n"
 
 
-def _cells(plan: Plan) -> tuple[str, ...]:
+def _cells(plan: Plan) -> dict[str, str]:
     measured = plan.measured
-    return (
-        plan.preset.name,
-        _short(measured.parameters),
-        f"{1e3 * measured.step_seconds:,.1f} ms",
-        f"{measured.tokens_per_second:,.0f}",
-        f"{100 * measured.utilisation.share:.0f} %",
-        f"{measured.peak_memory_bytes / 1e6:,.0f} MB",
-        duration_text(plan.seconds),
-        f"{plan.steps:,}",
-        _short(plan.tokens),
-        f"{plan.epochs:,.1f}",
-        f"{plan.tokens_per_weight:,.1f}",
-        f"{plan.flop:.2g}",
-    )
+    return {
+        "encoder": plan.preset.name,
+        "parameters": _short(measured.parameters),
+        "step": f"{1e3 * measured.step_seconds:,.1f} ms",
+        "tokens/s": f"{measured.tokens_per_second:,.0f}",
+        "of peak": f"{100 * measured.utilisation.share:.0f} %",
+        "memory": f"{measured.peak_memory_bytes / 1e6:,.0f} MB",
+        "run": duration_text(plan.seconds),
+        "steps": f"{plan.steps:,}",
+        "tokens": _short(plan.tokens),
+        "epochs": f"{plan.epochs:,.1f}",
+        "tokens/weight": f"{plan.tokens_per_weight:,.1f}",
+        "FLOP": f"{plan.flop:.2g}",
+    }
 
 
 def duration_text(seconds: float) -> str:
@@ -81,10 +69,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "encoder": plan.preset.name,
         "parameters": measured.parameters,
         "layer_weights": measured.layer_weights,
-        "device": measured.compute.device,
-        "precision": measured.compute.precision,
-        "compile": measured.compute.compile,
-        "threads": measured.compute.threads,
+        **asdict(measured.compute),
         "train_batch_size": measured.train_batch_size,
         "step_seconds": measured.step_seconds,
         "startup_seconds": measured.startup_seconds,

@@ -24,19 +24,17 @@ from cloze.tasks.task import Task
 
 _LOWEST = {"matthews": -1.0, "pearson": -1.0, "spearman": -1.0, "pearson_and_spearman": -1.0}
 # What `task_metrics` holds besides single numbers that describe the predictions.
-_NO_MEASURES = {"score", "examples", "correct"}
-MISTAKES = 10
+_NO_MEASURES = {"score", "examples", "correct", "truncated_texts"}
+_MISTAKES = 10
 _POINTS = 1_000
 
 
-def build_report(name: str, sources: Sources) -> dict[str, Any]:
-    """Return the whole report; accuracies lie between 0 and 1.
+def build_report(name: str, sources: Sources, *others: Sources) -> dict[str, Any]:
+    """Return the whole report of a split, and the scores on others; accuracies lie within 0 and 1.
 
     Raises `ClozeError` if the evaluations, the baselines and the task do not belong together.
     """
-    evaluations, task, split = sources.evaluations, sources.task, sources.split
-    require_task(sources)
-    beside = baselines(sources, read_baselines(sources))
+    evaluations, task = sources.evaluations, sources.task
     return {
         "name": name,
         "task": {
@@ -47,24 +45,16 @@ def build_report(name: str, sources: Sources) -> dict[str, Any]:
             "splits": task.facts["splits"],
             "hold_out": task.facts.get("hold_out"),
         },
-        "split": split,
-        "examples": len(evaluations.labels),
+        **_of_split(sources),
+        "other_splits": {other.split: _of_split(other) for other in others},
         "recipe": dict(sources.recipe),
         "corpus": corpus_facts(sources.documents),
         "dataset": dataset_facts(sources.dataset),
         "pretraining": pretraining_facts(sources.pretraining),
         "finetuning": finetuning_facts(evaluations),
-        **scores_of(evaluations, task),
-        "measures": measures(evaluations),
         **_in_detail(evaluations, task),
-        "baselines": beside,
-        "paired_difference": beside.get("no_pretraining", {}).get("paired_difference"),
-        "checkpoints": checkpoints(sources),
-        "overlap": {
-            "with_training_split": task.facts["overlap_with_train"].get(split),
-            "with_pretraining_text": read_contamination(sources),
-        },
-        "mistakes": worst_mistakes(evaluations, task),
+        "checkpoints": _checkpoints(sources),
+        "mistakes": _worst_mistakes(evaluations, task),
         "provenance": provenance(
             {
                 "documents": sources.documents,
@@ -77,32 +67,47 @@ def build_report(name: str, sources: Sources) -> dict[str, Any]:
     }
 
 
-def _in_detail(evaluations: Evaluations, task: Task) -> dict[str, Any]:
-    if task.is_regression:
-        return {"scatter": scatter(evaluations)}
+def _of_split(sources: Sources) -> dict[str, Any]:
+    """What is told of every split: scores, alone and beside baselines, and overlaps."""
+    evaluations, task, split = sources.evaluations, sources.task, sources.split
+    require_task(sources)
+    beside = _baselines(sources, read_baselines(sources))
     return {
-        "classification_report": classification_report(evaluations, task.labels),
-        "confusion_matrix": confusion_matrix(evaluations),
+        "split": split,
+        "examples": len(evaluations.labels),
+        **_scores_of(evaluations, task),
+        "measures": _measures(evaluations),
+        "baselines": beside,
+        "paired_difference": beside.get("no_pretraining", {}).get("paired_difference"),
+        "overlap": {
+            "with_training_split": task.facts["overlap_with_train"].get(split),
+            "with_pretraining_text": read_contamination(sources),
+        },
     }
 
 
-def score(evaluations: Evaluations, metric: str) -> dict[str, Any]:
-    """Return the headline score over the seeds: mean, std, ci95, per_seed."""
+def _in_detail(evaluations: Evaluations, task: Task) -> dict[str, Any]:
+    if task.is_regression:
+        return {"scatter": _scatter(evaluations)}
+    matrices = [seed.metrics["confusion_matrix"] for seed in evaluations.seeds]
+    return {
+        "classification_report": _classification_report(evaluations, task.labels),
+        # Counts averaged over the seeds; rows are true labels.
+        "confusion_matrix": np.mean(matrices, axis=0).tolist(),
+    }
+
+
+def _score(evaluations: Evaluations, metric: str) -> dict[str, Any]:
     return {"metric": metric, **_over_seeds(evaluations, "score", _LOWEST.get(metric, 0.0))}
 
 
-def accuracy(evaluations: Evaluations) -> dict[str, Any]:
-    """Return the accuracy over the seeds, also with Wilson's interval over the rows."""
-    found = _over_seeds(evaluations, "accuracy", 0.0)
-    rows = len(evaluations.labels)
-    return {**found, "wilson_ci95": list(wilson_interval(found["mean"] * rows, rows))}
-
-
-def scores_of(evaluations: Evaluations, task: Task) -> dict[str, Any]:
-    """Return `score` and, of classes, `accuracy`."""
-    found: dict[str, Any] = {"score": score(evaluations, task.metric)}
+def _scores_of(evaluations: Evaluations, task: Task) -> dict[str, Any]:
+    """Return `score` and, of classes, `accuracy` also with Wilson's interval over the rows."""
+    found = {"score": _score(evaluations, task.metric)}
     if not task.is_regression:
-        found["accuracy"] = accuracy(evaluations)
+        accuracy, rows = _over_seeds(evaluations, "accuracy", 0.0), len(evaluations.labels)
+        wilson = wilson_interval(accuracy["mean"] * rows, rows)
+        found["accuracy"] = {**accuracy, "wilson_ci95": list(wilson)}
     return found
 
 
@@ -118,44 +123,34 @@ def _over_seeds(evaluations: Evaluations, key: str, lowest: float) -> dict[str, 
     }
 
 
-def measures(evaluations: Evaluations) -> dict[str, float]:
+def _measures(evaluations: Evaluations) -> dict[str, float]:
     """Return every single number that was measured, averaged over the seeds."""
-    metrics = evaluations.seeds[0].metrics
-    names = [
-        name
-        for name, value in metrics.items()
-        if isinstance(value, int | float) and name not in _NO_MEASURES | {"truncated_texts"}
-    ]
-    return {name: evaluations.summary(name).mean for name in names}
+    return {
+        name: evaluations.summary(name).mean
+        for name, value in evaluations.seeds[0].metrics.items()
+        if isinstance(value, int | float) and name not in _NO_MEASURES
+    }
 
 
-def classification_report(evaluations: Evaluations, labels: list[str]) -> dict[str, Any]:
+def _classification_report(evaluations: Evaluations, labels: list[str]) -> dict[str, Any]:
     """Return precision, recall and F1 of each class, averaged over the seeds, with support."""
 
     def mean(*keys: str) -> float:
         return evaluations.summary(*keys).mean
 
+    support = evaluations.seeds[0].metrics["per_class"]
     per_class = {
         label: {
             **{name: mean("per_class", label, name) for name in ("precision", "recall", "f1")},
-            "support": evaluations.seeds[0].metrics["per_class"][label]["support"],
+            "support": support[label]["support"],
         }
         for label in labels
     }
-    return {
-        "per_class": per_class,
-        "macro_f1": mean("macro_f1"),
-        "weighted_f1": mean("weighted_f1"),
-    }
+    averages = {name: mean(name) for name in ("macro_f1", "weighted_f1")}
+    return {"per_class": per_class, **averages}
 
 
-def confusion_matrix(evaluations: Evaluations) -> list[list[float]]:
-    """Counts averaged over the seeds; rows are true labels."""
-    matrices = [seed.metrics["confusion_matrix"] for seed in evaluations.seeds]
-    return np.mean(matrices, axis=0).tolist()
-
-
-def baselines(sources: Sources, measured: Mapping[str, Any]) -> dict[str, Any]:
+def _baselines(sources: Sources, measured: Mapping[str, Any]) -> dict[str, Any]:
     """Return each baseline's score and by how much the encoder is better, with an interval.
 
     `measured` is what baselines.py wrote. Raises `ClozeError` if the encoder without
@@ -177,7 +172,7 @@ def baselines(sources: Sources, measured: Mapping[str, Any]) -> dict[str, Any]:
 def _encoder(sources: Sources, evaluations: Evaluations) -> dict[str, Any]:
     require_comparable(sources.evaluations, evaluations, sources.task.folder)
     return {
-        **scores_of(evaluations, sources.task),
+        **_scores_of(evaluations, sources.task),
         "finetuning": finetuning_facts(evaluations),
         "paired_difference": _difference(sources, evaluations.predictions),
     }
@@ -191,7 +186,7 @@ def _difference(sources: Sources, predictions: np.ndarray) -> dict[str, Any]:
     return {**asdict(difference), "ci95": list(difference.ci95)}
 
 
-def checkpoints(sources: Sources) -> list[dict[str, Any]]:
+def _checkpoints(sources: Sources) -> list[dict[str, Any]]:
     """Return the score at each share of the pretraining budget, in percent, the last being 100.
 
     Raises `ClozeError` if one was evaluated on other rows.
@@ -202,12 +197,12 @@ def checkpoints(sources: Sources) -> list[dict[str, Any]]:
         require_comparable(sources.evaluations, evaluations, sources.task.folder)
     shares = {**sources.checkpoints, 100: sources.evaluations}
     return [
-        {"percent": percent, "score": score(shares[percent], sources.task.metric)}
+        {"percent": percent, "score": _score(shares[percent], sources.task.metric)}
         for percent in sorted(shares)
     ]
 
 
-def worst_mistakes(evaluations: Evaluations, task: Task) -> list[dict[str, Any]]:
+def _worst_mistakes(evaluations: Evaluations, task: Task) -> list[dict[str, Any]]:
     """Return the rows that are most confidently wrong, of scores the furthest off, worst first.
 
     Probabilities and predicted scores are averaged over the seeds. Keys: `row`, `text`,
@@ -224,7 +219,7 @@ def _most_confidently_wrong(evaluations: Evaluations, labels: list[str]) -> list
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != evaluations.labels)
     confidence = probabilities[wrong, predicted[wrong]]
-    worst = wrong[np.lexsort((wrong, -confidence))][:MISTAKES]
+    worst = wrong[np.lexsort((wrong, -confidence))][:_MISTAKES]
     seeds_wrong = (~evaluations.correct).sum(axis=0)
     return [
         {
@@ -241,7 +236,7 @@ def _most_confidently_wrong(evaluations: Evaluations, labels: list[str]) -> list
 def _furthest_off(evaluations: Evaluations) -> list[dict[str, Any]]:
     predicted = evaluations.predictions.mean(axis=0)
     errors = np.abs(predicted - evaluations.labels)
-    worst = np.lexsort((np.arange(len(errors)), -errors))[:MISTAKES]
+    worst = np.lexsort((np.arange(len(errors)), -errors))[:_MISTAKES]
     return [
         {
             **_texts(evaluations, row),
@@ -258,7 +253,7 @@ def _texts(evaluations: Evaluations, row: int) -> dict[str, Any]:
     return found if pairs is None else {**found, "text_pair": pairs[row]}
 
 
-def scatter(evaluations: Evaluations) -> list[list[float]]:
+def _scatter(evaluations: Evaluations) -> list[list[float]]:
     """Return [true score, mean predicted score] of at most 1,000 rows, evenly spread."""
     predicted = evaluations.predictions.mean(axis=0)
     rows = np.linspace(0, len(predicted) - 1, min(_POINTS, len(predicted))).astype(int)

@@ -25,6 +25,8 @@ from cloze.show.report_text import (
     data_pairs,
     interval_notes,
     mistake_heading,
+    other_splits,
+    overlap_pairs,
     recipe_pairs,
     seed_table,
 )
@@ -69,10 +71,9 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
         resource("show/report_page.html"),
         report=report,
         facts=facts,
-        tiles=_tiles(report),
+        headline=_scores(report),
+        other_splits=map(_scores, other_splits(report)),
         figures=figures,
-        bars=_bars(report),
-        differences=[(row[0], row[2]) for row in baseline_rows(report) if row[2]],
         baseline_notes=baseline_notes(report),
         seed_table=seed_table(report),
         checkpoint_table=checkpoint_table(report),
@@ -86,6 +87,17 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
         percent=percent,
         mean_count=mean_count,
     )
+
+
+def _scores(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is shown of a split: scores, alone and beside baselines, and overlaps."""
+    return {
+        "split": report["split"],
+        "tiles": _tiles(report),
+        "bars": _bars(report),
+        "differences": [(row[0], row[2]) for row in baseline_rows(report) if row[2]],
+        "overlaps": list(overlap_pairs(report)),
+    }
 
 
 def _tiles(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

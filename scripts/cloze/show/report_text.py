@@ -18,6 +18,8 @@ from cloze.show.text_layout import (
     with_deviation,
 )
 
+Table = tuple[list[str], list[list[str]]]
+
 _CONTAMINATED_EXAMPLES = 3
 _LABEL_WIDTH = 14
 _MISTAKE_LINES = 4
@@ -38,6 +40,7 @@ def render_report(report: Mapping[str, Any]) -> str:
     sections: list[tuple[str, Iterable[str]]] = [
         ("RESULT", pairs(result_pairs(report))),
         ("BASELINES", _baselines(report)),
+        *((f"ON THE {part['split'].upper()} SPLIT", _other(part)) for part in other_splits(report)),
         ("RECIPE", pairs(recipe_pairs(report))),
         ("DATA", pairs(data_pairs(report))),
         ("SEEDS", table(*seed_table(report))),
@@ -66,37 +69,28 @@ def render_report(report: Mapping[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def result_pairs(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the task, the score with its intervals, and what pretraining brought."""
-    score, task = report["score"], report["task"]
-    seeds, metric = len(score["per_seed"]), score["metric"]
-    shown = METRIC_NAMES[metric]
-    found = [
-        ("task", f"{task['name']} ({task['origin'] or 'origin not declared'})"),
-        (
-            "accuracy" if metric == "accuracy" else "score",
-            f"{with_deviation(score)}{'' if metric == 'accuracy' else f' ({shown}, times 100)'} "
-            f"on {report['examples']:,} {report['split']} rows",
-        ),
-    ]
+def result_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the task, the score with its intervals, and what pretraining brought."""
+    score, task, metric = report["score"], report["task"], report["score"]["metric"]
+    yield "task", f"{task['name']} ({task['origin'] or 'origin not declared'})"
+    times = "" if metric == "accuracy" else f" ({METRIC_NAMES[metric]}, times 100)"
+    evaluated = f"on {report['examples']:,} {report['split']} rows"
+    name = "accuracy" if metric == "accuracy" else "score"
+    yield name, f"{with_deviation(score)}{times} {evaluated}"
     if score["ci95"] is None:
-        found.append(("over seeds", "one seed only: no deviation and no interval"))
+        yield "over seeds", "one seed only: no deviation and no interval"
     else:
-        bounds = " to ".join(percent(bound) for bound in score["ci95"])
-        found.append(
-            ("over seeds", f"mean of {seeds}; 95 % interval of the mean {bounds}{unit(metric)}")
-        )
+        bounds = f"{' to '.join(map(percent, score['ci95']))}{unit(metric)}"
+        seeds = len(score["per_seed"])
+        yield "over seeds", f"mean of {seeds}; 95 % interval of the mean {bounds}"
     if metric == "accuracy":
-        low, high = report["accuracy"]["wilson_ci95"]
-        found.append(("over rows", f"95 % interval {percent(low)} to {percent(high)} %"))
+        bounds = " to ".join(map(percent, report["accuracy"]["wilson_ci95"]))
+        yield "over rows", f"95 % interval {bounds} %"
     else:
-        measured = (
-            f"{name.replace('_', ' ')} {value:.4f}" for name, value in report["measures"].items()
-        )
-        found.append(("measured", ", ".join(measured)))
+        measured = (f"{key.replace('_', ' ')} {v:.4f}" for key, v in report["measures"].items())
+        yield "measured", ", ".join(measured)
     if report["paired_difference"]:
-        found.append(("pretraining", f"{points(report['paired_difference'])} points"))
-    return found
+        yield "pretraining", f"{points(report['paired_difference'])} points"
 
 
 def baseline_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -116,10 +110,28 @@ def baseline_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _baselines(report: Mapping[str, Any]) -> Iterator[str]:
+def other_splits(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield for each split besides that of the headline the report as it is there."""
+    # Reports that were kept from earlier versions are of one split.
+    for part in report.get("other_splits", {}).values():
+        yield {**report, **part}
+
+
+def _other(report: Mapping[str, Any]) -> Iterator[str]:
+    _, *results = result_pairs(report)
+    yield from pairs([*results, *overlap_pairs(report)])
+    yield ""
+    yield from _beside(report)
+
+
+def _beside(report: Mapping[str, Any]) -> Iterator[str]:
     metric = report["score"]["metric"]
     column = "accuracy" if metric == "accuracy" else "score"
     yield from table(("", column, "this encoder is better by (points)"), baseline_rows(report))
+
+
+def _baselines(report: Mapping[str, Any]) -> Iterator[str]:
+    yield from _beside(report)
     yield ""
     for note in baseline_notes(report):
         yield from paragraph(note)
@@ -148,54 +160,45 @@ def baseline_notes(report: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def seed_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def seed_table(report: Mapping[str, Any]) -> Table:
     """Return header and rows: each seed's scores and the seconds of its fine-tuning."""
-    fitted = report["finetuning"]["train_score"]
-    seconds = report["finetuning"]["train_seconds"]
-    sign = unit(report["score"]["metric"])
-    rows: list[tuple[str, ...]] = [
-        (
-            seed,
-            f"{percent(score)}{sign}",
-            f"{percent(fitted[seed])}{sign}",
-            "-" if seconds[seed] is None else f"{seconds[seed]:.0f} s",
-        )
-        for seed, score in report["score"]["per_seed"].items()
-    ]
+    sign, finetuning = unit(report["score"]["metric"]), report["finetuning"]
     scratch = report["baselines"].get("no_pretraining", {}).get("score", {}).get("per_seed", {})
-    header: tuple[str, ...] = ("seed", report["split"], "training split", "fine-tuning took")
-    if scratch:
-        header = (*header, "no pretraining")
-        rows = [(*row, f"{percent(scratch.get(row[0]))}{sign}") for row in rows]
+    header = ["seed", report["split"], "training split", "fine-tuning took"]
+    header += ["no pretraining"] if scratch else []
+    rows = []
+    for seed, score in report["score"]["per_seed"].items():
+        seconds = finetuning["train_seconds"][seed]
+        took = "-" if seconds is None else f"{seconds:.0f} s"
+        shown = [f"{percent(value)}{sign}" for value in (score, finetuning["train_score"][seed])]
+        compared = [f"{percent(scratch.get(seed))}{sign}"] if scratch else []
+        rows.append([seed, *shown, took, *compared])
     return header, rows
 
 
-def checkpoint_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def checkpoint_table(report: Mapping[str, Any]) -> Table:
     """Return header and rows: the score at each share of the pretraining budget."""
-    rows: list[tuple[str, ...]] = [
-        (f"{checkpoint['percent']} %", with_deviation(checkpoint["score"]))
-        for checkpoint in report["checkpoints"]
-    ]
-    return ("share of the budget", "score"), rows
+    shares = report["checkpoints"]
+    rows = [[f"{share['percent']} %", with_deviation(share["score"])] for share in shares]
+    return ["share of the budget", "score"], rows
 
 
-def class_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def class_table(report: Mapping[str, Any]) -> Table:
     """Return header and rows: precision, recall, F1 and support of each class, and averages."""
-    scores = report["classification_report"]
-    rows: list[tuple[str, ...]] = [
-        (
+    scores, total = report["classification_report"], f"{report['examples']:,}"
+    rows = [
+        [
             label,
-            percent(part["precision"]),
-            percent(part["recall"]),
-            percent(part["f1"]),
+            *(percent(part[key]) for key in ("precision", "recall", "f1")),
             f"{part['support']:,}",
-        )
+        ]
         for label, part in scores["per_class"].items()
     ]
-    total = f"{report['examples']:,}"
-    rows.append(("macro average", "", "", percent(scores["macro_f1"]), total))
-    rows.append(("weighted average", "", "", percent(scores["weighted_f1"]), total))
-    return ("", "precision", "recall", "F1", "support"), rows
+    rows += [
+        [f"{kind} average", "", "", percent(scores[f"{kind}_f1"]), total]
+        for kind in ("macro", "weighted")
+    ]
+    return ["", "precision", "recall", "F1", "support"], rows
 
 
 def _confusion(report: Mapping[str, Any]) -> list[str]:
@@ -221,115 +224,92 @@ def _mistakes(report: Mapping[str, Any]) -> Iterator[str]:
     seeds = len(report["score"]["per_seed"])
     if not report["mistakes"]:
         yield "  none"
+    indent = " " * 6
     for mistake in report["mistakes"]:
         yield f"  {mistake_heading(mistake, seeds)}"
-        for text in (mistake["text"], mistake.get("text_pair")):
-            if text is not None:
-                yield from textwrap.wrap(
-                    text,
-                    WIDTH,
-                    initial_indent="      ",
-                    subsequent_indent="      ",
-                    max_lines=_MISTAKE_LINES,
-                    placeholder=" …",
-                )
+        for text in (mistake["text"], mistake.get("text_pair", "")):
+            yield from textwrap.wrap(
+                text, WIDTH, initial_indent=indent, subsequent_indent=indent,
+                max_lines=_MISTAKE_LINES, placeholder=" …",
+            )  # fmt: skip
 
 
 def interval_notes(report: Mapping[str, Any]) -> str:
     """Return what the intervals know of and what not."""
     resamples = report["baselines"]["majority"]["paired_difference"]["resamples"]
     is_accuracy = report["score"]["metric"] == "accuracy"
-    rows = (
-        "Over rows: Wilson's score interval; it knows of the rows, not of the seeds. "
-        if is_accuracy
-        else ""
-    )
-    averaged = "each row counting with its mean over seeds" if is_accuracy else "scores averaged"
+    rows, averaged = "", "scores averaged over seeds"
+    if is_accuracy:
+        rows = "Over rows: Wilson's score interval; it knows of the rows, not of the seeds. "
+        averaged = "each row counting with its mean over seeds"
     return (
         "Over seeds: Student's t interval of the mean; it knows of the seeds, not of the choice "
         f"of rows. {rows}Differences: paired bootstrap over rows ({resamples:,} resamples), "
-        f"{averaged}{'' if is_accuracy else ' over seeds'}. An interval that holds 0 shows no "
-        "difference."
+        f"{averaged}. An interval that holds 0 shows no difference."
     )
 
 
-def recipe_pairs(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the names of the run, its architecture, pretraining and fine-tuning."""
-    found = [(key, str(value)) for key, value in report["recipe"].items()]
-    dataset, pretraining = report["dataset"], report["pretraining"]
-    if dataset:
+def recipe_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the names of the run, its architecture, pretraining and fine-tuning."""
+    yield from ((key, str(value)) for key, value in report["recipe"].items())
+    if dataset := report["dataset"]:
         tokens = ", ".join(f"{part['tokens']:,} {name}" for name, part in dataset["splits"].items())
-        found.append(
-            (
-                "rows",
-                f"{dataset['method'].replace('_', ' ')}, up to {dataset['max_length']} tokens, "
-                f"vocabulary {dataset['vocab_size']:,}; tokens: {tokens}",
-            )
+        shown = (
+            f"{dataset['method'].replace('_', ' ')}, up to {dataset['max_length']} tokens, "
+            f"vocabulary {dataset['vocab_size']:,}; tokens: {tokens}"
         )
-    if pretraining:
-        found += _pretraining(pretraining)
-    finetuning = report["finetuning"]
-    found.append(("fine-tuning", settings(finetuning["recipe"])))
-    return found
+        yield "rows", shown
+    if report["pretraining"]:
+        yield from _pretraining(report["pretraining"])
+    yield "fine-tuning", settings(report["finetuning"]["recipe"])
 
 
-def _pretraining(pretraining: Mapping[str, Any]) -> list[tuple[str, str]]:
-    shape = pretraining["architecture"]
-    architecture = (
+def _pretraining(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    shape = facts["architecture"]
+    count = f"; {facts['num_parameters']:,} parameters" if "num_parameters" in facts else ""
+    shown = (
         f"{shape['model_type']}, {shape['num_hidden_layers']} layers, hidden size "
         f"{shape['hidden_size']}, {shape['num_attention_heads']} heads, feed-forward "
-        f"{shape['intermediate_size']}"
+        f"{shape['intermediate_size']}{count}"
     )
-    if "num_parameters" in pretraining:
-        architecture += f"; {pretraining['num_parameters']:,} parameters"
-    found = [("architecture", architecture)]
-    if "steps" in pretraining:
-        found.append(
-            (
-                "pretraining",
-                f"{pretraining['steps']:,} steps, {pretraining['tokens']:,} tokens, "
-                f"{pretraining['train_seconds']:,.0f} s, "
-                f"{pretraining['tokens_per_second']:,.0f} tokens/s",
-            )
-        )
-    if "validation_loss" in pretraining:
+    yield "architecture", shown
+    if "steps" in facts:
         shown = (
-            f"validation loss {pretraining['validation_loss']:.3f} nats where word frequencies "
-            f"alone give {pretraining['unigram_entropy']:.3f}; "
-            f"{percent(pretraining['validation_accuracy'])} % guessed right"
+            f"{facts['steps']:,} steps, {facts['tokens']:,} tokens, "
+            f"{facts['train_seconds']:,.0f} s, {facts['tokens_per_second']:,.0f} tokens/s"
         )
+        yield "pretraining", shown
+    if "validation_loss" in facts:
         # Reports that were kept have it under an older name.
-        if "masked_bits_per_byte" in pretraining:
-            bits = pretraining["masked_bits_per_byte"]
-            shown += f"; masked-LM loss of {bits:.3f} bits a byte (no compression rate)"
-        found.append(("masked words", shown))
-    found += [("diagnosis", sentence) for sentence in pretraining.get("diagnosis", [])[:1]]
-    return found
-
-
-def data_pairs(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the counts of corpus and task, and what of the task stands elsewhere."""
-    task, found = report["task"], []
-    if report["corpus"]:
-        for split, counts in report["corpus"].get("splits", {}).items():
-            shown = ", ".join(f"{value:,} {name}" for name, value in counts.items())
-            found.append((f"corpus, {split}", shown))
-    for split, part in task["splits"].items():
-        found.append((f"task, {split}", f"{part['rows']:,} rows ({_labels(part)})"))
-    if task["hold_out"]:
-        held = task["hold_out"]
-        found.append(
-            (
-                "hold-out",
-                "the validation rows are a part of the training file, not the published "
-                f"validation file; {held['rows_removed_inside_held_out']:,} rows inside them were "
-                "removed from the training split",
-            )
+        bits, by_bytes = facts.get("masked_bits_per_byte"), ""
+        if bits is not None:
+            by_bytes = f"; masked-LM loss of {bits:.3f} bits a byte (no compression rate)"
+        shown = (
+            f"validation loss {facts['validation_loss']:.3f} nats where word frequencies "
+            f"alone give {facts['unigram_entropy']:.3f}; "
+            f"{percent(facts['validation_accuracy'])} % guessed right{by_bytes}"
         )
-    found += _overlap(report)
+        yield "masked words", shown
+    yield from (("diagnosis", sentence) for sentence in facts.get("diagnosis", [])[:1])
+
+
+def data_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the counts of corpus and task, and what of the task stands elsewhere."""
+    task = report["task"]
+    for split, counts in (report["corpus"] or {}).get("splits", {}).items():
+        yield f"corpus, {split}", ", ".join(f"{value:,} {name}" for name, value in counts.items())
+    for split, part in task["splits"].items():
+        yield f"task, {split}", f"{part['rows']:,} rows ({_labels(part)})"
+    if held := task["hold_out"]:
+        shown = (
+            "the validation rows are a part of the training file, not the published validation "
+            f"file; {held['rows_removed_inside_held_out']:,} rows inside them were removed from "
+            "the training split"
+        )
+        yield "hold-out", shown
+    yield from overlap_pairs(report)
     if truncated := report["finetuning"]["truncated_texts"]:
-        found.append(("cut", f"{truncated:,} training texts were longer than max length"))
-    return found
+        yield "cut", f"{truncated:,} training texts were longer than max length"
 
 
 def _labels(part: Mapping[str, Any]) -> str:
@@ -338,32 +318,30 @@ def _labels(part: Mapping[str, Any]) -> str:
     return ", ".join(f"{count:,} {label}" for label, count in part["rows_by_label"].items())
 
 
-def _overlap(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def overlap_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield how many rows of the split stand in the training split and in the pretraining text."""
     split, overlap = report["split"], report["overlap"]
     if (training := overlap["with_training_split"]) is not None:
-        yield (
-            "overlap",
+        groups = ""
+        if "same_group" in training:
+            groups = f"; {training['same_group']:,} are of a group that has training rows"
+        shown = (
             f"{training['equal']:,} of {report['examples']:,} {split} rows equal a training row, "
-            f"{training['inside']:,} stand inside one{_same_group(training)}",
+            f"{training['inside']:,} stand inside one{groups}"
         )
+        yield "overlap", shown
     if (corpus := overlap["with_pretraining_text"]) is not None:
         yield from _contamination(corpus)
 
 
-def _same_group(training: Mapping[str, Any]) -> str:
-    if "same_group" not in training:
-        return ""
-    return f"; {training['same_group']:,} are of a group that has training rows"
-
-
 def _contamination(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield (
-        "contamination",
+    shown = (
         f"{found['contaminated']:,} of {found['rows']:,} rows ({percent(found['share'])} %) are in "
         f"the pretraining text: {found['long_exact']:,} of 8 words or more stand there whole, "
         f"{found['ngram']:,} share 13 words in a row with it; however short, {found['exact']:,} "
-        "stand there",
+        "stand there"
     )
+    yield "contamination", shown
     for example in found["examples"][:_CONTAMINATED_EXAMPLES]:
         shown = textwrap.shorten(example["text"], WIDTH, placeholder=" …")
         yield "", f"row {example['row']} in document {example['document_id']}: {shown}"

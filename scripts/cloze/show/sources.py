@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.tasks.evaluations import Evaluations
@@ -38,7 +36,7 @@ _ARCHITECTURE_KEYS = (
 
 @dataclass(frozen=True)
 class Sources:
-    """What a report is made from; None for what a model from elsewhere does not have.
+    """What a report tells of one split from; None for what a model from elsewhere does not have.
 
     `scratch`: the same encoder without pretraining. `ceiling`: the name of a public encoder
     and its evaluations. `checkpoints`: those of the encoder as it was after so many percent of
@@ -80,16 +78,19 @@ def require_task(sources: Sources) -> None:
 
 
 def read_baselines(sources: Sources) -> dict[str, Any]:
-    """Return what baselines.py measured; raises `ClozeError` if it was on other rows."""
-    measured = dict(read_json(sources.baselines)["metrics"])
-    rows = sources.evaluations.labels.shape
-    for name in ("majority", "tfidf_logistic_regression"):
-        predictions = np.array(measured[name]["predictions"])
-        if measured["task"] != sources.task.name or predictions.shape != rows:
-            raise ClozeError(
-                f"{sources.baselines}: was made on other rows than the evaluations; "
-                "run baselines.py again on this task"
-            )
+    """Return what baselines.py measured on the split, by baseline.
+
+    Raises `ClozeError` if it was on other rows.
+    """
+    metrics = read_json(sources.baselines)["metrics"]
+    measured = dict(metrics.get("splits", {}).get(sources.split, {}))
+    rows = len(sources.evaluations.labels)
+    same_rows = measured and all(len(found["predictions"]) == rows for found in measured.values())
+    if metrics["task"] != sources.task.name or not same_rows:
+        raise ClozeError(
+            f"{sources.baselines}: was made on other rows than the evaluations; "
+            "run baselines.py again on this task"
+        )
     return measured
 
 

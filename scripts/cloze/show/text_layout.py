@@ -62,8 +62,9 @@ def points(difference: Mapping[str, Any]) -> str:
     return f"{100 * difference['difference']:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
-def pairs(found: Sequence[tuple[str, str]]) -> Iterator[str]:
+def pairs(named: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Yield `name  value` lines with the values in one column, wrapped."""
+    found = list(named)
     width = max(len(name) for name, _ in found) + 2
     for name, value in found:
         hanging = " " * (width + 2)

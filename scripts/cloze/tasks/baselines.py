@@ -1,6 +1,6 @@
-"""What a task gives away without an encoder: its commonest answer, and counted words."""
+"""Baselines without an encoder: the majority class, and TF-IDF with a logistic regression."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,28 +26,29 @@ _MAX_ITERATIONS = 1000
 
 @dataclass(frozen=True)
 class Baseline:
-    """Predictions [num_validation], int64 or float64 as the labels, and facts for a report."""
+    """Predictions [num_rows] of each split, of the labels' type, and facts for a report."""
 
-    predictions: np.ndarray
+    predictions: dict[str, np.ndarray]
     facts: dict[str, Any]
 
 
-def majority_class(train: TaskSplit, validation: TaskSplit) -> Baseline:
-    """Predict for all the most frequent label of the training split, the first of several.
+def majority_class(train: TaskSplit, splits: Mapping[str, TaskSplit]) -> Baseline:
+    """Predict for all rows of `splits` the most frequent label of the training split.
 
-    Of scores, their mean.
+    Of several the first; of scores, their mean.
     """
     if train.labels.dtype.kind == "f":
-        mean = float(train.labels.mean())
-        return Baseline(np.full(len(validation), mean), {"label": mean})
-    label = int(np.bincount(train.labels).argmax())
-    return Baseline(np.full(len(validation), label), {"label": label})
+        label: float = float(train.labels.mean())
+    else:
+        label = int(np.bincount(train.labels).argmax())
+    predictions = {name: np.full(len(split), label) for name, split in splits.items()}
+    return Baseline(predictions, {"label": label})
 
 
 def tfidf_logistic_regression(
-    task: Task, train: TaskSplit, validation: TaskSplit, seed: int
+    task: Task, train: TaskSplit, splits: Mapping[str, TaskSplit], seed: int
 ) -> Baseline:
-    """Fit TF-IDF features (words and word pairs, sublinear) and a logistic regression.
+    """Predict `splits` from TF-IDF features (words, word pairs; sublinear) by logistic regression.
 
     Scores get a ridge regression instead. The features of a pair are those of either text,
     their absolute differences and their products. The inverse regularisation C is the one
@@ -90,7 +91,8 @@ def tfidf_logistic_regression(
             f"{task.metric}_by_C": {str(key): value for key, value in scores.items()},
         },
     }
-    return Baseline(model.predict(features.of(validation)), facts)
+    predictions = {name: model.predict(features.of(split)) for name, split in splits.items()}
+    return Baseline(predictions, facts)
 
 
 def _is_past_its_best(scores: Sequence[float]) -> bool:

@@ -7,14 +7,13 @@ import numpy as np
 
 from cloze.corpus.contamination import MIN_ROW_WORDS, ContaminationIndex
 from cloze.corpus.document_reader import DocumentBatch
-from cloze.files import SPLITS
 from cloze.tasks.task import Task
 
 _EXAMPLES = 10
 
 
 def count_contamination(task: Task, batches: Iterable[DocumentBatch]) -> dict[str, dict[str, Any]]:
-    """Return for validation and test how many rows were found in the documents, and examples.
+    """Return for each evaluation split how many rows were found in the documents, and examples.
 
     `rows`; `long_rows`: those of `MIN_ROW_WORDS` words or more; `exact`, `long_exact`: those
     that stand in a document as a whole; `ngram`: those that share 13 words in a row with one;
@@ -23,7 +22,7 @@ def count_contamination(task: Task, batches: Iterable[DocumentBatch]) -> dict[st
     `text`, whether it is `exact`, and the first `document_id` that holds it. A row of two texts
     counts where either of them does.
     """
-    names = [name for name in SPLITS[1:] if (task.folder / f"{name}.parquet").is_file()]
+    names = task.evaluation_splits
     sizes = dict.fromkeys(names, 0)
 
     def texts() -> Iterator[str]:

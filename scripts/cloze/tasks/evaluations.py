@@ -160,6 +160,18 @@ def read_evaluations(folders: Sequence[Path]) -> Evaluations:
     return Evaluations(seeds)
 
 
+def read_splits(folders: Sequence[Path]) -> dict[str, Evaluations]:
+    """Read evaluation folders of one split or several: split to its evaluations, in their order.
+
+    Raises as `read_evaluations` does.
+    """
+    by_split: dict[str, list[Path]] = {}
+    for folder in folders:
+        split = read_json(folder / "metrics.json")["metrics"]["split"]
+        by_split.setdefault(split, []).append(folder)
+    return {split: read_evaluations(found) for split, found in by_split.items()}
+
+
 def require_comparable(ours: Evaluations, theirs: Evaluations, folder: Path) -> None:
     """Raise `ClozeError` naming `folder` unless both were evaluated on the same rows."""
     _require_same_rows(folder, ours.seeds[0].predictions, theirs.seeds[0].predictions)

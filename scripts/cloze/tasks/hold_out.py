@@ -13,6 +13,9 @@ import numpy as np
 from cloze.corpus.contamination import ContainmentIndex, normalized_words
 from cloze.tasks.task import TaskSplit
 
+# Premises and questions have a handful, in QQP up to some 150.
+_MOST_ROWS = 100
+
 
 @dataclass(frozen=True)
 class HoldOut:
@@ -91,13 +94,14 @@ def _hold_out_texts(split: TaskSplit, fraction: float, seed: int) -> HoldOut:
 def _joined_rows(split: TaskSplit) -> tuple[str, np.ndarray]:
     """Return what joins rows, and int64 [num_rows]: the group of each row.
 
-    A text in more than half of the rows, such as a question that is put to all, says nothing
-    of a row, and neither does one without a word.
+    Texts without a word join none, and neither do those that are categories rather than texts,
+    such as an entity or a question that is put to all: they stand in more than half of the rows
+    or in more than 100.
     """
     rows = np.arange(len(split))
     texts = [*split.texts, *(split.pairs or ())]
     distinct, node = _numbered(" ".join(normalized_words(text)) for text in texts)
-    joins = np.bincount(node)[node] <= len(split) / 2
+    joins = np.bincount(node)[node] <= min(len(split) / 2, _MOST_ROWS)
     joins &= np.array([text != "" for text in distinct])[node]
     row_of_text = np.arange(len(texts)) % len(split)
     starts, ends, num_nodes = row_of_text[joins], node[joins], len(distinct)

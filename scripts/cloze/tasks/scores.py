@@ -4,7 +4,7 @@ scikit-learn and SciPy are imported where something is measured: scripts that on
 metrics there are start a second earlier.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -121,9 +121,5 @@ def task_metrics(
         measured = regression_metrics(labels, predictions)
     else:
         measured = classification_metrics(labels, predictions, names)
-    return {"metric": metric, "score": headline(measured, metric), **measured}
-
-
-def headline(measured: Mapping[str, Any], metric: str) -> float:
-    """Return the value of `metric`, a mean of one or two of what was measured."""
-    return float(np.mean([measured[part] for part in metric_parts(metric)]))
+    score = float(np.mean([measured[part] for part in metric_parts(metric)]))
+    return {"metric": metric, "score": score, **measured}

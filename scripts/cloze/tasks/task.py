@@ -21,8 +21,8 @@ from cloze.corpus.contamination import ContainmentIndex, normalized_words
 from cloze.corpus.text_streams import read_values
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
-from cloze.files import SPLITS, atomic_path, read_json, require_file
-from cloze.settings.tasks import TASK_FORMATS
+from cloze.files import atomic_path, read_json, require_file
+from cloze.settings.tasks import TASK_FORMATS, default_objective
 from cloze.tasks.scores import default_metric
 
 _TEXTS_AT_ONCE = 1024
@@ -43,20 +43,26 @@ class LabelledRow(NamedTuple):
     group: str | None = None
 
 
+class Columns(NamedTuple):
+    """The columns of a labelled file that count; without a header, numbers counted from 0."""
+
+    text: str
+    label: str
+    text_pair: str | None = None
+    group: str | None = None
+
+
 @dataclass(frozen=True)
 class RowSource:
-    """How to read one labelled file: its format and the columns that count.
+    """How to read one labelled file.
 
-    `format` None means: by the file's suffix. Without a header (CSV and TSV only),
-    columns are numbers counted from 0.
+    `format` None means: by the file's suffix. Only CSV and TSV can be without a header.
+    `regression`: the label may be any number.
     """
 
-    text_column: str
-    label_column: str
+    columns: Columns
     format: str | None = None
     header: bool = True
-    text_pair_column: str | None = None
-    group_column: str | None = None
     regression: bool = False
 
     def read(self, path: Path) -> Iterator[LabelledRow]:
@@ -75,18 +81,17 @@ class RowSource:
             kind = self.format or _format_of(path, name)
             if not self.header and kind not in ("csv", "tsv"):
                 raise ClozeError(f"{path}: {kind} always names its columns; drop --no-header")
-            named = (self.text_column, self.label_column, self.text_pair_column, self.group_column)
-            columns = [column for column in named if column is not None]
+            columns = [column for column in self.columns if column is not None]
             for place, values in read_values(stream, str(path), kind, columns, self.header):
                 yield self._row(dict(zip(columns, values, strict=True)), path, place)
 
     def _row(self, values: dict[str, Any], path: Path, place: str) -> LabelledRow:
         where = f"{path}: {place}"
-        pair, group = self.text_pair_column, self.group_column
+        text, label, pair, group = self.columns
         return LabelledRow(
             place,
-            self._text(self.text_column, values, where),
-            self._label(values[self.label_column], where),
+            self._text(text, values, where),
+            self._label(values[label], where),
             None if pair is None else self._text(pair, values, where),
             None if group is None else self._group(values[group], where),
         )
@@ -100,7 +105,7 @@ class RowSource:
     def _group(self, group: Any, where: str) -> str:
         if not isinstance(group, str | int) or not str(group).strip():
             raise ClozeError(
-                f"{where}: column {self.group_column!r} holds {_shown(group)}, which names no "
+                f"{where}: column {self.columns.group!r} holds {_shown(group)}, which names no "
                 "group; a text or a whole number does"
             )
         return str(group).strip()
@@ -114,7 +119,7 @@ class RowSource:
             raise ClozeError(f"{where}: the label is missing; add it or leave the row out")
         if not isinstance(label, str):
             raise ClozeError(
-                f"{where}: column {self.label_column!r} holds {_shown(label)}, "
+                f"{where}: column {self.columns.label!r} holds {_shown(label)}, "
                 "neither a text nor a whole number"
             )
         return label.strip()
@@ -184,21 +189,31 @@ class Task:
     @property
     def objective(self) -> str:
         """What is learnt, one of `settings.tasks.FINETUNING_OBJECTIVES`."""
-        kind = "regression" if self.is_regression else "classification"
-        return str(self.facts.get("objective") or kind)
+        return str(self.facts.get("objective") or default_objective(self.is_regression))
 
     @property
     def metric(self) -> str:
         """The measure that the task is judged by, one of `METRICS`."""
         return str(self.facts.get("metric") or default_metric(self.is_regression))
 
+    @property
+    def splits(self) -> list[str]:
+        """The names of its splits, `train` first."""
+        return list(self.facts["splits"])
+
+    @property
+    def evaluation_splits(self) -> list[str]:
+        """The splits that a model can be evaluated on: all that nothing is trained on."""
+        return [split for split in self.splits if split != "train"]
+
     def split_path(self, split: str) -> Path:
         """Return the parquet file of a split; raises `ClozeError` if there is none."""
-        path = self.folder / f"{split}.parquet"
-        if not path.is_file():
-            there = ", ".join(s for s in SPLITS if (self.folder / f"{s}.parquet").is_file())
-            raise ClozeError(f"{path}: no such file; this task has the splits: {there or 'none'}")
-        return path
+        if split not in self.splits:
+            raise ClozeError(
+                f"{self.folder}: has no split {split!r}; this task has the splits: "
+                f"{', '.join(self.splits) or 'none'}"
+            )
+        return require_file(self.folder / f"{split}.parquet")
 
     def split(self, split: str) -> TaskSplit:
         """Read one split; raises `ClozeError` if it is missing, empty or not of this task."""
@@ -249,7 +264,7 @@ def load_task(folder: Path) -> Task:
     """Open a task folder; raises `ClozeError` if `task.json` is missing or incomplete."""
     path = folder / "task.json"
     facts = read_json(require_file(path))
-    for key in ("name", "labels", "origin"):
+    for key in ("name", "labels", "origin", "splits"):
         if key not in facts:
             raise ClozeError(f"{path}: has no key {key!r}; run prepare_task.py again")
     return Task(folder, facts["name"], list(facts["labels"]), facts)

@@ -68,9 +68,13 @@ def finetune(args: argparse.Namespace, script: Path) -> None:
 
 def _recipe(args: argparse.Namespace, task: Task, script: Path) -> dict[str, Any]:
     """Everything that decides the weights, up to rounding: flags, the bytes read, the code."""
-    flags = {key: value for key, value in vars(args).items() if key not in _NOT_IN_RECIPE}
-    inputs = {path.name: sha256_file(require_file(path)) for path in _inputs(args)}
-    return {**flags, "inputs": inputs, "code": code_key(script, [objective_module(task.objective)])}
+    recipe: dict[str, Any] = {k: v for k, v in vars(args).items() if k not in _NOT_IN_RECIPE}
+    # Not the whole of task.json: another split to evaluate on changes no weight.
+    recipe["task"] = {"labels": task.labels, "objective": task.objective, "metric": task.metric}
+    files = [path for path in _inputs(args) if path.name != "task.json"]
+    recipe["inputs"] = {path.name: sha256_file(require_file(path)) for path in files}
+    recipe["code"] = code_key(script, [objective_module(task.objective)])
+    return recipe
 
 
 def _inputs(args: argparse.Namespace) -> list[Path]:

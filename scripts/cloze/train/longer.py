@@ -89,7 +89,10 @@ def _take_over(folder: Path, run: RunDirectory, steps: int, max_steps: int) -> N
     temporary = checkpoint.with_name(f".{checkpoint.name}.tmp")
     shutil.copytree(folder / "stable", temporary)
     state = read_sealed(temporary / STATE)
-    write_sealed(temporary / STATE, {**state, "best_step": None, "best_value": None})
+    write_sealed(
+        temporary / STATE,
+        {**state, "best_step": None, "best_value": None, "progress": steps / max_steps},
+    )
     for name in ("metrics.jsonl", GUESSES):
         records = (_rescaled(record, max_steps) for record in read_records(folder / name))
         write_text(run.path / name, "".join(json.dumps(record) + "\n" for record in records))

@@ -149,6 +149,8 @@ class _Pretraining:
         plan = step.plan = dataclasses.replace(plan, micro_batch_size=world.least(size))
         if world.is_main:
             run.write_run(plan.as_json())
+            # Now, not at the end: a budget in time knows only how long the last evaluation takes.
+            self._matmul_peak = _matmul_peak(objective, plan)
         trainer = Trainer(objective, step, self._routine(objective, plan), run, world)
         if not trainer.resume():
             if world.is_main:
@@ -212,7 +214,7 @@ class _Pretraining:
                     "best_step": trainer.state.best_step,
                     "unigram_entropy": objective.unigram_entropy,
                     **_effort(trainer, objective, records),
-                    **_machine(trainer, objective, self._world.size),
+                    **self._machine(trainer, objective),
                     "recipe": plan.settings,
                     "compute": dataclasses.asdict(plan.compute),
                     "warnings": plan.warnings,
@@ -227,6 +229,15 @@ class _Pretraining:
             for percent, weights in kept.items():
                 objective.model.load_state_dict(load_file(weights))
                 save_model(folder / f"at-{percent}", objective.model, args.tokenizer.parent)
+
+    def _machine(self, trainer: Trainer, objective: MaskedLanguageModeling) -> dict[str, Any]:
+        """Return the memory of the main process and, where the peak was measured, utilisation."""
+        memory = {"peak_memory_bytes": peak_memory_bytes(trainer.plan.compute.device)}
+        if self._matmul_peak is None:
+            return memory
+        flop = _flop(objective, trainer.plan, _row_visits(trainer))
+        each = flop / trainer.state.train_seconds / self._world.size
+        return {**memory, **Utilisation(each, self._matmul_peak).as_dict()}
 
 
 def _effort(
@@ -247,18 +258,19 @@ def _effort(
     }
 
 
-def _machine(trainer: Trainer, objective: MaskedLanguageModeling, processes: int) -> dict[str, Any]:
-    """Return the memory of the main process and, of a run of some length, utilisation."""
-    compute, length = trainer.plan.compute, objective.data.train_rows.row_length
-    memory = {"peak_memory_bytes": peak_memory_bytes(compute.device)}
-    rates = trainer.plan.objective["mlm_probability"]
-    places = _row_visits(trainer) * length
-    flop = training_flop(objective.model.config, places, length, sum(rates) / len(rates))
-    if flop < _LEAST_MEASURED_FLOP:
-        return memory
-    each = flop / trainer.state.train_seconds / processes
-    peak = matmul_peak(compute.device, compute.precision)
-    return {**memory, **Utilisation(each, peak).as_dict()}
+def _matmul_peak(objective: MaskedLanguageModeling, plan: TrainingPlan) -> float | None:
+    """Measure the machine, which takes seconds, unless the run itself takes no longer."""
+    if plan.max_steps is not None:
+        rows = plan.max_steps * plan.recipe.train_batch_size
+        if _flop(objective, plan, rows) < _LEAST_MEASURED_FLOP:
+            return None
+    return matmul_peak(plan.compute.device, plan.compute.precision)
+
+
+def _flop(objective: MaskedLanguageModeling, plan: TrainingPlan, rows: int) -> float:
+    length, rates = objective.data.train_rows.row_length, plan.objective["mlm_probability"]
+    mean_rate = sum(rates) / len(rates)
+    return training_flop(objective.model.config, rows * length, length, mean_rate)
 
 
 def _row_visits(trainer: Trainer) -> int:

@@ -70,8 +70,8 @@ class TrainerState:
 
     `best_step`, `best_value`: the evaluation with the best `metric_for_best_model`.
     `eval_examples`: how many an evaluation reads; `is_settled`: the plan is not changed any more.
-    `losses`, `grad_norms` and `spans`
-    of the steps since the last record; in a running training the first two are on the device.
+    `progress`: the share of the run that is done. `losses`, `grad_norms` and `spans` of the
+    steps since the last record; in a running training the first two are on the device.
     """
 
     step: int = 0
@@ -84,6 +84,7 @@ class TrainerState:
     evaluations_without_gain: int = 0
     eval_examples: int | None = None
     is_settled: bool = False
+    progress: float = 0.0
     losses: list[float] = field(default_factory=list)
     grad_norms: list[float] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
@@ -127,8 +128,6 @@ class Trainer:
         self._stop = StopSignal()
         self._window = LossWindow(LOG_STEPS, self._compute.torch_device)
         self.state = TrainerState()
-        # Progress up to which weights that were to be kept have been.
-        self._passed: float | None = None
 
     def resume(self) -> bool:
         """Go on from the newest sound checkpoint, the same in every process; False for none."""
@@ -244,12 +243,11 @@ class Trainer:
         self.state.train_seconds += time.perf_counter() - started
 
     def _keep_weights(self, span: Span) -> None:
-        """Keep the weights for good if the step passed a percentage at which that is wanted."""
-        passed = span.start if self._passed is None else self._passed
-        self._passed = span.end
         for percent in self._routine.keep_at:
-            if 100 * passed < percent <= 100 * span.end and self._world.is_main:
+            # A share that a run had passed before it was asked for is not kept any more.
+            if 100 * self.state.progress < percent <= 100 * span.end and self._world.is_main:
                 self._run.keep(percent, self._weights())
+        self.state.progress = max(self.state.progress, span.end)
 
     def _look_at_the_start(self) -> None:
         self.state.eval_examples = self._routine.eval_examples

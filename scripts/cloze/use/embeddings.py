@@ -1,9 +1,11 @@
-"""Files of embeddings, written as they come: `.npy` and parquet."""
+"""Files of embeddings, written as they come: `.npy` and parquet.
+
+Each writer is a context manager that completes its file.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,19 +14,6 @@ from numpy.lib import format as npy
 
 from cloze.errors import ClozeError
 from cloze.use.texts import Text
-
-
-class EmbeddingWriter(Protocol):
-    """A file of embeddings; a context manager that completes it."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        traceback: TracebackType | None, /,
-    ) -> None: ...  # fmt: skip
-    def add(self, texts: Sequence[Text], embeddings: np.ndarray) -> None:
-        """Write the embeddings of some texts, float32 [N, D]."""
-        ...
 
 
 class NpyWriter:
@@ -99,6 +88,6 @@ def embedding_suffix(path: Path) -> str:
     return path.suffix
 
 
-def open_embeddings(path: Path, suffix: str, size: int) -> EmbeddingWriter:
+def open_embeddings(path: Path, suffix: str, size: int) -> NpyWriter | ParquetWriter:
     """Open a file of vectors of `size` numbers in the format that `suffix` names."""
     return _WRITERS[suffix](path, size)

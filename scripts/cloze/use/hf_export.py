@@ -197,7 +197,7 @@ def _forward(folder: Path) -> Callable[[PackedBatch, int], Tensor]:
     return lambda batch, length: encoder(batch)[0, :length]
 
 
-class Peer:
+class TransformersModel:
     """A folder as the automatic classes of `transformers` load it, with no code of ours."""
 
     def __init__(self, folder: Path, transformers: ModuleType) -> None:
@@ -276,7 +276,7 @@ class _FirstOutput(nn.Module):
         return first
 
 
-def export_onnx(peer: Peer, inputs: Mapping[str, Tensor], path: Path) -> None:
+def export_onnx(peer: TransformersModel, inputs: Mapping[str, Tensor], path: Path) -> None:
     """Write the peer's graph; its inputs have any number of texts of any length."""
     axes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
     names = list(inputs)
