@@ -37,11 +37,11 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("model", ["wordpiece", "bpe", "byte-level-bpe"])
-def test_five_fresh_processes_write_the_same_bytes(
+def test_three_fresh_processes_write_the_same_bytes(
     documents: Path, tmp_path: Path, model: str
 ) -> None:
     digests = set()
-    for seed, threads in [("0", "1"), ("1", "4"), ("2", "2"), ("3", "4"), ("random", "1")]:
+    for seed, threads in [("0", "1"), ("1", "4"), ("random", "2")]:
         output = tmp_path / f"{seed}-{threads}"
         environment = {**os.environ, "PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": threads}
         arguments = ["--documents", documents, "--output", output, "--vocab-size", "900"]

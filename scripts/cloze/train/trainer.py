@@ -243,6 +243,7 @@ class Trainer:
         self.state.train_seconds += time.perf_counter() - started
 
     def _keep_weights(self, span: Span) -> None:
+        """Keep the weights for good if the step passed a percentage at which that is wanted."""
         for percent in self._routine.keep_at:
             # A share that a run had passed before it was asked for is not kept any more.
             if 100 * self.state.progress < percent <= 100 * span.end and self._world.is_main:
