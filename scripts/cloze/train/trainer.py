@@ -128,7 +128,6 @@ class Trainer:
         self._stop = StopSignal()
         self._window = LossWindow(LOG_STEPS, self._compute.torch_device)
         self.state = TrainerState()
-        # Progress up to which weights that were to be kept have been.
 
     def resume(self) -> bool:
         """Go on from the newest sound checkpoint, the same in every process; False for none."""
