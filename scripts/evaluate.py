@@ -10,6 +10,7 @@ Try: python scripts/evaluate.py --model CLASSIFIER_FOLDER --task TASK_FOLDER --o
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     log.info("%s %s %.4f on %d rows", args.split, task.metric, metrics["score"], len(split))
     write_predictions(
         args.output / "predictions.parquet",
-        split,
+        replace(split, labels=targets),
         objective.predictions(logits),
         objective.probabilities(logits),
     )

@@ -15,7 +15,6 @@ from pathlib import Path
 from cloze.cli import make_parser, run_script
 from cloze.corpus.arrays import use_system_memory
 from cloze.corpus.disk_estimate import PART_CODEC, DiskEstimate, estimated_text_bytes
-from cloze.corpus.folders import Share
 from cloze.corpus.parts import write_part
 from cloze.corpus.reading import (
     add_decontamination_flag,
@@ -24,7 +23,7 @@ from cloze.corpus.reading import (
     read_batches,
     recipe_of,
 )
-from cloze.files import sha256_file
+from cloze.files import Share, sha256_file
 from cloze.settings.corpora import PartSettings, ReadingSettings
 from cloze.settings.fields import add_flags
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cloze.corpus.folders import Share
+from cloze.files import Share
 from cloze.settings.parts import MAX_PARTS, CorpusPart, corpus_parts
 
 

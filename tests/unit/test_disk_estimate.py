@@ -20,9 +20,9 @@ from cloze.corpus import disk_estimate
 from cloze.corpus.cleaning import Cleaning
 from cloze.corpus.disk_estimate import DOCUMENTS_CODEC, DiskEstimate, estimated_text_bytes
 from cloze.corpus.documents import Document
-from cloze.corpus.folders import Share
 from cloze.corpus.parts import cleaned_batches
 from cloze.errors import ClozeError
+from cloze.files import Share
 
 TEXT = "\n".join(f"Line {n} of {n * n} says {n**3}." for n in range(20_000)).encode()
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {

@@ -1,6 +1,6 @@
 # The input files of each rule that the configuration decides, and the memory that they need.
 
-from cloze.corpus.folders import corpus_names
+from cloze.files import matching_files
 from cloze.settings.runs import imported_folder
 
 # What import_encoder.py reads of a folder.
@@ -51,7 +51,7 @@ def part_files(wildcards):
         return [file for path in part.paths for file in files_below(path)]
     folder = part.paths[0]
     members = CONFIG.section("corpora", wildcards.corpus)["members"]
-    return [f"{folder}/{name}" for name in part.share.of(corpus_names(Path(folder), members))]
+    return [f"{folder}/{name}" for name in part.share.of(matching_files(Path(folder), members))]
 
 
 def files_below(path):

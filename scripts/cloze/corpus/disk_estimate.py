@@ -16,8 +16,8 @@ import zstandard
 
 from cloze.cli import log
 from cloze.corpus.arrays import text_bytes
-from cloze.corpus.folders import Share, corpus_names
 from cloze.errors import ClozeError
+from cloze.files import Share, matching_files
 
 # How the text is stored; the first one in parts, the second one in documents.
 PART_CODEC = pa.Codec("lz4")
@@ -120,7 +120,7 @@ def estimated_text_bytes(
 def _files(path: Path, members: str, share: Share | None) -> list[Path]:
     if not path.is_dir():
         return [path]
-    names = corpus_names(path, members)
+    names = matching_files(path, members)
     return [path / name for name in (share.of(names) if share else names)]
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from cloze.corpus.documents import Document
-from cloze.corpus.folders import Share, corpus_names
 from cloze.corpus.text_streams import read_blocks, read_columns, read_text, require_bounded
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
+from cloze.files import Share, matching_files
 
 
 class Member(NamedTuple):
@@ -66,7 +66,7 @@ def _files_of(path: Path, pattern: str, share: Share | None) -> Iterator[tuple[P
     if not path.is_dir():
         yield path, ""
         return
-    names = corpus_names(path, pattern)
+    names = matching_files(path, pattern)
     for name in share.of(names) if share else names:
         folder, _, _ = name.rpartition("/")
         yield path / name, f"{folder}/" if folder else ""

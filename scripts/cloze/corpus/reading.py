@@ -10,7 +10,6 @@ import pyarrow as pa
 from cloze.cli import progress
 from cloze.corpus.cleaning import Cleaning, Decontamination, Filters
 from cloze.corpus.documents import Document
-from cloze.corpus.folders import Share
 from cloze.corpus.parts import cleaned_batches
 from cloze.corpus.python_docs import read_python_docs
 from cloze.corpus.readers import (
@@ -26,6 +25,7 @@ from cloze.corpus.readers import (
 )
 from cloze.corpus.wikitext import read_wikitext
 from cloze.errors import ClozeError
+from cloze.files import Share
 from cloze.metrics import plain
 from cloze.settings.corpora import PartSettings
 from cloze.settings.fields import keys_of

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloze.corpus.folders import Share, corpus_names
+from cloze.files import Share, matching_files
 
 PART_BYTES = 16 << 20
 MAX_PARTS = 128
@@ -79,12 +79,12 @@ def _shares(path: str, wanted: int, members: str) -> int:
     place = Path(path)
     if wanted < 2 or not place.is_dir():
         return 1
-    return min(wanted, len(corpus_names(place, members)))
+    return min(wanted, len(matching_files(place, members)))
 
 
 def _size(path: str, members: str) -> int:
     """Return the bytes of a file, or of the files of a folder that belong to the corpus."""
     place = Path(path)
     if place.is_dir():
-        return sum((place / name).stat().st_size for name in corpus_names(place, members))
+        return sum((place / name).stat().st_size for name in matching_files(place, members))
     return place.stat().st_size if place.exists() else 0
