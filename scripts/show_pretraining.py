@@ -19,7 +19,7 @@ from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.hf import load_masked_lm
 from cloze.objectives.mlm import PretrainingData
-from cloze.objectives.prediction_history import GUESSES
+from cloze.objectives.prediction_history import MASKED_EXAMPLES
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ComputeSettings
 from cloze.show.doctor import diagnose, run_facts
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     if "recipe" not in measured or "unigram_entropy" not in measured:
         raise ClozeError(f"{path}: tells of no pretraining; give a folder that pretrain.py wrote")
     records = read_json_lines(args.model / "metrics.jsonl")
-    history = read_json_lines(args.model / GUESSES)
+    history = read_json_lines(args.model / MASKED_EXAMPLES)
     floor, recipe = measured["unigram_entropy"], measured["recipe"]
     # The run's own flags decide the masks; its files are where they are named now.
     named = {"dataset": args.dataset, "tokenizer": args.tokenizer}

@@ -212,7 +212,7 @@ def zipf_rows(num_rows: int, max_length: int, vocab_size: int, seed: int) -> Row
 def test_the_first_guesses_are_by_frequency(seed: int) -> None:
     objective = make_objective(f"--seed={seed}", make_single=zipf_rows)
     drawn = objective.evaluate(CPU, 8)["validation_loss"]
-    objective.start_from_counts()
+    objective.initialize_embeddings()
     counted = objective.evaluate(CPU, 8)["validation_loss"]
     # The embeddings add logits with a standard deviation of 0.5, and so half its square.
     assert abs(counted - objective.unigram_entropy) < 0.3

@@ -147,6 +147,6 @@ def test_weights_that_were_chosen_otherwise_are_not_counted(flags, monkeypatch):
     monkeypatch.setattr("cloze.objectives.mlm.load_matching", lambda *args, **more: "")
     objective = make_objective(*flags)
     before = {name: value.clone() for name, value in objective.model.state_dict().items()}
-    objective.start_from_counts()
+    objective.initialize_embeddings()
     after = objective.model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())

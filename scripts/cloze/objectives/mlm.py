@@ -120,7 +120,7 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
         self.places_per_example = data.train_rows.row_length
         self.num_eval_examples = data.validation.num_rows
         self.history: PredictionHistory | None = None
-        self._starts_from_counts = args.init_from is None and args.embedding_init == "cooccurrence"
+        self._uses_cooccurrence = args.init_from is None and args.embedding_init == "cooccurrence"
         self.mask_at([_TRIAL_PROBABILITY])
 
     def mask_at(self, mlm_probability: Sequence[float]) -> None:
@@ -173,7 +173,7 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
         return {"mlm_probability": self._rates[self.stage(progress)]}
 
     def record(self, step: int, compute: Compute) -> dict[str, Any]:
-        """Keep guesses for a few gaps; at the start return the loss of guessing, about ln V."""
+        """Keep guesses for a few gaps; at the start return the initial loss, about ln V."""
         if self.history is not None:
             self.history.record(self.masked_lm, step)
         if step:
@@ -193,13 +193,13 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
         """The encoder with its masked-language-modelling head, whatever else the model has."""
         return self.model
 
-    def start_from_counts(self) -> None:
+    def initialize_embeddings(self) -> None:
         """Start from what can be counted in the training rows, where the recipe asks for it.
 
         The token embeddings from which tokens stand near which, the bias of the predictions
         from how often each token occurs.
         """
-        if not self._starts_from_counts:
+        if not self._uses_cooccurrence:
             return
         started = time.perf_counter()
         rows, special = self.data.train_rows, self.data.special.all

@@ -11,13 +11,13 @@ from cloze.model.device import Compute
 from cloze.model.heads import MaskedLM
 from cloze.objectives.rows import MaskedBatch, RowBatches
 
-GUESSES = "masked_examples.jsonl"
+MASKED_EXAMPLES = "masked_examples.jsonl"
 NUM_ROWS = 8
 _MAX_GAPS = 24
 
 
 @dataclass(frozen=True)
-class Guesses:
+class FilledMasks:
     """The best guess for every prediction of a batch, [B, M] each, and its probability."""
 
     token_ids: list[list[int]]
@@ -25,7 +25,7 @@ class Guesses:
 
 
 @torch.no_grad()
-def guess(model: MaskedLM, batch: MaskedBatch, compute: Compute) -> Guesses:
+def fill_masks(model: MaskedLM, batch: MaskedBatch, compute: Compute) -> FilledMasks:
     """Return what an encoder reads into the gaps of a batch."""
     was_training = model.training
     model.eval()
@@ -34,11 +34,11 @@ def guess(model: MaskedLM, batch: MaskedBatch, compute: Compute) -> Guesses:
         logits = model(on_device.packed, on_device.positions).float().cpu()
     model.train(was_training)
     probabilities, token_ids = logits.softmax(-1).max(-1)
-    return Guesses(token_ids.tolist(), probabilities.tolist())
+    return FilledMasks(token_ids.tolist(), probabilities.tolist())
 
 
 class PredictionHistory:
-    """Guesses for the first gaps of the validation split, step by step, kept in a file.
+    """FilledMasks for the first gaps of the validation split, step by step, kept in a file.
 
     The file holds one JSON object a line: `step`, `token_ids` and `probabilities`, a
     number for each of the first 24 gaps of the first row.
@@ -56,7 +56,7 @@ class PredictionHistory:
 
     def record(self, model: MaskedLM, step: int) -> None:
         """Keep what the encoder guesses after `step` steps."""
-        guesses = guess(model, self._batch, self._compute)
+        guesses = fill_masks(model, self._batch, self._compute)
         record = {
             "step": step,
             "token_ids": [guesses.token_ids[0][index] for index, _ in self._gaps],

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from cloze.files import resource
 from cloze.model.device import Compute
 from cloze.model.heads import MaskedLM
-from cloze.objectives.prediction_history import NUM_ROWS, Guesses, guess
+from cloze.objectives.prediction_history import NUM_ROWS, FilledMasks, fill_masks
 from cloze.objectives.rows import MaskedBatch, RowBatches
 from cloze.pages import render
 
@@ -32,7 +32,7 @@ def masked_examples_page(
     as `cloze.objectives.prediction_history` writes them.
     """
     batch = next(iter(batches.evaluation_batches(NUM_ROWS)))
-    guesses = guess(model, batch, compute)
+    guesses = fill_masks(model, batch, compute)
     rows = [_row(batch, row, guesses, tokenizer) for row in range(len(batch.positions))]
     gaps = [piece for row in rows for piece in row if "guess" in piece]
     columns = _spread(history)
@@ -51,7 +51,7 @@ def masked_examples_page(
     )
 
 
-def _row(batch: MaskedBatch, row: int, guesses: Guesses, tokenizer: Tokenizer) -> list[Piece]:
+def _row(batch: MaskedBatch, row: int, guesses: FilledMasks, tokenizer: Tokenizer) -> list[Piece]:
     """Return one row up to its padding."""
     gaps = {
         int(position): index

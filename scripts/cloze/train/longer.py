@@ -15,7 +15,7 @@ from typing import Any
 from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.files import read_json, read_records, write_text
-from cloze.objectives.prediction_history import GUESSES
+from cloze.objectives.prediction_history import MASKED_EXAMPLES
 from cloze.train.plan import TrainingPlan
 from cloze.train.run_directory import STATE, RunDirectory, read_sealed, write_sealed
 
@@ -93,7 +93,7 @@ def _take_over(folder: Path, run: RunDirectory, steps: int, max_steps: int) -> N
         temporary / STATE,
         {**state, "best_step": None, "best_value": None, "progress": steps / max_steps},
     )
-    for name in ("metrics.jsonl", GUESSES):
+    for name in ("metrics.jsonl", MASKED_EXAMPLES):
         records = (_rescaled(record, max_steps) for record in read_records(folder / name))
         write_text(run.path / name, "".join(json.dumps(record) + "\n" for record in records))
     temporary.replace(checkpoint)

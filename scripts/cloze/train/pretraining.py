@@ -18,7 +18,7 @@ from cloze.model.device import keep_freed_memory
 from cloze.model.hf import save_model
 from cloze.objectives.mlm import MaskedLanguageModeling, PretrainingData
 from cloze.objectives.next_sentence import NextSentencePrediction
-from cloze.objectives.prediction_history import GUESSES, PredictionHistory
+from cloze.objectives.prediction_history import MASKED_EXAMPLES, PredictionHistory
 from cloze.settings.code_key import code_key
 from cloze.settings.machine import MachineSettings
 from cloze.settings.pretraining import MonitoringSettings
@@ -133,7 +133,7 @@ class _Pretraining:
         """Return the trainer of a run, resumed where it has a checkpoint."""
         args, run, world = self._args, self._run, self._world
         objective.mask_at(plan.objective["mlm_probability"])
-        history = run.path / GUESSES
+        history = run.path / MASKED_EXAMPLES
         objective.history = PredictionHistory(history, objective.validation, plan.compute)
         objective.model.to(plan.compute.torch_device)
         objective.model.encoder.gradient_checkpointing = args.gradient_checkpointing
@@ -154,7 +154,7 @@ class _Pretraining:
         trainer = Trainer(objective, step, self._routine(objective, plan), run, world)
         if not trainer.resume():
             if world.is_main:
-                objective.start_from_counts()
+                objective.initialize_embeddings()
             world.broadcast(objective.model)
         return trainer
 
@@ -203,7 +203,7 @@ class _Pretraining:
             del kept[percent]
         with run.finish() as folder:
             save_model(folder, objective.model, args.tokenizer.parent)
-            for name in ("metrics.jsonl", GUESSES):
+            for name in ("metrics.jsonl", MASKED_EXAMPLES):
                 shutil.copyfile(run.path / name, folder / name)
             write_metrics(
                 folder / "metrics.json",
