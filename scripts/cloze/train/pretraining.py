@@ -190,7 +190,7 @@ class _Pretraining:
         self, trainer: Trainer, objective: MaskedLanguageModeling, script: Path
     ) -> None:
         args, run, plan = self._args, self._run, trainer.plan
-        scores = trainer.final_scores()
+        scores = dict(trainer.final_scores())
         bits = scores.pop("validation_masked_bits_per_byte")
         records = run.metrics.read()
         kept = {percent: run.kept_at(percent) for percent in args.keep_at}

@@ -128,6 +128,8 @@ class Trainer:
         self._stop = StopSignal()
         self._window = LossWindow(LOG_STEPS, self._compute.torch_device)
         self.state = TrainerState()
+        # Of this process's last evaluation.
+        self._scores: dict[str, float] = {}
 
     def resume(self) -> bool:
         """Go on from the newest sound checkpoint, the same in every process; False for none."""
@@ -181,7 +183,10 @@ class Trainer:
 
     def final_scores(self) -> dict[str, float]:
         """Return what the last weights are worth on all that `evaluate` reads."""
-        return self.objective.evaluate(self._compute, self.objective.num_eval_examples)
+        whole = self.objective.num_eval_examples
+        if self._scores and self._usual_eval_examples() == whole:
+            return self._scores
+        return self.objective.evaluate(self._compute, whole)
 
     def load_best(self) -> None:
         """Give the model the best weights of the run, or leave the last ones if there are none."""
@@ -274,8 +279,9 @@ class Trainer:
         self._budget.note_pauses(save_seconds=time.perf_counter() - started)
 
     def _note_evaluation(self, example_seconds: float) -> None:
-        """Let the budget keep time for the last evaluation: the usual one and one of the whole."""
-        examples = self._usual_eval_examples() + self.objective.num_eval_examples
+        """Let the budget keep time for the last evaluation, and one of the whole if that is more."""
+        usual, whole = self._usual_eval_examples(), self.objective.num_eval_examples
+        examples = whole if usual == whole else usual + whole
         self._budget.note_pauses(evaluation_seconds=example_seconds * examples)
 
     def _usual_eval_examples(self) -> int:
@@ -297,6 +303,7 @@ class Trainer:
             started = time.perf_counter()
             scores = self.objective.evaluate(self._compute, self._usual_eval_examples())
             self._note_evaluation((time.perf_counter() - started) / self._usual_eval_examples())
+            self._scores = scores
             if not math.isfinite(scores[name]):
                 raise self._divergence(state.step - 1, f"{name} is {scores[name]}")
             more = self.objective.record(state.step, self._compute)
