@@ -279,7 +279,7 @@ class Trainer:
         self._budget.note_pauses(save_seconds=time.perf_counter() - started)
 
     def _note_evaluation(self, example_seconds: float) -> None:
-        """Let the budget keep time for the last evaluation, and one of the whole if that is more."""
+        """Let the budget keep time for the last evaluation and for one of the whole."""
         usual, whole = self._usual_eval_examples(), self.objective.num_eval_examples
         examples = whole if usual == whole else usual + whole
         self._budget.note_pauses(evaluation_seconds=example_seconds * examples)
