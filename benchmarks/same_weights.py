@@ -2,10 +2,11 @@
 
 Checks the other revision out beside this one, makes the sample data set and tasks with it, and
 lets both train on these: the default encoder by masked-language modelling and a BERT by
-next-sentence prediction too, 200 steps each; then, from the other revision's encoder, a
-classifier and a regression, one epoch each, with dropout and without. Everything in fp32 and
-bf16, with one thread. Prints the first 16 hexadecimal digits of the SHA-256 of each
-model.safetensors, and exits with 1 if a pair differs.
+next-sentence prediction too, 200 steps each, with embeddings from co-occurrence and random ones;
+then, from the other revision's encoder, a classifier and a regression, one epoch each, as they
+are by default and from scratch without dropout. Everything in fp32 and bf16, with one thread.
+Prints the first 16 hexadecimal digits of the SHA-256 of each model.safetensors, and exits with
+1 if a pair differs.
 
 Try: python benchmarks/same_weights.py main
 """
@@ -38,8 +39,13 @@ RECIPES = {
     "next-sentence": [*BERT, *STEPS, "--learning-rate", "1e-3", "--next-sentence"],
 }
 FINETUNING = ["--learning-rate", "1e-3", "--num-train-epochs", "1", "--max-length", "64"]
-TASKS = ("classes", "score", "classes-without-dropout", "score-without-dropout")
-WITHOUT_DROPOUT = ["--dropout", "0", "--classifier-dropout", "0"]
+RECIPES |= {
+    f"{name}-random-embeddings": [*recipe, "--embedding-init", "random"]
+    for name, recipe in RECIPES.items()
+}
+TASKS = ("classes", "score", "classes-plain", "score-plain")
+# What neither dropout nor the loading of heads can make differ.
+PLAIN = ["--from-scratch", "--dropout", "0", "--classifier-dropout", "0"]
 
 
 def main() -> int:
@@ -52,7 +58,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary, other_checkout(args.revision) as old:
         work = Path(temporary)
         inputs = make_inputs(old, work)
-        print(f"{'':30}{args.revision:20}this checkout")
+        print(f"{'':34}{args.revision:20}this checkout")
         for precision in PRECISIONS:
             for name in args.only or (*RECIPES, *TASKS):
                 digests = [
@@ -61,7 +67,7 @@ def main() -> int:
                 ]
                 differing += digests[0] != digests[1]
                 verdict = "same" if digests[0] == digests[1] else "DIFFERENT"
-                print(f"{name + ' ' + precision:30}{digests[0]:20}{digests[1]:20}{verdict}")
+                print(f"{name + ' ' + precision:34}{digests[0]:20}{digests[1]:20}{verdict}")
                 sys.stdout.flush()
     return 1 if differing else 0
 
@@ -98,7 +104,7 @@ def make_inputs(tree: Path, work: Path) -> Inputs:
     script(tree, "train_tokenizer", "--documents", documents / "train.parquet", "--lowercase",
            "--vocab-size", "4096", "--output", work / "tokenizer")  # fmt: skip
     for recipe in RECIPES:
-        pairs = ["--next-sentence"] if recipe == "next-sentence" else []
+        pairs = ["--next-sentence"] if recipe.startswith("next-sentence") else []
         inputs.datasets[recipe] = work / f"dataset-{recipe}"
         script(tree, "segment_text", "--documents", documents, "--tokenizer", inputs.tokenizer,
                "--max-length", "128", "--output", inputs.datasets[recipe], *pairs)  # fmt: skip
@@ -140,7 +146,7 @@ def train(tree: Path, name: str, precision: str, inputs: Inputs, output: Path) -
     else:
         kind, _, more = name.partition("-")
         script(tree, "finetune", "--model", inputs.encoder, "--task", inputs.tasks[kind],
-               "--output", output, *FINETUNING, *(WITHOUT_DROPOUT if more else []),
+               "--output", output, *FINETUNING, *(PLAIN if more else []),
                *compute)  # fmt: skip
     return hashlib.sha256((output / "model.safetensors").read_bytes()).hexdigest()[:16]
 

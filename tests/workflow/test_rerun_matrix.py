@@ -20,6 +20,7 @@ SCRATCH = {"finetune from scratch", "evaluate from scratch"} | REPORT
 FINETUNED = {"finetune", "evaluate"} | REPORT
 SHOWN = {"show_pretraining"} | REPORT
 PRETRAINED = {"pretrain"} | SHOWN | FINETUNED
+INITIALISED = {"init_encoder"} | PRETRAINED | SCRATCH
 COLLECTED = {"collect_sentences-128", "describe_corpus"} | PRETRAINED
 SEGMENTED = {"segment_text_sentences-128"} | COLLECTED
 TOKENIZED = {"train_tokenizer", "init_encoder"} | SEGMENTED | SCRATCH
@@ -82,9 +83,7 @@ def test_a_lost_shard_is_the_only_one_made_again(made: Project) -> None:
         key("datasets.sentences-128.max_length", 64, SEGMENTED),
         key("datasets.sentences-128.num_shards", 3, SEGMENTED, marks=slow),
         key("datasets.sentences-128.format", "parquet", SEGMENTED, marks=slow),
-        key(
-            "architectures.modernbert-tiny.hidden_size", 64, {"init_encoder"} | PRETRAINED | SCRATCH
-        ),
+        key("architectures.modernbert-tiny.hidden_size", 64, INITIALISED),
         key("encoders.tiny.learning_rate", 2e-3, PRETRAINED),
         # One number against another: a comparison of values without their names sees no change.
         key("encoders.tiny", {"warmup_steps": 1000, "max_steps": 100}, PRETRAINED, marks=slow),
@@ -96,7 +95,7 @@ def test_a_lost_shard_is_the_only_one_made_again(made: Project) -> None:
         key("tasks.sample-reviews.finetuning_from_scratch.num_train_epochs", 4, SCRATCH),
         key("seeds", [1, 2, 3, 4], FINETUNED | SCRATCH, marks=slow),
         key("seeds", [1, 2], REPORT, marks=slow),
-        key("encoder", "tiny-bert", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow),
+        key("encoder", "tiny-bert", INITIALISED, marks=slow),
         key("corpus", "python-docs", EXTRACTED, marks=slow),
         key("mirror", "/somewhere", set()),
     ],
@@ -127,8 +126,8 @@ def test_a_test_split_is_one_more_evaluation_of_each_classifier(made: Project) -
     ("module", "rules"),
     [
         pytest.param("cloze/tokens/samples.py", SEGMENTED),
-        pytest.param("cloze/model/heads.py", PRETRAINED | SCRATCH, id="cloze/model/heads.py"),
-        pytest.param("cloze/model/encoder.py", {"init_encoder"} | PRETRAINED | SCRATCH, marks=slow),
+        pytest.param("cloze/model/heads.py", INITIALISED, id="cloze/model/heads.py"),
+        pytest.param("cloze/model/encoder.py", INITIALISED, marks=slow),
         pytest.param("cloze/tokens/tokenizer_training.py", TOKENIZED, marks=slow),
         pytest.param("cloze/corpus/readers.py", EXTRACTED, marks=slow),
         pytest.param("cloze/objectives/masking.py", PRETRAINED, marks=slow),
