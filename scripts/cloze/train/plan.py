@@ -86,8 +86,13 @@ class TrainingPlan:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The recipe with the settings of the objective, by name."""
-        return {**dataclasses.asdict(self.recipe), **self.objective}
+        """What of the recipe has an effect, and the settings of the objective, by name."""
+        recipe = dataclasses.asdict(self.recipe)
+        if self.recipe.optimizer != "muon":
+            del recipe["muon_learning_rate"]
+        if self.recipe.lr_scheduler_type != "warmup_stable_decay":
+            del recipe["cooldown_ratio"]
+        return {**recipe, **self.objective}
 
     @property
     def stable_steps(self) -> int:
