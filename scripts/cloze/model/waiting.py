@@ -57,8 +57,8 @@ class CoreWatch(threading.Thread):
     def run(self) -> None:
         """Start and end the idle team as the cores are busy and free."""
         team: _IdleTeam | None = None
-        while True:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        never = threading.Event()
+        while not never.wait(_SECONDS_BETWEEN_LOOKS):
             self.look(time.monotonic(), self._busy_seconds(), time.process_time())
             if self.is_yielding and team is None:
                 team = _IdleTeam(self._library, os.cpu_count() or len(self._cores))
