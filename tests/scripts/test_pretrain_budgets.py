@@ -53,7 +53,9 @@ def test_what_is_not_given_is_fitted_and_kept(inputs, tmp_path):
     assert recipe["train_batch_size"] == 8
     assert recipe["learning_rate"] == pytest.approx(0.13 / 16)
     (run,) = (tmp_path / ".runs").iterdir()
-    assert decided(run) == recipe
+    # What has no effect with this optimizer and schedule is kept and not told of.
+    without_effect = {"muon_learning_rate", "cooldown_ratio"}
+    assert {k: v for k, v in decided(run).items() if k not in without_effect} == recipe
 
 
 def test_masking_rates_follow_each_other_and_validation_takes_the_last(inputs, tmp_path):
