@@ -2,10 +2,11 @@
 
 Reads a model folder (`config.json`, `model.safetensors`, `tokenizer.json`) and a task
 folder's training split; the validation split is never opened. Writes a model folder with a
-classification head that `transformers` loads too, and `metrics.json`. With --run-dir the
-finished work is also kept there, under a fingerprint of the recipe and the inputs' bytes: the
-same command publishes it again without a step. What has no default follows the size of the
-task and of the encoder.
+classification head that `transformers` loads too, and `metrics.json`. The work in progress lies
+in --run-dir under a fingerprint of the recipe and the inputs' bytes: the same command goes on
+where a killed one stopped, and publishes a finished run again without a step. What has no
+default follows the size of the task and of the encoder. Several processes share the work when
+`torchrun` starts them.
 
 Try: python scripts/finetune.py --model MODEL_FOLDER --task TASK_FOLDER --output /tmp/classifier
 """

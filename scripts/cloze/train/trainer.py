@@ -51,8 +51,8 @@ class Routine:
     `checkpoint_seconds`, and after each of `keep_at` percent of the run the weights are kept
     for good. Training ends after `early_stopping_patience` evaluations without a better one
     (0: never). `on_evaluation` gets all records so far. `reconsider` is told, after the first
-    twentieth of a run that the clock ends, how many examples a second it sees, and may change
-    the plan by raising `PlanChangedError`.
+    twentieth of a run that the clock ends, how many examples a second it sees; the plan that
+    it returns, if any, ends the training by `PlanChangedError`.
     """
 
     eval_steps: int | None
