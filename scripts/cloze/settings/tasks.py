@@ -1,25 +1,43 @@
 """How labelled files become a task."""
 
+from argparse import Namespace
 from dataclasses import dataclass
 
-from cloze.settings.fields import REQUIRED, setting
+from cloze.settings.fields import setting
 
-# What a task teaches, to module and class. A module is imported only where its objective is
-# trained or evaluated, so that its code is part of the key of these stages alone.
+# What a task teaches, to module and class: how such tasks are read and judged, and how they are
+# trained. A module is imported only where its kind is used, so that its code is part of the key of
+# these stages alone.
+TASK_KINDS = {
+    "classification": "cloze.tasks.labels:Classes",
+    "regression": "cloze.tasks.labels:Scores",
+    "token_classification": "cloze.tasks.token_labels:TokenLabels",
+}
 FINETUNING_OBJECTIVES = {
     "classification": "cloze.objectives.classification:Classification",
     "regression": "cloze.objectives.regression:Regression",
+    "token_classification": "cloze.objectives.token_classification:TokenClassification",
 }
-TASK_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+# Kinds whose files have no usual names for their columns.
+_NEEDED_COLUMNS = dict.fromkeys(("classification", "regression"), ("text_column", "label_column"))
+TASK_FORMATS = ("csv", "tsv", "jsonl", "parquet", "conll", "conllu")
+SCHEMES = ("bio", "iob1", "bioes", "plain")
 METRICS = (
     *("accuracy", "f1", "macro_f1", "matthews", "accuracy_and_f1"),
     *("pearson", "spearman", "pearson_and_spearman"),
+    *("entity_f1", "token_accuracy"),
 )
 
 
-def objective_module(name: str) -> str:
-    """Return the module of an objective."""
-    return FINETUNING_OBJECTIVES[name].partition(":")[0]
+def module_of(entry: str) -> str:
+    """Return the module of an entry of these tables."""
+    return entry.partition(":")[0]
+
+
+def missing_columns(task: "TaskSettings | Namespace") -> list[str]:
+    """Return the keys of columns that a task must name and does not."""
+    objective = task.objective or default_objective(task.regression)
+    return [key for key in _NEEDED_COLUMNS.get(objective, ()) if getattr(task, key) is None]
 
 
 def default_objective(regression: bool) -> str:
@@ -34,11 +52,23 @@ class TaskSettings:
     format: str | None = setting(
         None, "format of the files; unset: by suffix", choices=TASK_FORMATS
     )
-    text_column: str = setting(REQUIRED, "column with the text")
+    text_column: str | None = setting(
+        None,
+        "column with the text; of tagged words a column of CoNLL, counted from 0, or of lists; "
+        "unset: the first, form, or tokens",
+    )
     text_pair_column: str | None = setting(
         None, "column with the second text; unset: texts stand alone"
     )
-    label_column: str = setting(REQUIRED, "column with the label")
+    label_column: str | None = setting(
+        None, "column with the label; of tagged words unset: the last of CoNLL, upos, or tags"
+    )
+    scheme: str | None = setting(
+        None,
+        "how tags mark entities: bio, iob1, bioes, or plain ones such as parts of speech; unset: "
+        "as the training file's tags show",
+        choices=SCHEMES,
+    )
     group_column: str | None = setting(
         None, "column that says which rows belong together; a hold-out never divides them"
     )
@@ -58,7 +88,8 @@ class TaskSettings:
     )
     metric: str | None = setting(
         None,
-        "what the task is judged by; unset: accuracy, of scores pearson_and_spearman",
+        "what the task is judged by; unset: accuracy, of scores pearson_and_spearman, of entities "
+        "entity_f1, of plain tags token_accuracy",
         choices=METRICS,
     )
     origin: str = setting("", "where the data comes from, for the report")

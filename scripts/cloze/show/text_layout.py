@@ -16,6 +16,8 @@ METRIC_NAMES = {
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
     "pearson_and_spearman": "mean of Pearson and Spearman correlation",
+    "entity_f1": "F1 of entities",
+    "token_accuracy": "accuracy of words",
 }
 
 
@@ -26,7 +28,7 @@ def percent(share: float | None) -> str:
 
 def unit(metric: str) -> str:
     """Return what stands behind a score: only an accuracy is a percentage of something."""
-    return " %" if metric == "accuracy" else ""
+    return " %" if metric in ("accuracy", "token_accuracy") else ""
 
 
 def with_deviation(score: Mapping[str, Any]) -> str:
