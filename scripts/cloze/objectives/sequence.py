@@ -11,6 +11,7 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,8 +35,8 @@ _PLACES = 8
 class SequenceBatch:
     """Packed texts with a target and a weight at each text's place in its row.
 
-    `targets`: [B, N], int64 classes or float32 scores; `weights`: float32 [B, N], 0 where a
-    row has no n-th text.
+    `targets`: [B, N], int64 classes or float32 scores, or float32 [B, N, num_labels];
+    `weights`: float32 [B, N], 0 where a row has no n-th text.
     """
 
     packed: PackedBatch
@@ -69,7 +70,7 @@ class SequenceObjective(TaskObjective[SequenceBatch]):
         super().__init__(model, data, settings)
         targets = self.targets(data.split)
         self._weights = self.text_weights(targets, data.train, settings.class_weights)
-        self._targets = targets.astype(np.float32) if targets.dtype.kind == "f" else targets
+        self._targets = targets.astype(np.float32) if targets.dtype.kind in "fb" else targets
 
     @classmethod
     def build(cls, config: EncoderConfig, task: Task, settings: Namespace) -> SequenceClassifier:
@@ -116,7 +117,7 @@ class SequenceObjective(TaskObjective[SequenceBatch]):
     def loss(cls, model: nn.Module, batch: SequenceBatch) -> Tensor:
         """Return the sum of weight times loss over the texts of a batch, a float32 scalar."""
         logits = model.row_logits(batch.packed, batch.targets.shape[1])  # type: ignore[operator]
-        losses = cls.losses(logits.flatten(0, 1).float(), batch.targets.flatten())
+        losses = cls.losses(logits.flatten(0, 1).float(), batch.targets.flatten(0, 1))
         return (losses * batch.weights.flatten()).sum()
 
     @classmethod

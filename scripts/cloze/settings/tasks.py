@@ -1,6 +1,7 @@
 """How labelled files become a task."""
 
 from argparse import Namespace
+from argparse import Namespace
 from dataclasses import dataclass
 
 from cloze.settings.fields import setting
@@ -12,11 +13,15 @@ TASK_KINDS = {
     "classification": "cloze.tasks.labels:Classes",
     "regression": "cloze.tasks.labels:Scores",
     "token_classification": "cloze.tasks.token_labels:TokenLabels",
+    "multi_label_classification": "cloze.tasks.label_sets:LabelSets",
 }
 FINETUNING_OBJECTIVES = {
     "classification": "cloze.objectives.classification:Classification",
     "regression": "cloze.objectives.regression:Regression",
     "token_classification": "cloze.objectives.token_classification:TokenClassification",
+    "multi_label_classification": (
+        "cloze.objectives.multi_label_classification:MultiLabelClassification"
+    ),
 }
 # Kinds whose files have no usual names for their columns.
 _NEEDED_COLUMNS = dict.fromkeys(("classification", "regression"), ("text_column", "label_column"))
@@ -25,7 +30,7 @@ SCHEMES = ("bio", "iob1", "bioes", "plain")
 METRICS = (
     *("accuracy", "f1", "macro_f1", "matthews", "accuracy_and_f1"),
     *("pearson", "spearman", "pearson_and_spearman"),
-    *("entity_f1", "token_accuracy"),
+    *("entity_f1", "token_accuracy", "micro_f1"),
 )
 
 
@@ -37,6 +42,9 @@ def module_of(entry: str) -> str:
 def missing_columns(task: "TaskSettings | Namespace") -> list[str]:
     """Return the keys of columns that a task must name and does not."""
     objective = task.objective or default_objective(task.regression)
+    if objective == "multi_label_classification":
+        needed = ("text_column",) if task.label_columns else ("text_column", "label_column")
+        return [key for key in needed if getattr(task, key) is None]
     return [key for key in _NEEDED_COLUMNS.get(objective, ()) if getattr(task, key) is None]
 
 
@@ -62,6 +70,12 @@ class TaskSettings:
     )
     label_column: str | None = setting(
         None, "column with the label; of tagged words unset: the last of CoNLL, upos, or tags"
+    )
+    label_columns: list[str] | None = setting(
+        None, "of several labels at once: a column of 0 and 1 for each label, which it names"
+    )
+    label_separator: str = setting(
+        ",", "of several labels at once: what stands between labels in a column of text"
     )
     scheme: str | None = setting(
         None,
@@ -89,7 +103,7 @@ class TaskSettings:
     metric: str | None = setting(
         None,
         "what the task is judged by; unset: accuracy, of scores pearson_and_spearman, of entities "
-        "entity_f1, of plain tags token_accuracy",
+        "entity_f1, of plain tags token_accuracy, of several labels micro_f1",
         choices=METRICS,
     )
     origin: str = setting("", "where the data comes from, for the report")

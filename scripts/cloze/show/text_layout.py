@@ -18,6 +18,7 @@ METRIC_NAMES = {
     "pearson_and_spearman": "mean of Pearson and Spearman correlation",
     "entity_f1": "F1 of entities",
     "token_accuracy": "accuracy of words",
+    "micro_f1": "micro F1",
 }
 
 

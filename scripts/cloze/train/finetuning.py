@@ -172,6 +172,7 @@ class _Finetuning:
 
     def _write_results(self, trainer: Trainer, objective: TaskObjective[Any], script: Path) -> None:
         args, data, state = self._args, objective.data, trainer.state
+        objective.calibrate(trainer.plan.compute)
         outputs = objective.predict(objective.model, data.encoded, trainer.plan.compute, None)
         fitted = objective.outcome(self._task, data.split, data.encoded, outputs).metrics
         log.info("training %s %.4f, %d steps", self._task.metric, fitted["score"], state.step)
