@@ -1,7 +1,6 @@
 """How labelled files become a task."""
 
 from argparse import Namespace
-from argparse import Namespace
 from dataclasses import dataclass
 
 from cloze.settings.fields import setting
