@@ -15,6 +15,8 @@ report: "workflow/report/workflow.rst"
 
 localrules:
     all,
+    copy_average,
+    copy_report,
     download,
 
 

@@ -29,6 +29,9 @@ def checked_config():
 
 
 CONFIG = checked_config()
+# Report or average to its place below results/, up to _report, in the folder of its recipe.
+PLACES = {name: place.removeprefix("results/") for name, place in CONFIG.report_places.items()}
+NAMES_AT = {place: name for name, place in PLACES.items()}
 
 
 def one_of(names):

@@ -121,7 +121,7 @@ def report_sources(wildcards):
 
     Every kind has a name; of an encoder from elsewhere what it has not is empty.
     """
-    run, about = CONFIG.reports[wildcards.report]
+    run, about = CONFIG.reports[NAMES_AT[wildcards.place]]
     shares = [f"{run.encoder_folder}/at-{percent}" for percent in kept_checkpoints(run)]
     headline = about.splits[:1]
     encoder = ("metrics.json", "config.json")
@@ -162,5 +162,16 @@ def evaluations(run, about, model, splits=None):
 
 def average_reports(wildcards):
     """Return the reports that an average is made of."""
-    tasks = CONFIG.averages[wildcards.average]
-    return [f"results/{report}_report.json" for task in tasks for report in task]
+    average = CONFIG.averages[NAMES_AT[wildcards.place]]
+    places = (average.run.report_place(report) for task in average.tasks for report in task)
+    return [f"{place}_report.json" for place in places]
+
+
+def report_file(end):
+    """Return a function that gives a file of a report, or of an average, in its recipe's folder."""
+
+    def file(wildcards):
+        (name,) = wildcards
+        return f"results/{PLACES[name]}{end}"
+
+    return file

@@ -39,9 +39,10 @@ class Wanted:
         self.files |= {"results/config.yaml", *config.files.downloads}
         for run in config.runs:
             self._add_run(config, run)
-        for name in (*config.reports, *config.averages):
+        for name, place in config.report_places.items():
             suffixes = ("_report.txt", "_report.json", "_report.html", "_figure.svg")
             self.files |= {f"results/{name}{suffix}" for suffix in suffixes}
+            self.files |= {f"{place}{suffix}" for suffix in suffixes}
 
     def _add_run(self, config: Config, run: Run) -> None:
         for report in run.reports.values():

@@ -29,6 +29,7 @@ from cloze.show.report_text import (
     overlap_pairs,
     recipe_pairs,
     seed_table,
+    subject_pairs,
 )
 from cloze.show.text_layout import METRIC_NAMES, mean_count, percent, points, unit, with_deviation
 
@@ -71,6 +72,7 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
         resource("show/report_page.html"),
         report=report,
         facts=facts,
+        subject=list(subject_pairs(report)),
         headline=_scores(report),
         other_splits=map(_scores, other_splits(report)),
         figures=figures,

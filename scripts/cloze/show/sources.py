@@ -76,11 +76,11 @@ def require_task(sources: Sources) -> None:
             f"{sources.task.folder}: its {sources.split} split has changed since the evaluations "
             "were made; run evaluate.py again"
         )
-    encoder = sources.evaluations.lineage.encoder
+    encoder, first = sources.evaluations.lineage.encoder, sources.evaluations.seeds[0].folder
     if sources.pretraining is not None and not is_encoder(sources.pretraining, encoder):
         raise ClozeError(
-            f"{sources.pretraining}: holds another encoder than {sources.evaluations.seeds[0].folder} "
-            "was fine-tuned from; fine-tune and evaluate these seeds again"
+            f"{sources.pretraining}: holds another encoder than {first} was fine-tuned from; "
+            "fine-tune and evaluate these seeds again"
         )
 
 
