@@ -20,12 +20,17 @@ os.environ |= {
 }
 
 
+def stop(sentence):
+    """Stop Snakemake with one sentence and nothing else."""
+    sys.exit(f"error: {sentence}")
+
+
 def checked_config():
     """Return the configuration, or stop Snakemake with its one-sentence complaint."""
     try:
         return Config(config)
     except ClozeError as error:
-        sys.exit(f"error: {error}")
+        stop(error)
 
 
 CONFIG = checked_config()

@@ -7,9 +7,28 @@ from cloze.settings.runs import imported_folder
 FOREIGN_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt")
 
 
+def require_inputs(named):
+    """Stop Snakemake with one sentence if an input is not there and no rule makes it.
+
+    named: key of config.yaml to the paths that it names. Snakemake itself asks only for inputs of
+    jobs that must run, so that an earlier output would pass for that of a path mistyped since.
+    """
+    for key, paths in named.items():
+        for path in paths:
+            missing = CONFIG.files.missing(path)
+            if missing and not (
+                missing == path and any(rule.is_producer(path) for rule in workflow.rules)
+            ):
+                stop(
+                    f"config: {key}: {missing}: no such file or folder, and no rule makes it; "
+                    "correct the path or put there what it names"
+                )
+
+
 def corpus_files(wildcards):
     """Return the files that a corpus is read from; for a folder, every file below it."""
-    named = CONFIG.files.corpora[wildcards.corpus]
+    named = CONFIG.files.keys_of_corpus(wildcards.corpus)
+    require_inputs(named)
     return [file for paths in named.values() for path in paths for file in files_below(path)]
 
 
@@ -18,9 +37,10 @@ def extraction_inputs(wildcards):
 
     Parts are temporary, so the files must be inputs too: their change makes all run again.
     """
+    sources = corpus_files(wildcards)
     folder = f"results/{wildcards.corpus}/documents/.parts"
     parts = [f"{folder}/{name}.arrow" for name in parts_of(wildcards.corpus)]
-    return {"sources": corpus_files(wildcards), "parts": parts, "tasks": removed_tasks(wildcards)}
+    return {"sources": sources, "parts": parts, "tasks": removed_tasks(wildcards)}
 
 
 def removed_tasks(wildcards):
@@ -67,12 +87,14 @@ def tokenizer_source(wildcards):
     """Return the text that a tokenizer is trained on, or the vocabulary that it takes over."""
     vocab = CONFIG.files.vocabs.get(wildcards.tokenizer)
     if vocab is not None:
+        require_inputs({f"tokenizers.{wildcards.tokenizer}.vocab": [vocab]})
         return {"vocab": vocab}
     return {"documents": f"results/{wildcards.corpus}/documents/train.parquet"}
 
 
 def task_files(wildcards):
     """Return the files that a task is read from."""
+    require_inputs(CONFIG.files.keys_of_task(wildcards.task))
     return list(CONFIG.files.tasks[wildcards.task].values())
 
 
@@ -91,8 +113,12 @@ def dataset_files(wildcards):
 def initial_encoder(wildcards):
     """Return the files of the encoder whose weights pretraining starts from, if any."""
     folder = CONFIG.section("encoders", wildcards.encoder).get("init_from")
+    if not folder:
+        return []
     names = ("config.json", "model.safetensors", "tokenizer.json")
-    return [f"{folder}/{name}" for name in names] if folder else []
+    files = [f"{folder}/{name}" for name in names]
+    require_inputs({f"encoders.{wildcards.encoder}.init_from": files})
+    return files
 
 
 def imported_files(wildcards):
@@ -100,6 +126,7 @@ def imported_files(wildcards):
     folder = CONFIG.files.imported[wildcards.encoder]
     if fetched := CONFIG.files.fetched_of(wildcards.encoder):
         return fetched
+    require_inputs({f"encoders.{wildcards.encoder}.pretrained": [f"{folder}/config.json"]})
     found = {file for pattern in FOREIGN_FILES for file in Path(folder).glob(pattern)}
     return sorted({f"{folder}/config.json", *map(str, found)})
 

@@ -54,6 +54,32 @@ class InputFiles:
         }
         """Encoder from elsewhere to its folder."""
 
+    def missing(self, path: str) -> str | None:
+        """Return what is not there of an input: its path, or that of what it is copied from.
+
+        None where it lies there or comes from another machine.
+        """
+        if Path(path).exists():
+            return None
+        if path not in self.downloads:
+            return path
+        source = parse_source(self.downloads[path].source)
+        return str(source) if isinstance(source, LocalSource) and not source.path.exists() else None
+
+    def keys_of_corpus(self, corpus: str) -> dict[str, list[str]]:
+        """Return the key of `config.yaml` that names a corpus's files, of each split, to these."""
+        key = f"corpora.{corpus}.files"
+        named = self.corpora[corpus].items()
+        return {key if split == "input" else f"{key}.{split}": files for split, files in named}
+
+    def keys_of_task(self, task: str) -> dict[str, list[str]]:
+        """Return the key that names each file of a task, to this file."""
+        named = self.tasks[task].items()
+        return {
+            f"tasks.{task}.{split if split in SPLITS else f'splits.{split}'}": [file]
+            for split, file in named
+        }
+
     def fetched_of(self, encoder: str) -> list[str]:
         """Return the files of an encoder on the hub as they are once fetched; else none."""
         folder = f"{self.imported[encoder]}/"
