@@ -39,3 +39,12 @@ include: "workflow/rules/report.smk"
 
 onstart:
     write_resolved_config()
+    forget_outdated_recipes()
+
+
+onsuccess:
+    write_made_recipes()
+
+
+onerror:
+    write_made_recipes()

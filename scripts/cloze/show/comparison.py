@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cloze.errors import ClozeError
 from cloze.files import read_json, resource, write_text
 from cloze.pages import render
@@ -37,6 +39,7 @@ PLACES = frozenset(
 _MODEL_METRICS = ("validation_loss", "masked_lm_head")
 _BASELINES = "baselines.json"
 _STALE = "Left out, because it is stale (fine-tune and evaluate these seeds again):"
+_NAMES = "One name, but not the same settings:"
 _REPORTS = "Reports, each of the recipe whose folder it lies in:"
 
 Row = dict[str, Any]
@@ -46,12 +49,14 @@ Row = dict[str, Any]
 class Comparison:
     """What a table shows, and what is said below it.
 
-    stale: a sentence for each folder of whose evaluations some are left out. reports: the text
-    of each report below its recipe's folder, to what is said of it if it is stale.
+    stale: a sentence for each evaluation that is left out. names: a sentence for each setting
+    that is another in one folder than in another, though an entry of one name gave it. reports:
+    the text of each report below its recipe's folder, to what is said of it if it is stale.
     """
 
     rows: list[Row]
     stale: list[str]
+    names: list[str]
     reports: dict[Path, str | None]
 
 
@@ -88,7 +93,8 @@ def compare_results(root: Path) -> Comparison:
     if not rows:
         problem = f"{notes[0]}" if notes else f"{root}: holds no results"
         raise ClozeError(f"{problem}; run the workflow or give another folder")
-    return Comparison(sorted(rows, key=lambda row: row["run"]), notes, _reports(root))
+    rows.sort(key=lambda row: row["run"])
+    return Comparison(rows, notes, _ambiguous_names(root), _reports(root))
 
 
 def sort_rows(comparison: Comparison, column: str) -> Comparison:
@@ -162,6 +168,35 @@ def _evaluation_rows(
         for (folder, split), recipes in groups.items()
         for _, seeds in recipes
     ]
+
+
+def _ambiguous_names(root: Path) -> list[str]:
+    """A sentence for each setting that differs between the recipes of folders of one name."""
+    values: dict[str, dict[str, Path]] = {}
+    for path in sorted(root.rglob("recipe.yaml")):
+        for setting, value in _settings(path):
+            # One place for each value is enough to see what there is.
+            values.setdefault(setting, {}).setdefault(shown_value(value), path.parent)
+    return [
+        f"{setting} is {', '.join(f'{value} in {place}' for value, place in places.items())}"
+        for setting, places in values.items()
+        if len(places) > 1
+    ]
+
+
+def _settings(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield `encoders.tiny.max_steps` and its value, for each setting of a recipe's entries."""
+    try:
+        recipe = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise ClozeError(f"{path}: not valid YAML ({error}); remove it") from error
+    tables = {key: value for key, value in recipe.items() if isinstance(value, dict)}
+    for table, entries in tables.items():
+        for name, entry in entries.items():
+            for key, value in entry.items():
+                nested = value if key.startswith("finetuning") else {"": value}
+                for part, setting in nested.items():
+                    yield ".".join(filter(None, (table, name, key, part))), setting
 
 
 def _reports(root: Path) -> dict[Path, str | None]:
@@ -276,6 +311,8 @@ def _below(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
     """Yield heading and items of what stands below the table."""
     if comparison.stale:
         yield _STALE, comparison.stale
+    if comparison.names:
+        yield _NAMES, comparison.names
     if comparison.reports:
         yield _REPORTS, [_said_of(path, stale) for path, stale in comparison.reports.items()]
 
@@ -319,14 +356,12 @@ def _as_html(comparison: Comparison, place: Path) -> str:
         resource("show/comparison_page.html"),
         columns=columns,
         rows=cells,
-        stale=(_STALE, comparison.stale),
-        reports=(
-            _REPORTS,
-            [
-                (Path(os.path.relpath(path, place)).as_posix(), _said_of(path, stale))
-                for path, stale in comparison.reports.items()
-            ],
-        ),
+        below=[(_STALE, comparison.stale), (_NAMES, comparison.names)],
+        reports_heading=_REPORTS,
+        reports=[
+            (Path(os.path.relpath(path, place)).as_posix(), _said_of(path, stale))
+            for path, stale in comparison.reports.items()
+        ],
     )
 
 
