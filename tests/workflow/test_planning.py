@@ -30,6 +30,7 @@ CHAIN = {
     # Three seeds, with and without pretraining.
     **dict.fromkeys(("finetune", "evaluate"), 6),
     "report": 1,
+    "copy_report": 1,
 }
 
 

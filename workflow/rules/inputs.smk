@@ -13,16 +13,15 @@ def require_inputs(named):
     named: key of config.yaml to the paths that it names. Snakemake itself asks only for inputs of
     jobs that must run, so that an earlier output would pass for that of a path mistyped since.
     """
-    for key, paths in named.items():
-        for path in paths:
-            missing = CONFIG.files.missing(path)
-            if missing and not (
-                missing == path and any(rule.is_producer(path) for rule in workflow.rules)
-            ):
-                stop(
-                    f"config: {key}: {missing}: no such file or folder, and no rule makes it; "
-                    "correct the path or put there what it names"
-                )
+    try:
+        CONFIG.files.require(named, made_by_a_rule)
+    except ClozeError as error:
+        stop(error)
+
+
+def made_by_a_rule(path):
+    """Tell whether a rule makes this file."""
+    return any(rule.is_producer(path) for rule in workflow.rules)
 
 
 def corpus_files(wildcards):

@@ -1,6 +1,6 @@
 """Where the files that the configuration names lie, and which of them `download` fetches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,17 +54,28 @@ class InputFiles:
         }
         """Encoder from elsewhere to its folder."""
 
-    def missing(self, path: str) -> str | None:
-        """Return what is not there of an input: its path, or that of what it is copied from.
+    def require(self, named: Mapping[str, Iterable[str]], is_made: Callable[[str], bool]) -> None:
+        """Raise `ClozeError` for the first input that is not there and that nothing makes.
 
-        None where it lies there or comes from another machine.
+        named: key of `config.yaml` to its inputs. is_made: tells of a path whether a rule makes it.
+        What is fetched from another machine may be missing; what is copied on this one, not.
         """
-        if Path(path).exists():
-            return None
-        if path not in self.downloads:
-            return path
-        source = parse_source(self.downloads[path].source)
-        return str(source) if isinstance(source, LocalSource) and not source.path.exists() else None
+        for key, paths in named.items():
+            for path in paths:
+                if Path(path).exists():
+                    continue
+                missing = path
+                if path in self.downloads:
+                    source = parse_source(self.downloads[path].source)
+                    if not isinstance(source, LocalSource) or source.path.exists():
+                        continue
+                    missing = str(source)
+                elif is_made(path):
+                    continue
+                raise ClozeError(
+                    f"config: {key}: {missing}: no such file or folder, and no rule makes it; "
+                    "correct the path or put there what it names"
+                )
 
     def keys_of_corpus(self, corpus: str) -> dict[str, list[str]]:
         """Return the key of `config.yaml` that names a corpus's files, of each split, to these."""

@@ -55,10 +55,10 @@ def _of_run(config: Config, run: Run) -> Iterator[tuple[str, Recipe]]:
     for report in run.reports.values():
         task = {"tasks": {report.task: _without_finetuning(config, report.task)}}
         yield f"results/tasks/{report.task}/task.json", task
-        if report.ceiling is not None:
-            models |= dict([_imported(config, report.ceiling)])
-        for file, recipe in models.items():
-            yield from _seeds(config, run, report.task, (file, recipe))
+        ceiling = [] if report.ceiling is None else [_imported(config, report.ceiling)]
+        yield from ceiling
+        for model in (*models.items(), *ceiling):
+            yield from _seeds(config, run, report.task, model)
     yield from models.items()
     if not run.is_imported:
         yield from _before_models(config, run)
