@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from cloze.errors import ClozeError
+from cloze.show.report_text import subject_lines
 from cloze.show.text_layout import METRIC_NAMES, paragraph, percent, table
 from cloze.tasks.statistics import summarise
 
@@ -49,8 +50,12 @@ def average_reports(name: str, tasks: Sequence[Sequence[Report]]) -> dict[str, A
         }
         for task in tasks
     ]
+    first = tasks[0][0]
     return {
         "name": name,
+        "model": first.get("model"),
+        "recipe": {key: pick for key, pick in first.get("recipe", {}).items() if key != "task"},
+        "encoder": encoder,
         "tasks": rows,
         "average": {
             arm: _summary(tasks, arm) for arm in _ARMS if all(_has(task, arm) for task in tasks)
@@ -114,7 +119,8 @@ def render_average(average: Mapping[str, Any]) -> str:
         f"{percent(bounds[1])}. It knows of the seeds, not of the choice of rows; each task's "
         "own report has intervals over its rows."
     )
-    lines = [title, "=" * len(title), "", *table(header, rows), "", *paragraph(note)]
+    lines = [title, "=" * len(title), *subject_lines(average), "", *table(header, rows), ""]
+    lines += paragraph(note)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

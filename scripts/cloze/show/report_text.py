@@ -63,8 +63,7 @@ def render_report(report: Mapping[str, Any]) -> str:
         ("HOW TO READ THE INTERVALS", paragraph(interval_notes(report))),
     ]
     title = f"{report['name']}: {report['task']['name']}"
-    subject = list(subject_pairs(report))
-    lines = [title, "=" * len(title), *(pairs(subject) if subject else ())]
+    lines = [title, "=" * len(title), *subject_lines(report)]
     for heading, body in sections:
         lines += ["", heading, "-" * len(heading), *body]
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -78,6 +77,12 @@ def subject_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     names = [f"{key} {name}" for key, name in report["recipe"].items() if key != "task"]
     if names:
         yield "recipe", ", ".join(names)
+
+
+def subject_lines(report: Mapping[str, Any]) -> list[str]:
+    """Return the lines below the title of a report, or of an average, that say what it is of."""
+    subject = list(subject_pairs(report))
+    return list(pairs(subject)) if subject else []
 
 
 def result_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
