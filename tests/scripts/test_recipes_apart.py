@@ -11,6 +11,7 @@ from cloze.errors import ClozeError
 from cloze.files import read_json, sha256_file, write_json
 from cloze.show.comparison import compare_results
 from cloze.tasks.evaluations import read_evaluations
+from tests.scripts.test_compare import write_encoder
 from tests.scripts.test_report import write_evaluation as write_predicted
 
 TASK = "tiny-task"
@@ -185,6 +186,25 @@ def test_where_all_is_stale_nothing_is_compared(
     assert "was fine-tuned from another model.safetensors" in capsys.readouterr().err
 
 
+def test_a_checkpoint_has_no_loss_of_the_finished_encoder(
+    results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_encoder(results.model, 2.5, max_steps=1700)
+    on_the_way = Results(results.root, "tiny/at-25")
+    on_the_way.pretrain("425 steps")
+    on_the_way.finetune(1, wrong=8)
+    rows = {row["run"]: row for row in compare_results(results.root).rows}
+    finished = rows[f"sample/words/rows/tiny/{TASK}"]
+    assert (finished["validation_loss"], finished["max_steps"]) == (2.5, 1700)
+    assert (
+        not {"validation_loss", "max_steps"} & rows[f"sample/words/rows/tiny/at-25/{TASK}"].keys()
+    )
+    folders = [str(made.model / TASK) for made in (results, on_the_way)]
+    assert compare.main(["diff", *folders]) == 0
+    shown = capsys.readouterr().out
+    assert shown.split("validation_loss")[1].split()[:2] == ["2.5", "-"]
+
+
 def test_every_report_is_listed_and_a_stale_one_called_so(results: Results, tmp_path: Path) -> None:
     folder = results.model / TASK
     encoder = {"model.safetensors": sha256_file(results.model / "model.safetensors")}
@@ -195,7 +215,7 @@ def test_every_report_is_listed_and_a_stale_one_called_so(results: Results, tmp_
     }
     write_json(folder / "a_report.json", report)
     write_json(folder / "b_report.json", report | {"score": {"per_seed": {"1": 0.75}}})
-    write_json(results.model / "all_report.json", {"average": {}})
+    write_json(results.model / "all_report.json", {"average": {}, "encoder": encoder})
     # The copy of what was asked for last is of one of these.
     write_json(results.root / "a_report.json", report)
     older = "stale: of another evaluation of seed 1 than lies there now"
@@ -210,7 +230,8 @@ def test_every_report_is_listed_and_a_stale_one_called_so(results: Results, tmp_
     results.pretrain("60 steps")
     results.finetune(1, wrong=4)
     other = "stale: of another encoder than lies there now"
-    assert compare_results(results.root).reports[folder / "a_report.txt"] == other
+    reports = compare_results(results.root).reports
+    assert reports[folder / "a_report.txt"] == reports[results.model / "all_report.txt"] == other
 
 
 def test_one_name_for_different_settings_is_said(results: Results) -> None:

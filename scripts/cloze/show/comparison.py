@@ -81,7 +81,7 @@ def compare_results(root: Path) -> Comparison:
     }
     fresh = {path: record for path, record in found.items() if path not in stale}
     rows = _evaluation_rows(root, fresh, encoders)
-    evaluated = {row["encoder"] for row in rows}
+    evaluated = {row.get("encoder") for row in rows}
     for folder, metrics in encoders.items():
         name = _relative(folder, root)
         if name not in evaluated:
@@ -163,11 +163,16 @@ def _evaluation_rows(
             recipes.append((lineage, [metrics]))
         else:
             alike.append(metrics)
-    return [
-        _evaluation_row(root, folder, split, seeds, encoders)
-        for (folder, split), recipes in groups.items()
-        for _, seeds in recipes
-    ]
+    rows = []
+    for (folder, split), recipes in groups.items():
+        nearest = next((parent for parent in folder.parents if parent in encoders), None)
+        for lineage, seeds in recipes:
+            row = _evaluation_row(root, folder, split, seeds)
+            # What was kept on the way through pretraining lies below the finished encoder.
+            if nearest is not None and is_encoder(nearest, lineage.encoder):
+                row |= {"encoder": _relative(nearest, root), **_encoder_columns(encoders[nearest])}
+            rows.append(row)
+    return rows
 
 
 def _ambiguous_names(root: Path) -> list[str]:
@@ -209,8 +214,10 @@ def _reports(root: Path) -> dict[Path, str | None]:
 
 
 def _staleness_of_report(folder: Path, report: dict[str, Any]) -> str | None:
-    """Why a report in `MODEL/{task}` is none of what lies there; an average has no such parts."""
-    if not is_encoder(folder.parent, report.get("finetuning", {}).get("encoder", {})):
+    """Why a report in `MODEL/{task}`, or an average in `MODEL`, is none of what lies there."""
+    model = folder if "average" in report else folder.parent
+    encoder = report.get("encoder") or report.get("finetuning", {}).get("encoder")
+    if not is_encoder(model, encoder or {}):
         return "stale: of another encoder than lies there now"
     for seed, score in report.get("score", {}).get("per_seed", {}).items():
         path = folder / f"seed-{seed}" / report["split"] / "metrics.json"
@@ -229,21 +236,13 @@ def _recipe_folder(evaluation: Path, root: Path) -> Path:
     return evaluation
 
 
-def _evaluation_row(
-    root: Path,
-    folder: Path,
-    split: str,
-    seeds: list[dict[str, Any]],
-    encoders: dict[Path, dict[str, Any]],
-) -> Row:
+def _evaluation_row(root: Path, folder: Path, split: str, seeds: list[dict[str, Any]]) -> Row:
     score = summarise([metrics["score"] for metrics in seeds])
     first = seeds[0]
     finetuning = first.get("finetuning", {})
-    encoder = next((parent for parent in folder.parents if parent in encoders), None)
     recipe = {f"finetuning.{k}": v for k, v in finetuning.get("recipe", {}).items() if k != "seed"}
     return {
         "run": _relative(folder, root),
-        "encoder": None if encoder is None else _relative(encoder, root),
         "task": first["task"],
         "split": split,
         "metric": first["metric"],
@@ -251,7 +250,6 @@ def _evaluation_row(
         "score": score.mean,
         "std": score.std,
         "finetuning_seconds": finetuning.get("train_seconds"),
-        **({} if encoder is None else _encoder_columns(encoders[encoder])),
         **recipe,
     }
 

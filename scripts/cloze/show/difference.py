@@ -9,7 +9,7 @@ from cloze.files import read_json
 from cloze.show.comparison import PLACES
 from cloze.show.text_layout import METRIC_NAMES, paragraph, percent, table, unit
 from cloze.tasks.evaluations import Evaluations, read_evaluations, require_comparable
-from cloze.tasks.lineage import staleness
+from cloze.tasks.lineage import is_encoder, staleness
 from cloze.tasks.resampled_scores import (
     PERMUTATIONS,
     mcnemar,
@@ -88,7 +88,8 @@ def _recipe(evaluations: Evaluations) -> dict[str, Any]:
     for parent in seed.folder.parents:
         path = parent / "metrics.json"
         content: Mapping[str, Any] = read_json(path) if path.is_file() else {}
-        if "validation_loss" in content.get("metrics", {}):
+        is_pretrained = "validation_loss" in content.get("metrics", {})
+        if is_pretrained and is_encoder(parent, evaluations.lineage.encoder):
             found |= {k: v for k, v in content.get("args", {}).items() if k not in PLACES}
             found["validation_loss"] = round(content["metrics"]["validation_loss"], 4)
             break
