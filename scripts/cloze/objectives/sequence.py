@@ -122,7 +122,7 @@ class SequenceObjective(TaskObjective[SequenceBatch]):
     @classmethod
     def predict(
         cls, model: nn.Module, encoded: EncodedTexts, compute: Compute, texts: np.ndarray | None
-    ) -> np.ndarray:
+    ) -> Any:
         """Return the logits of the texts, float32 [num_texts, num_labels]."""
         size: Any = (len(encoded.lengths), model.num_labels)
         logits = np.empty(size, dtype=np.float32)

@@ -44,6 +44,7 @@ class LabelSets(TaskKind):
         columns = [name for name in (text, pair, group, *of_labels) if name is not None]
         for place, values in read_table(settings, path, columns):
             where = f"{path}: {place}"
+            flags: list[bool] | None
             if settings.label_columns:
                 flags = [_flag(values[name], name, where) for name in of_labels]
                 labels = [name for name, given in zip(of_labels, flags, strict=True) if given]
