@@ -52,6 +52,11 @@ class Writer:
         self._start_text(RULES)
         return self._sentence("{opinion+}", polarity)
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        """The domain's name and the item that the last text is about."""
+        return self._domain.name, self._fixed["item"]
+
     def _below(self, bound: int) -> int:
         return int(self._rng.random() * bound)
 
