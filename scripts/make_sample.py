@@ -1,11 +1,12 @@
-"""Write the sample corpus and task that the repository ships, from a grammar and a seed.
+"""Write the sample corpus and tasks that the repository ships, from a grammar and a seed.
 
 Reads nothing; writes FOLDER/corpus.txt (reviews, one a paragraph, an empty line between
 two), FOLDER/reviews-train.tsv and FOLDER/reviews-validation.tsv (columns sentence and
 label: 0 negative, 1 positive), FOLDER/entities-train.conll and entities-validation.conll
-(a word and its tag a line, an empty line between sentences), and FOLDER/topics-train.csv and
-topics-validation.csv (columns text and labels, several separated by commas). One seed gives the
-same bytes everywhere.
+(a word and its tag a line, an empty line between sentences), FOLDER/topics-train.csv and
+topics-validation.csv (columns text and labels, several separated by commas), and
+FOLDER/questions-train.json and questions-validation.json (questions on other reviews, as SQuAD
+2.0 has them). One seed gives the same bytes everywhere.
 
 Try: python scripts/make_sample.py --output /tmp/sample
 """
@@ -13,6 +14,7 @@ Try: python scripts/make_sample.py --output /tmp/sample
 import argparse
 import csv
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from cloze.files import write_text
 from cloze.sample.data import build_sample
 from cloze.sample.entities import build_entities
 from cloze.sample.topics import build_topics
+from cloze.sample.questions import build_questions
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,6 +50,12 @@ def run(args: argparse.Namespace) -> None:
         writer.writerow(("text", "labels"))
         writer.writerows((text, ",".join(labels)) for text, labels in texts)
         write_text(args.output / f"topics-{split}.csv", stream.getvalue())
+    for split, squad in build_questions(args.seed).items():
+        # An article a line, so that a change shows as one.
+        articles = ",\n".join(json.dumps(part, ensure_ascii=False) for part in squad["data"])
+        version = json.dumps(squad["version"])
+        text = f'{{"version": {version}, "data": [\n{articles}\n]}}\n'
+        write_text(args.output / f"questions-{split}.json", text)
 
 
 def main(argv: list[str] | None = None) -> int:

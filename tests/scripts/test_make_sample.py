@@ -13,6 +13,7 @@ FILES = (
     *REVIEWS,
     *("entities-train.conll", "entities-validation.conll"),
     *("topics-train.csv", "topics-validation.csv"),
+    *("questions-train.json", "questions-validation.json"),
 )
 
 

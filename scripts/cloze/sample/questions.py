@@ -30,6 +30,9 @@ _SLOTS = {
     "dish": _one_of("dish"),
     "job": _one_of("job"),
     "plot": _one_of("plot"),
+    # What somebody told of at another time is another story.
+    "story": "(?<!me about )(?<!us about )"
+    f"(?:an?|the) (?:{_one_of('job')}) (?:who )?(?:{_one_of('plot')})",
     "landmark": f"the (?:{_one_of('landmark')})",
     "name": f"{_one_of('first_name')}|{_one_of('last_name')}",
     "full_name": f"(?:{_one_of('first_name')}) (?:{_one_of('last_name')})",
@@ -49,11 +52,11 @@ class _Kind:
 
 
 def _kinds(text: str) -> tuple[_Kind, ...]:
-    """Read a kind a line: domains | question | sentence with its answer in angle brackets."""
+    """Read a kind a line: domains | question | sentence with «its answer»."""
     kinds = []
     for line in text.strip().splitlines():
         domains, question, sentence = (part.strip() for part in line.split("|", 2))
-        pattern = sentence.replace("<", "(").replace(">", ")")
+        pattern = sentence.replace("«", "(").replace("»", ")")
         for slot, values in _SLOTS.items():
             pattern = pattern.replace(f"{{{slot}}}", f"(?:{values})")
         kinds.append(_Kind(tuple(domains.split()), question, re.compile(pattern)))
@@ -62,36 +65,36 @@ def _kinds(text: str) -> tuple[_Kind, ...]:
 
 _ALL = " ".join(domain.name for domain in DOMAINS)
 _KINDS = _kinds(f"""
-    film theatre | Who wrote the {{item}}? | <{{full_name}}> wrote it
-    film theatre | In which year was the {{item}} written? | wrote it in <{{year}}>
-    film | How long is the {{item}}? | It runs for <{{number}} hours>
-    film | Where was half of it shot? | half of it was shot in <{{city}}>
-    film theatre music | What is the {{item}} about? | (?:about|follows) <an? {{job}} who {{plot}}>
-    film theatre | Who plays a leading part? | <{{full_name}}> plays (?:an?|the) {{job}}
-    theatre | Who is the ghost? | <{{full_name}}> is the ghost
-    theatre | After how many minutes was there a break? | interval after <{{number}}> minutes
-    book | Who translated the {{item}}? | translation is by <{{full_name}}>
-    book | How many pages are there? | It has <{{number}} hundred> pages
-    book | In which city is the shop? | in a small shop in <{{city}}>
-    book | Where did the train go? | on the train to <{{city}}>
-    restaurant | What did the writer order? | (?:I|We|we) ordered <{{dish}}>
-    restaurant | What did they eat together at the end? | we shared <{{dish}}>
-    restaurant | How many people had to pay? | bill for <{{number}} people>
-    hotel | What could one see from the window? | looked out on <{{landmark}}>
-    hotel | What was there to eat in the morning? | In the morning {{name}} brought <{{dish}}>
-    hotel | Who brought food to the room? | In the morning <{{name}}> brought
-    hotel | What does the {{item}} stand behind? | stands behind <{{landmark}}>
-    hotel | How long did they stay? | for <{{number}} nights> in
-    gadget | What is the weight of the {{item}}? | It weighs <{{number}} hundred grams>
-    gadget | How many colours are there? | comes in <{{number}}> colours
-    gadget | When does the guarantee end? | guarantee runs until <{{month}}>
-    music | Who is the pianist? | <{{full_name}}> plays the piano
-    music | Who is the poet? | <{{name}}> wrote the words
-    music | How long is the {{item}}? | It lasts for <{{number}} minutes>
-    music | Where was the {{item}} made? | recorded this {{item}} in <{{city}}>
-    {_ALL} | Since when does it cost more? | price has gone up since <{{year}}>
-    {_ALL} | In which city was the weather bad? | It was raining in <{{city}}> that
-    {_ALL} | When was the review written? | wrote this on <{{day}}>
+    film theatre | Who wrote the {{item}}? | «{{full_name}}» wrote it
+    film theatre | In which year was the {{item}} written? | wrote it in «{{year}}»
+    film | How long is the {{item}}? | It runs for «{{number}} hours»
+    film | Where was half of it shot? | half of it was shot in «{{city}}»
+    film theatre music | What is the {{item}} about? | «{{story}}»
+    film theatre | Who plays a leading part? | «{{full_name}}» plays (?:an?|the) {{job}}
+    theatre | Who is the ghost? | «{{full_name}}» is the ghost
+    theatre | After how many minutes was there a break? | interval after «{{number}}» minutes
+    book | Who translated the {{item}}? | translation is by «{{full_name}}»
+    book | How many pages are there? | It has «{{number}} hundred» pages
+    book | In which city is the shop? | in a small shop in «{{city}}»
+    book | Where did the train go? | on the train to «{{city}}»
+    restaurant | What did the writer order? | (?:I|We|we) ordered «{{dish}}»
+    restaurant | What did they eat together at the end? | we shared «{{dish}}»
+    restaurant | How many people had to pay? | bill for «{{number}} people»
+    hotel | What could one see from the window? | looked out on «{{landmark}}»
+    hotel | What was there to eat in the morning? | In the morning {{name}} brought «{{dish}}»
+    hotel | Who brought food to the room? | In the morning «{{name}}» brought
+    hotel | What does the {{item}} stand behind? | stands behind «{{landmark}}»
+    hotel | How long did they stay? | for «{{number}} nights» in
+    gadget | What is the weight of the {{item}}? | It weighs «{{number}} hundred grams»
+    gadget | How many colours are there? | comes in «{{number}}» colours
+    gadget | When does the guarantee end? | guarantee runs until «{{month}}»
+    music | Who is the pianist? | «{{full_name}}» plays the piano
+    music | Who is the poet? | «{{name}}» wrote the words
+    music | How long is the {{item}}? | It lasts for «{{number}} minutes»
+    music | Where was the {{item}} made? | recorded this {{item}} in «{{city}}»
+    {_ALL} | Since when does it cost more? | price has gone up since «{{year}}»
+    {_ALL} | In which city was the weather bad? | It was raining in «{{city}}» that
+    {_ALL} | When was the review written? | wrote this on «{{day}}»
 """)
 
 

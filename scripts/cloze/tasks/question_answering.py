@@ -107,9 +107,8 @@ def _rows_of_answers(answers: Any, where: str) -> Any:
     """Return the hub's `{text: […], answer_start: […]}` as SQuAD's list of objects."""
     if not isinstance(answers, Mapping):
         return answers
-    texts, starts = (
-        _list_of(answers, key, f"{where}: answers") for key in ("text", "answer_start")
-    )
+    inside = f"{where}: answers"
+    texts, starts = (_list_of(answers, key, inside) for key in ("text", "answer_start"))
     if len(texts) != len(starts):
         raise ClozeError(
             f"{inside} has {len(texts)} texts and {len(starts)} offsets (answer_start); "

@@ -1,0 +1,65 @@
+"""The sample's questions: answers stand in the review, and no review answers what it does not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cloze.sample.questions import build_questions
+from cloze.tasks.question_answering import QuestionRow, describe_questions, read_questions
+
+SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory) -> dict[str, list[QuestionRow]]:
+    folder = tmp_path_factory.mktemp("questions")
+    for split, squad in build_questions(seed=0).items():
+        (folder / f"{split}.json").write_text(json.dumps(squad), encoding="utf-8")
+    return {path.stem: list(read_questions(path)) for path in sorted(folder.iterdir())}
+
+
+def test_a_quarter_has_no_answer_and_no_offset_is_off(questions):
+    for rows in questions.values():
+        facts = describe_questions(rows)
+        assert facts["repaired_offsets"] == 0
+        assert facts["groups"] == facts["contexts"]
+        assert 0.2 < facts["unanswerable"] / len(rows) < 0.3
+    assert len(questions["train"]) > 1500
+    assert len(questions["validation"]) > 300
+
+
+def test_splits_share_no_review_and_the_corpus_has_none(questions):
+    reviews = [{row.context for row in rows} for rows in questions.values()]
+    assert not reviews[0] & reviews[1]
+    corpus = set((SAMPLE / "corpus.txt").read_text(encoding="utf-8").rstrip("\n").split("\n\n"))
+    assert not corpus & (reviews[0] | reviews[1])
+
+
+def test_every_kind_of_question_has_answers_and_few_are_always_answered(questions):
+    rows = questions["train"]
+    kinds = {" ".join(row.question.split()[:3]) for row in rows}
+    answered = {" ".join(row.question.split()[:3]) for row in rows if row.answers}
+    refused = {" ".join(row.question.split()[:3]) for row in rows if not row.answers}
+    assert answered == kinds
+    assert len(refused) > len(kinds) / 2
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ("In which city was the weather bad?", "It was raining in"),
+        ("Who is the ghost?", "is the ghost"),
+        ("When was the review written?", "wrote this on"),
+        ("How long is the film?", "It runs for"),
+    ],
+)
+def test_a_question_without_an_answer_has_none_in_the_review(questions, question, says):
+    rows = [row for rows in questions.values() for row in rows if row.question == question]
+    assert {bool(row.answers) for row in rows} >= {True}
+    assert all((says in row.context) == bool(row.answers) for row in rows)
+
+
+def test_another_seed_asks_of_other_reviews():
+    first, second = (build_questions(seed)["validation"]["data"][0] for seed in (0, 1))
+    assert first["paragraphs"][0]["context"] != second["paragraphs"][0]["context"]
