@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from cloze.errors import ClozeError
 from cloze.objectives.answer_spans import (
     AnswerSpan,
-    QuestionWindows,
+    EncodedQuestions,
     WindowLimits,
     encode_questions,
     find_answers,
@@ -73,18 +73,18 @@ TOKENIZERS = {
 }
 
 
-def windows_of(tokenizer, context, limits=None, answers=None, question="in") -> QuestionWindows:
+def windows_of(tokenizer, context, limits=None, answers=None, question="in") -> EncodedQuestions:
     questions = [question] * (1 if answers is None else len(answers))
     contexts = [context] * len(questions)
-    chosen = limits or WindowLimits(256)
+    chosen = limits or WindowLimits(256, max_answer_length=200)
     return encode_questions(tokenizer, questions, contexts, chosen, 4096, answers)
 
 
-def logits_for(windows: QuestionWindows, positions: np.ndarray) -> np.ndarray:
+def logits_for(windows: EncodedQuestions, positions: np.ndarray) -> np.ndarray:
     """Logits that are highest at these places of each window, [num_windows, 2]."""
-    logits = np.full((len(windows.encoded.input_ids), 2), -5.0, dtype=np.float32)
+    logits = np.full((len(windows.input_ids), 2), -5.0, dtype=np.float32)
     for side in (0, 1):
-        logits[windows.encoded.offsets[:-1] + positions[:, side], side] = 5.0
+        logits[windows.offsets[:-1] + positions[:, side], side] = 5.0
     return logits
 
 
@@ -100,7 +100,7 @@ def test_every_word_comes_back_as_it_stands_in_the_context(tokenizer, context):
     ]
     words = [word for word in words if context[word.start : word.end].strip()]
     windows = windows_of(tokenizer(), context, answers=words)
-    found = find_answers(windows, logits_for(windows, windows.targets), 200)
+    found = find_answers(windows, logits_for(windows, windows.targets))
     expected = [context[word.start : word.end].strip() for word in words]
     got = [
         context[start:end]
@@ -116,8 +116,8 @@ def test_any_answer_is_a_slice_without_white_space_at_its_ends(tokenizer, contex
     windows = windows_of(tokenizer(), context)
     for seed in range(50):
         generator = np.random.default_rng(seed)
-        logits = generator.normal(size=(len(windows.encoded.input_ids), 2)).astype(np.float32)
-        found = find_answers(windows, logits, 5)
+        logits = generator.normal(size=(len(windows.input_ids), 2)).astype(np.float32)
+        found = find_answers(windows, logits)
         answer = context[found.starts[0] : found.ends[0]]
         assert answer
         assert answer == answer.strip()
@@ -134,7 +134,7 @@ class TestWindows:
     CONTEXT = " ".join(f"w{number}" for number in range(40))
 
     def texts(self, tokenizer, windows):
-        encoded = windows.encoded
+        encoded = windows
         return [
             [tokenizer.id_to_token(token) for token in encoded.input_ids[start:stop].tolist()]
             for start, stop in itertools.pairwise(encoded.offsets.tolist())
@@ -148,7 +148,7 @@ class TestWindows:
         assert [(part[4], part[-2]) for part in parts] == [
             ("w0", "w14"), ("w11", "w25"), ("w22", "w36"), ("w33", "w39"),
         ]  # fmt: skip
-        assert windows.encoded.first_lengths.tolist() == [4] * 4
+        assert windows.first_lengths.tolist() == [4] * 4
         assert windows.windows_per_question.tolist() == [4]
 
     def test_they_share_half_at_most(self, tokenizer):
@@ -164,7 +164,7 @@ class TestWindows:
     def test_a_context_that_fits_is_one_window(self, tokenizer):
         windows = windows_of(tokenizer, self.CONTEXT, WindowLimits(45, 4), question="What?")
         assert windows.windows_per_question.tolist() == [1]
-        assert windows.encoded.lengths.tolist() == [45]
+        assert windows.lengths.tolist() == [45]
 
     def test_as_transformers_cuts_them(self, tokenizer):
         transformers = pytest.importorskip("transformers")
@@ -180,7 +180,7 @@ class TestWindows:
             windows = windows_of(
                 tokenizer, self.CONTEXT, WindowLimits(max_length, stride), question="What?"
             )
-            ours = np.split(windows.encoded.input_ids, windows.encoded.offsets[1:-1])
+            ours = np.split(windows.input_ids, windows.offsets[1:-1])
             assert [ids.tolist() for ids in ours] == theirs["input_ids"]
 
     def test_only_windows_with_the_whole_answer_have_it_as_a_target(self, tokenizer):
@@ -193,9 +193,9 @@ class TestWindows:
     def test_a_question_that_leaves_no_room_is_cut_and_counted(self, tokenizer):
         question = " ".join(["what"] * 30)
         windows = windows_of(tokenizer, self.CONTEXT, WindowLimits(20, 4), question=question)
-        assert windows.encoded.truncated == 1
-        assert windows.encoded.first_lengths[0] == 8 + 2
-        assert windows.encoded.lengths.max() == 20
+        assert windows.truncated == 1
+        assert windows.first_lengths[0] == 8 + 2
+        assert windows.lengths.max() == 20
 
     def test_windows_that_are_too_short_are_refused(self, tokenizer):
         with pytest.raises(ClozeError, match="--max-length 7: leaves no room"):
@@ -207,11 +207,11 @@ class TestWindows:
 
     def test_the_best_of_all_windows_counts(self, tokenizer):
         windows = windows_of(tokenizer, self.CONTEXT, WindowLimits(20, 4), question="What?")
-        logits = np.zeros((len(windows.encoded.input_ids), 2), dtype=np.float32)
-        offsets = windows.encoded.offsets
+        logits = np.zeros((len(windows.input_ids), 2), dtype=np.float32)
+        offsets = windows.offsets
         logits[offsets[0] + 6], logits[offsets[2] + 5] = 3.0, 4.0
         logits[offsets[:-1]] = [[5.0, 1.0], [1.0, 1.0], [0.5, 0.25], [2.0, 2.0]]
-        found = find_answers(windows, logits, 30)
+        found = find_answers(windows, logits)
         assert self.CONTEXT[found.starts[0] : found.ends[0]] == "w23"
         # [CLS] in the window where it is lowest, 0.75, less 4 + 4.
         assert found.null_differences[0] == 0.75 - 8
@@ -219,22 +219,24 @@ class TestWindows:
 
     def test_probabilities_are_those_of_the_best_answers(self, tokenizer):
         windows = windows_of(tokenizer, "w1 w2", WindowLimits(20, 4), question="What?")
-        logits = np.zeros((len(windows.encoded.input_ids), 2), dtype=np.float32)
+        logits = np.zeros((len(windows.input_ids), 2), dtype=np.float32)
         logits[4] = 1.0
         logits[0] = 1.0
         # Answers w1 (2), w1 w2 (1), w2 (0); no answer 2.
-        found = find_answers(windows, logits, 30)
+        found = find_answers(windows, logits)
         weights = np.exp([2.0, 1.0, 0.0])
         assert found.scores[0] == pytest.approx(weights[0] / weights.sum())
         assert found.null_probabilities[0] == pytest.approx(np.exp(2) / (weights.sum() + np.exp(2)))
 
     @pytest.mark.parametrize("max_answer_length", [1, 3, 30])
     def test_the_best_pair_of_logits_wins(self, tokenizer, max_answer_length):
-        windows = windows_of(tokenizer, self.CONTEXT, WindowLimits(64), question="What?")
+        windows = windows_of(
+            tokenizer, self.CONTEXT, WindowLimits(64, 8, max_answer_length), question="What?"
+        )
         for seed in range(20):
             generator = np.random.default_rng(seed)
-            logits = generator.normal(size=(len(windows.encoded.input_ids), 2)).astype(np.float32)
-            found = find_answers(windows, logits, max_answer_length)
+            logits = generator.normal(size=(len(windows.input_ids), 2)).astype(np.float32)
+            found = find_answers(windows, logits)
             pairs = {
                 (first, last): float(logits[first, 0]) + float(logits[last, 1])
                 for first in range(4, 44)
@@ -246,14 +248,14 @@ class TestWindows:
 
     def test_a_context_without_tokens_has_no_answer(self, tokenizer):
         windows = windows_of(tokenizer, "\u200b", question="What?")
-        found = find_answers(windows, np.zeros((5, 2), dtype=np.float32), 30)
+        found = find_answers(windows, np.zeros((5, 2), dtype=np.float32))
         assert (found.starts[0], found.ends[0], found.null_probabilities[0]) == (0, 0, 1.0)
 
     def test_extreme_logits_stay_numbers(self, tokenizer):
         windows = windows_of(tokenizer, "w1 w2", question="What?")
-        logits = np.zeros((len(windows.encoded.input_ids), 2), dtype=np.float32)
+        logits = np.zeros((len(windows.input_ids), 2), dtype=np.float32)
         logits[0] = 1e6
-        found = find_answers(windows, logits, 30)
+        found = find_answers(windows, logits)
         values = np.concatenate([getattr(found, field) for field in found._fields])
         assert np.isfinite(values).all()
         assert found.null_probabilities[0] == 1.0

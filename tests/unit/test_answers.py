@@ -92,14 +92,14 @@ def test_measures_tell_the_two_kinds_of_questions_apart():
     assert found == {
         "examples": 4,
         "exact_match": 0.5,
-        "f1": 0.625,
-        "answerable": {"examples": 2, "exact_match": 0.5, "f1": 0.75},
-        "unanswerable": {"examples": 2, "exact_match": 0.5, "f1": 0.5},
+        "answer_f1": 0.625,
+        "answerable": {"examples": 2, "exact_match": 0.5, "answer_f1": 0.75},
+        "unanswerable": {"examples": 2, "exact_match": 0.5, "answer_f1": 0.5},
     }
     assert answer_metrics(scores, np.ones(4, dtype=bool)) == {
         "examples": 4,
         "exact_match": 0.5,
-        "f1": 0.625,
+        "answer_f1": 0.625,
     }
 
 

@@ -2,9 +2,11 @@
 
 import gzip
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,13 +14,29 @@ import pytest
 from cloze.errors import ClozeError
 from cloze.tasks.question_answering import (
     Answer,
-    QuestionColumns,
+    AnswerPredictions,
+    QuestionRow,
+    Questions,
+    answers_outcome,
     best_matching_sentence,
-    describe_questions,
-    read_questions,
 )
+from cloze.tasks.scores import score_of_sums
+from cloze.tasks.task import Task, write_split
 
 CONTEXT = "Die Stadt Köln hat 1 Dom. Köln liegt am Rhein."
+
+
+def read_questions(path: Path, format: str | None = None, **changes: Any) -> list[QuestionRow]:
+    columns = ("text_column", "text_pair_column", "label_column", "group_column")
+    given = {"format": format, "header": True, "labels": None, "language": "en", "train": path}
+    settings = Namespace(**dict.fromkeys(columns), **given)
+    vars(settings).update(changes)
+    return list(Questions().read(settings, path))
+
+
+def described(rows: list[QuestionRow]) -> dict[str, Any]:
+    kind = Questions()
+    return kind.describe(kind.encode(Path("train.json"), rows, []), [])
 
 
 def asked(**changes: Any) -> dict[str, Any]:
@@ -55,11 +73,11 @@ class TestSquad:
             id="q1", answers=[Answer("am Rhein", 37)], group="Köln", repaired=0
         )
         assert second.answers == []
-        assert describe_questions([first, second]) == {
+        assert described([first, second]) == {
             "answerable": 1,
             "unanswerable": 1,
             "contexts": 1,
-            "groups": 1,
+            "articles": 1,
             "repaired_offsets": 0,
         }
 
@@ -111,7 +129,7 @@ class TestSquad:
 
     def test_a_suffix_that_says_nothing_asks_for_the_format(self, tmp_path):
         path = write(tmp_path / "train.txt", squad(asked()))
-        with pytest.raises(ClozeError, match="one of squad, jsonl, parquet; give --format"):
+        with pytest.raises(ClozeError, match=r"give --format \(squad, jsonl, parquet\)"):
             list(read_questions(path))
         assert len(list(read_questions(path, "squad"))) == 1
 
@@ -126,7 +144,7 @@ class TestOffsets:
     def test_one_that_is_a_little_off_is_repaired_and_counted(self, tmp_path, start):
         row = self.read(tmp_path, "am Rhein", start)
         assert row.answers == [Answer("am Rhein", 37)]
-        assert describe_questions([row])["repaired_offsets"] == 1
+        assert described([row])["repaired_offsets"] == 1
 
     def test_an_answer_that_stands_twice_nearby_is_refused(self, tmp_path):
         with pytest.raises(ClozeError, match=r"id q1: the answer 'Köln' .* but at 10, 26"):
@@ -182,8 +200,7 @@ class TestTables:
     def test_a_column_may_have_another_name_and_serve_twice(self, tmp_path):
         row = {("absatz" if key == "context" else key): value for key, value in self.ROW.items()}
         path = self.write(tmp_path / "train.jsonl", row)
-        columns = QuestionColumns(context="absatz", group="absatz")
-        (found,) = read_questions(path, None, columns)
+        (found,) = read_questions(path, text_pair_column="absatz", group_column="absatz")
         assert found.group == found.context == CONTEXT
 
     @pytest.mark.parametrize(
@@ -216,3 +233,46 @@ def test_the_sentence_with_the_most_words_of_the_question_is_a_baseline():
     assert best_matching_sentence("Liegt Köln am Rhein?", CONTEXT, "de").start == 26
     # Of equal ones the first; punctuation is no word.
     assert best_matching_sentence("???", CONTEXT, "de").start == 0
+
+
+class TestOutcome:
+    ROWS = (
+        QuestionRow("1", "q1", "Wo?", CONTEXT, [Answer("am Rhein", 37)], "Köln"),
+        QuestionRow("2", "q2", "Wer?", CONTEXT, [], "Köln"),
+        QuestionRow("3", "q3", "Was?", CONTEXT, [Answer("1 Dom", 19)], "Köln"),
+    )
+
+    def outcome(self, metric, language="en"):
+        task = Task(Path(), "t", [], {"metric": metric, "language": language})
+        split = Questions().encode(Path(), self.ROWS, [])
+        starts, ends = np.array([40, 0, 15]), np.array([45, 0, 24])
+        return answers_outcome(task, split, AnswerPredictions.certain(starts, ends))
+
+    @pytest.mark.parametrize(("metric", "score"), [("answer_f1", 37 / 45), ("exact_match", 1 / 3)])
+    def test_the_score_is_the_mean_of_its_statistics(self, metric, score):
+        outcome = self.outcome(metric)
+        assert outcome.columns["prediction"].to_pylist() == ["Rhein", "", "hat 1 Dom"]
+        # F1: 2 * 1 / (1 + 2), 1, 2 * 2 / (3 + 2).
+        assert outcome.columns["answer_f1"].to_pylist() == pytest.approx([2 / 3, 1, 0.8])
+        assert outcome.metrics["answer_f1"] == pytest.approx((2 / 3 + 1 + 0.8) / 3)
+        assert outcome.metrics["score"] == outcome.metrics[metric] == pytest.approx(score)
+        sums = outcome.statistics.sum(axis=0, keepdims=True)
+        assert score_of_sums(metric, sums)[0] == pytest.approx(outcome.metrics["score"])
+        assert outcome.metrics["unanswerable"]["exact_match"] == 1
+
+    def test_what_a_split_holds_can_be_stored(self, tmp_path):
+        split = Questions().encode(Path(), self.ROWS, [])
+        write_split(tmp_path / "train.parquet", split)
+        facts = {"objective": "question_answering", "splits": {"train": {}}}
+        found = Task(tmp_path, "t", [], facts).split("train")
+        assert (found.texts, found.pairs, found.groups) == (split.texts, split.pairs, split.groups)
+        assert found.labels.tolist() == split.labels.tolist()
+        assert found.columns["id"].to_pylist() == ["q1", "q2", "q3"]
+
+
+def test_a_training_file_without_any_answer_is_refused():
+    settings = Namespace(labels=None, train="train.json")
+    with pytest.raises(ClozeError, match=r"train\.json: no question has an answer"):
+        Questions().label_names(settings, TestOutcome.ROWS[1:2])
+    with pytest.raises(ClozeError, match="--labels: questions have answers and no labels"):
+        Questions().label_names(Namespace(labels=["a"], train="t"), TestOutcome.ROWS)

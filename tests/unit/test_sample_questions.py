@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cloze.sample.questions import build_questions
-from cloze.tasks.question_answering import QuestionRow, describe_questions, read_questions
+from cloze.tasks.question_answering import QuestionRow
+from tests.unit.test_question_answering import described, read_questions
 
 SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
 
@@ -16,14 +17,14 @@ def questions(tmp_path_factory) -> dict[str, list[QuestionRow]]:
     folder = tmp_path_factory.mktemp("questions")
     for split, squad in build_questions(seed=0).items():
         (folder / f"{split}.json").write_text(json.dumps(squad), encoding="utf-8")
-    return {path.stem: list(read_questions(path)) for path in sorted(folder.iterdir())}
+    return {path.stem: read_questions(path) for path in sorted(folder.iterdir())}
 
 
 def test_a_quarter_has_no_answer_and_no_offset_is_off(questions):
     for rows in questions.values():
-        facts = describe_questions(rows)
+        facts = described(rows)
         assert facts["repaired_offsets"] == 0
-        assert facts["groups"] == facts["contexts"]
+        assert facts["articles"] == facts["contexts"]
         assert 0.2 < facts["unanswerable"] / len(rows) < 0.3
     assert len(questions["train"]) > 1500
     assert len(questions["validation"]) > 300

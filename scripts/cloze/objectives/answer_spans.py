@@ -7,8 +7,8 @@ there, so that an answer is a slice of the context as it was given.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
 from unicodedata import category
 
 import numpy as np
@@ -17,9 +17,8 @@ from tokenizers import Encoding, Tokenizer
 
 from cloze.cli import progress
 from cloze.errors import ClozeError
-from cloze.objectives.texts import EncodedTexts, truncate
+from cloze.objectives.texts import EncodedTexts, require_tokenizer, truncate
 from cloze.tokens.tokenizer import special_ids
-from cloze.tokens.tokenizer import vocab_size as tokenizer_size
 
 N_BEST_SIZE = 20
 _QUESTIONS_AT_ONCE = 256
@@ -42,31 +41,31 @@ class WindowLimits(NamedTuple):
 
 
 @dataclass(frozen=True)
-class QuestionWindows:
-    """Windows in the order of their questions; a question has one or more.
+class EncodedQuestions(EncodedTexts):
+    """Windows in the order of their questions, `rows`; a question has one or more.
 
-    `encoded`: the windows' tokens, `truncated` of whose questions were cut. `questions` int64
-    [num_windows]: the question that a window belongs to. `spans` int32 [num_tokens, 2], beside
-    `encoded.input_ids`: the characters of its context that a token stands for, first and one
-    past the last, equal where an answer can neither start nor end. `targets` int64
-    [num_windows, 2]: the places in the window of the first and the last token of the answer,
-    (0, 0), which is [CLS], where it has none.
+    `truncated`: how many questions were cut. `spans` int32 [num_tokens, 2]: the characters of its
+    context that a token stands for, first and one past the last, equal where an answer can neither
+    start nor end. `targets` int64 [num_windows, 2]: the places in the window of the first and the
+    last token of the answer, (0, 0), which is [CLS], where it has none.
     """
 
-    encoded: EncodedTexts
-    questions: np.ndarray
-    spans: np.ndarray
-    targets: np.ndarray
-
-    @property
-    def num_questions(self) -> int:
-        """How many questions there are."""
-        return int(self.questions[-1]) + 1
+    spans: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int32))
+    targets: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    max_answer_length: int = 30
 
     @property
     def windows_per_question(self) -> np.ndarray:
         """int64 [num_questions]."""
-        return np.bincount(self.questions)
+        return np.bincount(self.rows) if self.rows is not None else np.ones_like(self.lengths)
+
+    def take(self, texts: np.ndarray) -> Self:
+        """Return the windows with these numbers; see `EncodedTexts.take`."""
+        return replace(
+            super().take(texts),
+            spans=self.spans[self.tokens_of(texts)],
+            targets=self.targets[texts],
+        )
 
 
 class AnswerSpan(NamedTuple):
@@ -83,18 +82,13 @@ def encode_questions(
     limits: WindowLimits,
     vocab_size: int,
     answers: Sequence[AnswerSpan | None] | None = None,
-) -> QuestionWindows:
+) -> EncodedQuestions:
     """Tokenise at least one question with its context; `answers` make targets.
 
     A question of more than half of a window loses its end. Raises `ClozeError` if the tokenizer
     has more entries than the encoder's `vocab_size`, or if windows are too short to hold both.
     """
-    entries = tokenizer_size(tokenizer)
-    if entries > vocab_size:
-        raise ClozeError(
-            f"tokenizer.json: has {entries} entries, the encoder {vocab_size}; "
-            "this is not the tokenizer it was trained with"
-        )
+    require_tokenizer(tokenizer, vocab_size)
     if limits.max_length < MIN_MAX_LENGTH:
         raise ClozeError(
             f"--max-length {limits.max_length}: leaves no room for a question and a context; "
@@ -170,23 +164,21 @@ class _Builder:
                 shift = len(first) - start
                 self._targets[-1] = (target[0] + shift, target[1] + shift)
 
-    def windows(self) -> QuestionWindows:
+    def windows(self) -> EncodedQuestions:
         """Return all windows so far."""
         lengths = [sum(map(len, self._ids[at : at + 3])) for at in range(0, len(self._ids), 3)]
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
-        encoded = EncodedTexts(
+        return EncodedQuestions(
             np.concatenate(self._ids),
             offsets,
             self._truncated,
             self._special,
             np.array(self._first_lengths, np.int64),
-        )
-        return QuestionWindows(
-            encoded,
             np.array(self._questions, np.int64),
             np.concatenate(self._spans),
             np.array(self._targets, np.int64),
+            self._limits.max_answer_length,
         )
 
 
@@ -253,24 +245,24 @@ class FoundAnswers(NamedTuple):
     null_differences: np.ndarray
 
 
-def find_answers(
-    windows: QuestionWindows, logits: np.ndarray, max_answer_length: int
-) -> FoundAnswers:
+def find_answers(encoded: EncodedQuestions, logits: np.ndarray) -> FoundAnswers:
     """Return the best answers by the sum of their logits over all windows of a question.
 
-    logits: float32 [num_tokens, 2] of start and end, beside `windows.encoded.input_ids`. An
-    answer starts and ends at tokens of the context and has at most `max_answer_length` of them;
-    the same characters in two windows count once, with their better score.
+    logits: float32 [num_tokens, 2] of start and end, beside `encoded.input_ids`. An answer starts
+    and ends at tokens of the context and has at most `max_answer_length` of them; the same
+    characters in two windows count once, with their better score.
     """
-    columns = np.zeros((5, windows.num_questions))
-    bounds = np.concatenate([[0], np.cumsum(windows.windows_per_question)])
-    for question in range(windows.num_questions):
+    counts, offsets = encoded.windows_per_question, encoded.offsets
+    columns = np.zeros((5, len(counts)))
+    bounds = np.concatenate([[0], np.cumsum(counts)])
+    for question in range(len(counts)):
         found: dict[tuple[int, int], float] = {}
         null = np.inf
         for window in range(bounds[question], bounds[question + 1]):
-            part = slice(*windows.encoded.offsets[window : window + 2])
+            part = slice(*offsets[window : window + 2])
             null = min(null, float(logits[part.start].sum()))
-            for span, score in _best_spans(logits[part], windows.spans[part], max_answer_length):
+            best = _best_spans(logits[part], encoded.spans[part], encoded.max_answer_length)
+            for span, score in best:
                 found[span] = max(score, found.get(span, -np.inf))
         columns[:, question] = _summarise(found, null)
     starts, ends, *others = columns

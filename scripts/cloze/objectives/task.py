@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -55,6 +55,8 @@ class TrainingRows:
 class TaskObjective(Objective[B]):
     """Learn the rows of a task; each epoch is a permutation of the training texts of its own."""
 
+    text_settings: ClassVar[tuple[str, ...]] = ("max_length", "truncation")
+    """What of `TextSettings` decides how rows are read, for the record of a run."""
     metric_for_best_model = "held_out_score"
     greater_is_better = True
     model: Any

@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -103,17 +104,17 @@ def best_null_threshold(
     return float(thresholds[np.abs(thresholds).argmin()])
 
 
-def answer_metrics(scores: np.ndarray, is_answerable: np.ndarray) -> dict[str, object]:
+def answer_metrics(scores: np.ndarray, is_answerable: np.ndarray) -> dict[str, Any]:
     """Return the means of exact match and F1, over all questions and where some have no answer.
 
     scores: float64 [num_questions, 2]; is_answerable: bool [num_questions]. Keys: `examples`,
-    `exact_match`, `f1`, and `answerable` and `unanswerable` with the same three where there are
-    questions of both kinds.
+    `exact_match`, `answer_f1`, and `answerable` and `unanswerable` with the same three where there
+    are questions of both kinds.
     """
 
-    def means(rows: np.ndarray) -> dict[str, object]:
+    def means(rows: np.ndarray) -> dict[str, Any]:
         exact, f1 = scores[rows].mean(axis=0).tolist()
-        return {"examples": int(rows.sum()), "exact_match": exact, "f1": f1}
+        return {"examples": int(rows.sum()), "exact_match": exact, "answer_f1": f1}
 
     found = means(np.ones(len(scores), dtype=bool))
     if is_answerable.any() and not is_answerable.all():

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 TABLES = ("csv", "tsv", "jsonl", "parquet")
 """The formats of tables, of `settings.tasks.TASK_FORMATS`."""
 
+_FORMATS_BY_SUFFIX = {"json": "squad"}
+
 
 class Row(Protocol):
     """One row of a source file; `place` says where, as a person would look it up."""
@@ -158,7 +160,8 @@ def open_single(
 
 
 def _format_of(path: Path, name: str, formats: Sequence[str]) -> str:
-    kind = Path(name).suffix.lower().removeprefix(".")
+    suffix = Path(name).suffix.lower().removeprefix(".")
+    kind = _FORMATS_BY_SUFFIX.get(suffix, suffix)
     if kind not in TASK_FORMATS:
         raise ClozeError(
             f"{path}: the name does not say what the file is; give --format ({', '.join(formats)})"

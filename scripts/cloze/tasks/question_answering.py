@@ -5,18 +5,27 @@ characters; without any it cannot be answered from the context (Rajpurkar et al.
 """
 
 import json
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+
+from cloze.cli import log
 from cloze.corpus.contamination import normalized_words
 from cloze.corpus.text_streams import read_values
 from cloze.errors import ClozeError
-from cloze.fetch.archives import open_members
+from cloze.tasks.answers import answer_metrics, answer_scores
+from cloze.tasks.kind import Baseline, Outcome, TaskKind, open_single
+from cloze.tasks.task import Task, TaskSplit
 from cloze.tokens.samples import split_sentences
 
-FORMATS = ("squad", "jsonl", "parquet")
-_FORMAT_OF_SUFFIX = {".json": "squad", ".jsonl": "jsonl", ".parquet": "parquet"}
+_FORMATS = ("squad", "jsonl", "parquet")
+# As the hub's copies of SQuAD have them.
+_ANSWERS = pa.struct([("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int32()))])
 # Files count a line end, a byte order mark or a character outside the BMP in other ways.
 _NEAR = 32
 
@@ -54,41 +63,186 @@ class QuestionColumns(NamedTuple):
     id: str = "id"
 
 
-def read_questions(
-    path: Path, format: str | None = None, columns: QuestionColumns | None = None
-) -> Iterator[QuestionRow]:
-    """Yield the questions of a file, a compressed file or an archive of one file.
+class Questions(TaskKind):
+    """Questions as `texts`, contexts as `pairs`; a label is a dict of answers as in `_ANSWERS`."""
 
-    format: one of `FORMATS`, None for what the suffix says. Raises `ClozeError` naming file
-    and question for what is missing, no text or twice there, and for an answer that does not
-    stand in its context at its offset or once within a few characters of it.
-    """
-    members: list[str] = []
-    seen: set[str] = set()
-    for name, stream in open_members(path):
-        members.append(name)
-        if len(members) > 1:
-            raise ClozeError(
-                f"{path}: holds more than one file ({', '.join(members)}); unpack it and name one"
+    metrics = ("answer_f1", "exact_match")
+    columns: ClassVar = {"id": pa.string(), "repaired": pa.int32()}
+
+    def read(self, settings: Namespace, path: Path) -> Iterator[QuestionRow]:
+        """Yield the questions of a file.
+
+        Raises `ClozeError` naming file and question for what is missing, no text or there twice,
+        and for an answer that does not stand in its context at its offset or once near it.
+        """
+        seen: set[str] = set()
+        for format, stream in open_single(settings, path, _FORMATS):
+            rows = (
+                _squad_rows(stream, path)
+                if format == "squad"
+                else _table_rows(stream, path, format, _columns(settings))
             )
-        kind = format or _FORMAT_OF_SUFFIX.get(Path(name).suffix.lower())
-        if kind not in FORMATS:
+            for row in rows:
+                if row.id in seen:
+                    raise ClozeError(
+                        f"{path}: {row.place}: the id {row.id!r} is there twice; give each "
+                        "question an id of its own"
+                    )
+                seen.add(row.id)
+                yield row
+
+    def label_names(self, settings: Namespace, train: Sequence[QuestionRow]) -> list[str]:
+        """Return none; raises `ClozeError` for labels, and if no question has an answer."""
+        if settings.labels:
+            raise ClozeError("--labels: questions have answers and no labels; leave it out")
+        if train and not any(row.answers for row in train):
             raise ClozeError(
-                f"{path}: a file of questions is one of {', '.join(FORMATS)}; give --format"
+                f"{settings.train}: no question has an answer, so none can be learnt; name the "
+                "column of answers with --label-column"
             )
-        rows = (
-            _squad_rows(stream, path)
-            if kind == "squad"
-            else _table_rows(stream, path, kind, columns or QuestionColumns())
+        return []
+
+    def facts(self, settings: Namespace) -> dict[str, Any]:
+        """Return the language of the answers."""
+        return {"language": settings.language}
+
+    def encode(self, path: Path, rows: Sequence[QuestionRow], names: Sequence[str]) -> TaskSplit:
+        """Return questions and contexts as pairs; says how many offsets were repaired."""
+        if not rows:
+            raise ClozeError(f"{path}: has no questions")
+        repaired = sum(row.repaired for row in rows)
+        if repaired:
+            log.warning("%s: the offsets of %d answers were off and are repaired", path, repaired)
+        labels = np.empty(len(rows), dtype=object)
+        for position, row in enumerate(rows):
+            labels[position] = {
+                "text": [answer.text for answer in row.answers],
+                "answer_start": [answer.start for answer in row.answers],
+            }
+        return TaskSplit(
+            [row.question for row in rows],
+            labels,
+            [row.context for row in rows],
+            [row.group for row in rows],
+            {
+                "id": pa.array([row.id for row in rows], pa.string()),
+                "repaired": pa.array([row.repaired for row in rows], pa.int32()),
+            },
+            _ANSWERS,
         )
-        for row in rows:
-            if row.id in seen:
-                raise ClozeError(
-                    f"{path}: {row.place}: the id {row.id!r} is there twice; give each question "
-                    "an id of its own"
-                )
-            seen.add(row.id)
-            yield row
+
+    def describe(self, split: TaskSplit, names: Sequence[str]) -> dict[str, Any]:
+        """Return how many questions have an answer, how many contexts and articles there are."""
+        answerable = int(is_answerable(split).sum())
+        return {
+            "answerable": answerable,
+            "unanswerable": len(split) - answerable,
+            "contexts": len(set(split.pairs or ())),
+            "articles": len(set(split.groups or ())),
+            "repaired_offsets": sum(split.columns["repaired"].to_pylist()),
+        }
+
+    def labels_from_arrow(self, column: pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
+        """Return an object array of dicts with `text` and `answer_start`."""
+        found = np.empty(len(column), dtype=object)
+        found[:] = column.cast(_ANSWERS).to_pylist()
+        return found
+
+    def baselines(
+        self, task: Task, train: TaskSplit, splits: Mapping[str, TaskSplit], seed: int
+    ) -> dict[str, Baseline]:
+        """Return the sentence with the most words of the question and, if there are, no answers."""
+        language = str(task.facts["language"])
+
+        def sentences(split: TaskSplit) -> AnswerPredictions:
+            rows = zip(split.texts, split.pairs or (), strict=True)
+            found = [best_matching_sentence(*row, language) for row in rows]
+            starts = np.array([answer.start for answer in found])
+            return AnswerPredictions.certain(starts, starts + [len(a.text) for a in found])
+
+        def nothing(split: TaskSplit) -> AnswerPredictions:
+            return AnswerPredictions.certain(*np.zeros((2, len(split)), dtype=np.int64))
+
+        chosen = {"matching_sentence": sentences}
+        if not is_answerable(train).all():
+            chosen["never_answers"] = nothing
+        return {
+            name: Baseline(
+                {key: answers_outcome(task, split, find(split)) for key, split in splits.items()}
+            )
+            for name, find in chosen.items()
+        }
+
+
+@dataclass(frozen=True)
+class AnswerPredictions:
+    """An answer to each question of a split.
+
+    `starts`, `ends` int64 [num_questions]: characters of the context, equal where no answer is
+    given. `scores` float64 [num_questions]: how probable what is said is; `null_probabilities`
+    float64 [num_questions]: that of no answer.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    scores: np.ndarray
+    null_probabilities: np.ndarray
+
+    @classmethod
+    def certain(cls, starts: np.ndarray, ends: np.ndarray) -> "AnswerPredictions":
+        """Return answers that know no probabilities."""
+        return cls(starts, ends, np.ones(len(starts)), (starts == ends).astype(np.float64))
+
+    def texts(self, contexts: Sequence[str]) -> list[str]:
+        """Return the answers, empty where none is given."""
+        bounds = zip(contexts, self.starts.tolist(), self.ends.tolist(), strict=True)
+        return [context[start:end] for context, start, end in bounds]
+
+
+def is_answerable(split: TaskSplit) -> np.ndarray:
+    """bool [num_questions]: has the context an answer?"""
+    return np.array([bool(answers["text"]) for answers in split.labels])
+
+
+def scores_of_answers(task: Task, split: TaskSplit, texts: Sequence[str]) -> np.ndarray:
+    """Return exact match and F1 of an answer to each question, float64 [num_questions, 2]."""
+    language = str(task.facts["language"])
+    rows = zip(texts, split.labels, strict=True)
+    return np.array([answer_scores(text, answers["text"], language) for text, answers in rows])
+
+
+def answers_outcome(task: Task, split: TaskSplit, found: AnswerPredictions) -> Outcome:
+    """Return what answers are worth; see `answer_metrics`. Statistics: the task's metric and 1."""
+    texts = found.texts(split.pairs or ())
+    scores = scores_of_answers(task, split, texts)
+    measured = answer_metrics(scores, is_answerable(split))
+    columns = {
+        "id": split.columns["id"],
+        "label": split.label_array(),
+        "prediction": pa.array(texts, pa.string()),
+        "start": pa.array(found.starts, pa.int32()),
+        "end": pa.array(found.ends, pa.int32()),
+        "score": pa.array(found.scores, pa.float64()),
+        "no_answer_probability": pa.array(found.null_probabilities, pa.float64()),
+        "exact_match": pa.array(scores[:, 0], pa.float64()),
+        "answer_f1": pa.array(scores[:, 1], pa.float64()),
+    }
+    values = scores[:, ("exact_match", "answer_f1").index(task.metric)]
+    statistics = np.stack([values, np.ones(len(values))], axis=1)
+    return Outcome(
+        {"metric": task.metric, "score": measured[task.metric], **measured}, columns, statistics
+    )
+
+
+def _columns(settings: Namespace) -> QuestionColumns:
+    """Return the columns that the settings name, else those of the hub."""
+    given = {
+        "question": settings.text_column,
+        "context": settings.text_pair_column,
+        "answers": settings.label_column,
+        "group": settings.group_column,
+    }
+    return QuestionColumns(**{key: name for key, name in given.items() if name is not None})
 
 
 def _table_rows(
@@ -258,14 +412,3 @@ def best_matching_sentence(question: str, context: str, language: str) -> Answer
 
 def _words(text: str) -> set[str]:
     return {word for word in normalized_words(text) if word[0].isalnum()}
-
-
-def describe_questions(rows: Sequence[QuestionRow]) -> dict[str, int]:
-    """Return how many questions have an answer, how many articles and contexts there are."""
-    return {
-        "answerable": sum(bool(row.answers) for row in rows),
-        "unanswerable": sum(not row.answers for row in rows),
-        "contexts": len({row.context for row in rows}),
-        "groups": len({row.group for row in rows}),
-        "repaired_offsets": sum(row.repaired for row in rows),
-    }
