@@ -22,8 +22,8 @@ from cloze.cli import make_parser, non_negative_int, run_script
 from cloze.files import write_text
 from cloze.sample.data import build_sample
 from cloze.sample.entities import build_entities
-from cloze.sample.topics import build_topics
 from cloze.sample.questions import build_questions
+from cloze.sample.topics import build_topics
 
 
 def build_parser() -> argparse.ArgumentParser:
