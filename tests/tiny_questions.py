@@ -7,6 +7,23 @@ from typing import Any
 
 FIRST, LAST = "w1", "w2"
 
+# Markup that is text, with an answer that nothing learnt finds.
+MARKUP = {
+    "title": "<title>",
+    "paragraphs": [
+        {
+            "context": "w5 <script>w6</script> <b>w7</b>",
+            "qas": [
+                {
+                    "id": "markup",
+                    "question": "<i>w8</i>",
+                    "answers": [{"text": "w7", "answer_start": 26}],
+                }
+            ],
+        }
+    ],
+}
+
 
 def squad(num_articles: int, seed: int, *, unanswerable: bool = True, words: int = 12) -> Any:
     """Return questions in the form of SQuAD, a context each; a third has no answer if wanted."""
@@ -27,10 +44,12 @@ def squad(num_articles: int, seed: int, *, unanswerable: bool = True, words: int
 
 
 def write_questions(folder: Path, **options: Any) -> list[str]:
-    """Write train.json and validation.json; returns the flags with which they are prepared."""
+    """Write train.json and validation.json, whose last article is `MARKUP`; returns their flags."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, size, seed in (("train", 240, 1), ("validation", 60, 2)):
-        content = json.dumps(squad(size, seed, **options))
+        held = squad(size, seed, **options)
+        held["data"] += [MARKUP] if name == "validation" else []
+        content = json.dumps(held)
         (folder / f"{name}.json").write_text(content, encoding="utf-8")
     files = [f"--{name}={folder / name}.json" for name in ("train", "validation")]
     return [*files, "--objective=question_answering"]

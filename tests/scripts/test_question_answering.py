@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -13,6 +14,7 @@ import export_hf
 import finetune
 import predict
 import prepare_task
+import report
 from cloze.files import read_json, write_json
 from tests.tiny_questions import write_questions
 from tests.tiny_task import write_encoder
@@ -20,7 +22,7 @@ from tests.tiny_task import write_encoder
 FAST = ["--max-length=24", "--doc-stride=4", "--threads=1", "--precision=fp32"]
 RECIPE = [
     "--learning-rate=3e-3",
-    "--num-train-epochs=8",
+    "--num-train-epochs=12",
     "--train-batch-size=16",
     "--dropout=0",
     "--classifier-dropout=0",
@@ -51,7 +53,7 @@ def learnt(request, tmp_path_factory):
     """Folders of a task with unanswerable questions, a model and its evaluation."""
     root = tmp_path_factory.mktemp(request.param)
     assert prepare(root) == 0
-    assert train(root, "--early-stopping-patience=6", layout=request.param) == 0
+    assert train(root, "--early-stopping-patience=12", layout=request.param) == 0
     return root, *measure(root)
 
 
@@ -60,7 +62,7 @@ def test_answers_and_their_absence_are_learnt(learnt):
     assert baselines.main(["--task", f"{root}/task", "--output", f"{root}/baselines.json"]) == 0
     beside = read_json(root / "baselines.json")["metrics"]["splits"]["validation"]
     assert set(beside) == {"matching_sentence", "never_answers"}
-    assert beside["never_answers"]["exact_match"] == pytest.approx(1 / 3)
+    assert beside["never_answers"]["exact_match"] == pytest.approx(20 / 61)
     assert measured["exact_match"] > 0.6 > beside["never_answers"]["score"]
     assert measured["answer_f1"] >= measured["exact_match"]
     assert measured["score"] == measured["answer_f1"]
@@ -76,7 +78,7 @@ def test_every_answer_is_a_slice_of_its_context(learnt):
             assert row["score"] == row["no_answer_probability"]
     assert np.mean([row["answer_f1"] for row in rows]) == pytest.approx(measured["answer_f1"])
     statistics = np.array([row["statistics"] for row in rows])
-    assert statistics.sum(axis=0) == pytest.approx([measured["score"] * 60, 60])
+    assert statistics.sum(axis=0) == pytest.approx([measured["score"] * 61, 61])
 
 
 def test_the_threshold_was_chosen_while_training_and_lies_with_the_model(learnt):
@@ -111,6 +113,35 @@ def test_transformers_loads_the_model_with_equal_logits(learnt, tmp_path):
         found = peer(input_ids=torch.tensor([[2, 7, 8, 3, 20, 6, 30, 31, 3]]))
     assert found.start_logits.shape == found.end_logits.shape == (1, 9)
     assert "AutoModelForQuestionAnswering" in (output / "README.md").read_text()
+
+
+def test_the_report_shows_mistakes_in_their_context_as_text_alone(learnt, tmp_path):
+    root, _, rows = learnt
+    assert baselines.main(["--task", f"{root}/task", "--output", f"{root}/baselines.json"]) == 0
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    wrong = {"prediction": "</script>", "start": 13, "end": 22, "score": 1.0}
+    last = rows[-1] | wrong | {"exact_match": 0.0, "answer_f1": 0.0}
+    schema = pq.read_schema(root / "evaluation" / "predictions.parquet")
+    changed = pa.Table.from_pylist([*rows[:-1], last], schema)
+    pq.write_table(changed, folder / "predictions.parquet")
+    (folder / "metrics.json").write_bytes((root / "evaluation" / "metrics.json").read_bytes())
+    outputs = {name: tmp_path / f"report.{name}" for name in ("text", "json", "html", "figure")}
+    flags = [f"--output-{name}={path}" for name, path in outputs.items()]
+    files = ["--task", f"{root}/task", "--baselines", f"{root}/baselines.json"]
+    assert report.main(["--name=qa", *files, "--evaluations", str(folder), *flags]) == 0
+    text, page = (outputs[name].read_text() for name in ("text", "html"))
+    assert "w5 <script>w6[</script>] <b>{w7}</b>" in text
+    assert "&lt;script&gt;w6" in page
+    assert "<script>" not in page
+    assert '<mark class="right">w7</mark>' in page
+    answers = read_json(outputs["json"])["answers"]
+    assert answers["all"]["examples"] == 61
+    low, high = answers["all"]["answer_f1"]["ci95"]
+    assert low < answers["all"]["answer_f1"]["mean"] < high
+    assert "the sentence with most words of the question" in text
+    assert "never an answer" in text
+    assert "1 of 61 validation questions have a context that was read" in text
 
 
 class TestPredict:
@@ -171,7 +202,7 @@ def test_long_contexts_are_read_in_windows(tmp_path):
     assert prepare(tmp_path, words=60) == 0
     assert train(tmp_path, "--num-train-epochs=1") == 0
     measured, rows = measure(tmp_path)
-    assert measured["questions_in_windows"] == 60
+    assert measured["questions_in_windows"] == 61
     assert measured["windows"] > 180
     # Answers stand behind the first window, too.
     assert any(row["start"] > 100 for row in rows)

@@ -1,6 +1,6 @@
 """Answers are marked where they stand, and nothing of a passage is markup."""
 
-from cloze.show.question_answering import marked_passage, passage_text
+from cloze.show.answers_report import marked_passage, passage_text
 
 CONTEXT = "x" * 200 + " a <b>right</b> answer " + "y" * 400 + " wrong " + "z" * 200
 TRUE = (CONTEXT.index("right"), CONTEXT.index("</b>"))
@@ -18,7 +18,7 @@ def test_what_lies_between_is_left_out():
 def test_a_line_shows_both():
     context = "in the old town hall"
     assert passage_text(marked_passage(context, (3, 20), [(7, 20), (11, 20)])) == (
-        "in [the ][{old town hall}]"
+        "in [the {old town hall}]"
     )
     assert passage_text(marked_passage(context, (0, 0), [(3, 20)])) == "in {the old town hall}"
 
