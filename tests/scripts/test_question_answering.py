@@ -40,12 +40,11 @@ def train(root, *more, layout="bert"):
     return finetune.main([*folders, "--output", str(root / "model"), *FAST, *RECIPE, *more])
 
 
-def measure(root, *more):
+def measure(root, name="evaluation"):
     folders = ["--model", str(root / "model"), "--task", str(root / "task")]
-    output = ["--output", str(root / "evaluation")]
-    assert evaluate.main([*folders, *output, *FAST, *more]) == 0
-    measured = read_json(root / "evaluation" / "metrics.json")["metrics"]
-    return measured, pq.read_table(root / "evaluation" / "predictions.parquet").to_pylist()
+    assert evaluate.main([*folders, "--output", str(root / name), *FAST]) == 0
+    measured = read_json(root / name / "metrics.json")["metrics"]
+    return measured, pq.read_table(root / name / "predictions.parquet").to_pylist()
 
 
 @pytest.fixture(scope="module", params=["bert", "modernbert"])
@@ -84,13 +83,13 @@ def test_every_answer_is_a_slice_of_its_context(learnt):
 def test_the_threshold_was_chosen_while_training_and_lies_with_the_model(learnt):
     root, measured, _ = learnt
     kept = read_json(root / "model" / "config.json")["null_score_diff_threshold"]
-    assert measured["null_threshold"] == kept
+    assert measured["decoding"]["null_threshold"] == kept
     moved = kept + 1000
     write_json(
         root / "model" / "config.json",
         read_json(root / "model" / "config.json") | {"null_score_diff_threshold": moved},
     )
-    always, rows = measure(root)
+    always, rows = measure(root, "always")
     write_json(
         root / "model" / "config.json",
         read_json(root / "model" / "config.json") | {"null_score_diff_threshold": kept},
@@ -202,8 +201,8 @@ def test_long_contexts_are_read_in_windows(tmp_path):
     assert prepare(tmp_path, words=60) == 0
     assert train(tmp_path, "--num-train-epochs=1") == 0
     measured, rows = measure(tmp_path)
-    assert measured["questions_in_windows"] == 61
-    assert measured["windows"] > 180
+    assert measured["decoding"]["questions_in_windows"] == 61
+    assert measured["decoding"]["windows"] > 180
     # Answers stand behind the first window, too.
     assert any(row["start"] > 100 for row in rows)
 

@@ -167,14 +167,15 @@ class QuestionAnswering(TaskObjective[AnswerBatch]):
     def outcome(
         cls, task: Task, split: TaskSplit, encoded: EncodedTexts, outputs: SpanLogits
     ) -> Outcome:
-        """Return the measures of `answers_outcome`, and how many questions took several windows."""
+        """Return the measures of `answers_outcome`, and how the answers were found (`decoding`)."""
         assert isinstance(encoded, EncodedQuestions)
         found = find_answers(encoded, outputs.values)
         outcome = answers_outcome(task, split, given_answers(found, outputs.null_threshold))
-        outcome.metrics["windows"] = len(encoded.lengths)
-        outcome.metrics["questions_in_windows"] = int((encoded.windows_per_question > 1).sum())
-        if outputs.null_threshold is not None:
-            outcome.metrics["null_threshold"] = outputs.null_threshold
+        outcome.metrics["decoding"] = {
+            "windows": len(encoded.lengths),
+            "questions_in_windows": int((encoded.windows_per_question > 1).sum()),
+            "null_threshold": outputs.null_threshold,
+        }
         return outcome
 
     def evaluate(self, compute: Compute, num_examples: int) -> dict[str, float]:

@@ -35,17 +35,16 @@ class AnswersReport(KindReport):
     }
 
     def details(self, evaluations: Evaluations, task: Task) -> dict[str, Any]:
-        """Return `answers`, `windows` and `mistakes`.
+        """Return `answers`, `decoding`, `null_thresholds` of the seeds and `mistakes`.
 
         `answers`: of all questions, and of those with and without an answer where there are both,
         their number, means over the seeds and their intervals over the questions. A mistake is a
         question that the first seed gets wrong, with what is expected and its `passage`.
         """
-        first = evaluations.seeds[0].metrics
         return {
             "answers": _measured(evaluations),
-            "windows": {name: first[name] for name in ("windows", "questions_in_windows")},
-            "null_thresholds": evaluations.values("null_threshold"),
+            "decoding": evaluations.seeds[0].metrics["decoding"],
+            "null_thresholds": evaluations.values("decoding", "null_threshold"),
             "mistakes": _mistakes(evaluations),
         }
 
@@ -62,7 +61,7 @@ class AnswersReport(KindReport):
             report=report,
             table=_table(report),
             notes=list(_notes(report)),
-            headings=[_heading(mistake) for mistake in report["mistakes"]],
+            headings=_headings(report),
         )
 
     def figure(self, report: Report) -> str:
@@ -171,7 +170,7 @@ def _interval(found: Mapping[str, Any]) -> str:
 
 
 def _notes(report: Report) -> Iterator[str]:
-    windows, examples = report["windows"], report["examples"]
+    windows, examples = report["decoding"], report["examples"]
     yield (
         f"{windows['questions_in_windows']:,} of {examples:,} {report['split']} questions have a "
         f"context that was read in several windows; there were {windows['windows']:,} windows."
@@ -193,24 +192,29 @@ def _notes(report: Report) -> Iterator[str]:
         yield f"Offsets of answers that were a little off were repaired: {shown}."
 
 
-def _heading(mistake: Mapping[str, Any]) -> str:
+def _headings(report: Report) -> list[str]:
+    seeds = len(report["score"]["per_seed"])
+    return [
+        f"{_said(mistake)}; {mistake['seeds_wrong']} of {seeds} seeds wrong"
+        for mistake in report["mistakes"]
+    ]
+
+
+def _said(mistake: Mapping[str, Any]) -> str:
     given = f"\u201c{mistake['prediction']}\u201d" if mistake["prediction"] else "no answer"
     expected = " or ".join(f"\u201c{text}\u201d" for text in mistake["expected"]) or "no answer"
-    return (
-        f"{given} ({percent(mistake['score'])} %), expected {expected}; "
-        f"{mistake['seeds_wrong']} seeds wrong"
-    )
+    return f"{given} ({percent(mistake['score'])} %), expected {expected}"
 
 
 def _shown(report: Report) -> Iterator[str]:
     if not report["mistakes"]:
         yield "  none"
     indent = " " * 6
-    for mistake in report["mistakes"]:
+    for mistake, heading in zip(report["mistakes"], _headings(report), strict=True):
         yield from textwrap.wrap(
             mistake["question"], WIDTH, initial_indent="  ", subsequent_indent=indent
         )
-        for text in (_heading(mistake), passage_text(mistake["passage"])):
+        for text in (heading, passage_text(mistake["passage"])):
             yield from textwrap.wrap(
                 text, WIDTH, initial_indent=indent, subsequent_indent=indent,
                 max_lines=_PASSAGE_LINES, placeholder=" …",
@@ -246,7 +250,8 @@ def marked_passage(
 
 def passage_text(pieces: Sequence[Mapping[str, Any]]) -> str:
     """Return a passage as one line: `[given]`, `{expected}`, and `[{both}]`."""
-    marked, before = "", {"predicted": False, "true": False}
+    marked = ""
+    before: Mapping[str, Any] = {"predicted": False, "true": False}
     for piece in [*pieces, {**before, "text": ""}]:
         for flag, end in (("true", "}"), ("predicted", "]")):
             marked += end if before[flag] and not piece[flag] else ""
