@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from cloze.sample.questions import build_questions
-from cloze.tasks.question_answering import QuestionRow
+from cloze.tasks.hold_out import hold_out
+from cloze.tasks.question_answering import QuestionRow, Questions
+from cloze.tasks.task import Task, write_split
 from tests.unit.test_question_answering import described, read_questions
 
 SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
@@ -28,6 +30,19 @@ def test_a_quarter_has_no_answer_and_no_offset_is_off(questions):
         assert 0.2 < facts["unanswerable"] / len(rows) < 0.3
     assert len(questions["train"]) > 1500
     assert len(questions["validation"]) > 300
+
+
+def test_a_hold_out_divides_reviews_though_all_are_asked_the_same(questions, tmp_path):
+    write_split(tmp_path / "train.parquet", Questions().encode(Path(), questions["train"], []))
+    facts = {"objective": "question_answering", "splits": {"train": {}}}
+    split = Task(tmp_path, "t", [], facts).split("train")
+    parts = hold_out(split, 0.1, 0)
+    assert parts.num_groups > 50
+    assert 0.09 < len(parts.held_out) / len(split) < 0.11
+    contexts, held_out = (
+        {split.pairs[row] for row in rows} for rows in (parts.train, parts.held_out)
+    )
+    assert not contexts & held_out
 
 
 def test_splits_share_no_review_and_the_corpus_has_none(questions):

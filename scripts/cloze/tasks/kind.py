@@ -70,6 +70,8 @@ class TaskKind(ABC):
     """What it can be judged by."""
     columns: ClassVar[Mapping[str, pa.DataType]] = {}
     """What a split holds of each row besides text, label, second text and group."""
+    joins_first_texts: ClassVar[bool] = True
+    """Whether a hold-out keeps rows with the same first text together."""
 
     @abstractmethod
     def read(self, settings: Namespace, path: Path) -> Iterator[Row]:

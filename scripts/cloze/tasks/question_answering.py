@@ -67,6 +67,8 @@ class Questions(TaskKind):
     """Questions as `texts`, contexts as `pairs`; a label is a dict of answers as in `_ANSWERS`."""
 
     metrics = ("answer_f1", "exact_match")
+    # One question may be asked of every context.
+    joins_first_texts = False
     columns: ClassVar = {"id": pa.string(), "repaired": pa.int32()}
 
     def read(self, settings: Namespace, path: Path) -> Iterator[QuestionRow]:
@@ -129,6 +131,7 @@ class Questions(TaskKind):
                 "repaired": pa.array([row.repaired for row in rows], pa.int32()),
             },
             _ANSWERS,
+            self.joins_first_texts,
         )
 
     def describe(self, split: TaskSplit, names: Sequence[str]) -> dict[str, Any]:

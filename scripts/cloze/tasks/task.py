@@ -33,7 +33,8 @@ class TaskSplit:
     `labels` [num_rows, …]: int64 classes, float64 scores, bool [num_rows, num_labels] where a
     row has several; of other kinds an object a row, of the arrow type `label_type`. `pairs`: each
     row's second text, if the task has one; `groups`: what each row belongs to, if the source
-    says so; `columns`: what else the kind has of each row, by name.
+    says so; `columns`: what else the kind has of each row, by name; `joins_first_texts`: as in
+    `TaskKind`.
     """
 
     texts: list[str]
@@ -42,6 +43,7 @@ class TaskSplit:
     groups: list[str] | None = None
     columns: Mapping[str, pa.Array] = field(default_factory=dict)
     label_type: pa.DataType | None = None
+    joins_first_texts: bool = True
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -62,6 +64,7 @@ class TaskSplit:
             None if self.groups is None else [self.groups[row] for row in rows],
             {name: values.take(pa.array(rows)) for name, values in self.columns.items()},
             self.label_type,
+            self.joins_first_texts,
         )
 
     def label_array(self) -> pa.Array:
@@ -139,7 +142,8 @@ class Task:
         pairs, groups = (
             table[name].to_pylist() if name in table.column_names else None for name in _OPTIONAL
         )
-        return TaskSplit(texts, labels, pairs, groups, columns, table.schema.field("label").type)
+        label_type = table.schema.field("label").type
+        return TaskSplit(texts, labels, pairs, groups, columns, label_type, kind.joins_first_texts)
 
     def text_columns(self, split: str) -> list[str]:
         """Return the columns of a split that hold text: one, or two if its rows are pairs.
