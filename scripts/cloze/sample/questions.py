@@ -13,8 +13,8 @@ from cloze.sample.domains import DOMAINS, WORDS
 from cloze.sample.grammar import Writer
 from cloze.sample.lexicon import HELD_OUT, SEEN
 
-NUM_TRAIN = 700
-NUM_VALIDATION = 150
+NUM_TRAIN = 500
+NUM_VALIDATION = 120
 _MOST_ANSWERED = 4
 _LABELS = (-1, 1)
 
