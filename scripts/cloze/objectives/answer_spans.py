@@ -6,7 +6,7 @@ neighbouring windows of a long context share `doc_stride` of its tokens (Devlin 
 there, so that an answer is a slice of the context as it was given.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 from unicodedata import category
@@ -39,6 +39,11 @@ class WindowLimits(NamedTuple):
     doc_stride: int = 128
     max_answer_length: int = 30
 
+    @classmethod
+    def of(cls, given: Mapping[str, int | None]) -> Self:
+        """Return limits by name; what is None has its default."""
+        return cls(**{name: value for name, value in given.items() if value is not None})
+
 
 @dataclass(frozen=True)
 class EncodedQuestions(EncodedTexts):
@@ -52,7 +57,7 @@ class EncodedQuestions(EncodedTexts):
 
     spans: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int32))
     targets: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
-    max_answer_length: int = 30
+    max_answer_length: int = WindowLimits._field_defaults["max_answer_length"]
 
     @property
     def windows_per_question(self) -> np.ndarray:

@@ -101,7 +101,8 @@ class QuestionAnswering(TaskObjective[AnswerBatch]):
         cls, tokenizer: Tokenizer, split: TaskSplit, settings: Namespace, vocab_size: int
     ) -> EncodedQuestions:
         """Return the questions with their contexts as windows; the first answer is the target."""
-        limits = WindowLimits(settings.max_length, settings.doc_stride, settings.max_answer_length)
+        given = {name: getattr(settings, name) for name in cls.text_settings}
+        limits = WindowLimits.of(given)
         answers = [
             AnswerSpan(start[0], start[0] + len(text[0])) if text else None
             for text, start in ((row["text"], row["answer_start"]) for row in split.labels)

@@ -48,7 +48,7 @@ class Answerer(Predictor[FoundAnswer]):
         found = _recipe_of(folder)
         super().__init__(folder, compute, max_length or found.get("max_length"))
         found["max_length"] = self.max_length
-        self._limits = WindowLimits(**found)
+        self._limits = WindowLimits.of(found)
 
     def _load(self, folder: Path) -> tuple[nn.Module, EncoderConfig]:
         model = load_question_answerer(folder)
@@ -90,8 +90,8 @@ class Answerer(Predictor[FoundAnswer]):
         return logits
 
 
-def _recipe_of(folder: Path) -> dict[str, int]:
+def _recipe_of(folder: Path) -> dict[str, int | None]:
     """Return what `metrics.json` of a fine-tuned model says of its windows; none from elsewhere."""
     path = folder / "metrics.json"
     recipe = read_json(path)["metrics"].get("recipe", {}) if path.is_file() else {}
-    return {key: int(recipe[key]) for key in WindowLimits._fields if key in recipe}
+    return {key: recipe.get(key) for key in WindowLimits._fields}
