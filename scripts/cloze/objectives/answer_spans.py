@@ -8,7 +8,7 @@ there, so that an answer is a slice of the context as it was given.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from unicodedata import category
 
 import numpy as np
@@ -40,9 +40,10 @@ class WindowLimits(NamedTuple):
     max_answer_length: int = 30
 
     @classmethod
-    def of(cls, given: Mapping[str, int | None]) -> Self:
-        """Return limits by name; what is None has its default."""
-        return cls(**{name: value for name, value in given.items() if value is not None})
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Return what of `given` are limits; those that are None have their defaults."""
+        named = {name: given.get(name) for name in cls._fields}
+        return cls(**{name: value for name, value in named.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class EncodedQuestions(EncodedTexts):
 
     spans: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int32))
     targets: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
-    max_answer_length: int = WindowLimits._field_defaults["max_answer_length"]
+    max_answer_length: int = 30
 
     @property
     def windows_per_question(self) -> np.ndarray:

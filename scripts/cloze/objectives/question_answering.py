@@ -5,7 +5,7 @@ import math
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -88,7 +88,6 @@ class QuestionAnswering(TaskObjective[AnswerBatch]):
     """Cross-entropy of an answer's first and last token in each window, [CLS] where none is."""
 
     model: QuestionAnswerer
-    text_settings = ("max_length", "doc_stride", "max_answer_length")
     _encoded: EncodedQuestions
 
     def __init__(self, model: QuestionAnswerer, data: TrainingRows, settings: Namespace) -> None:
@@ -101,8 +100,7 @@ class QuestionAnswering(TaskObjective[AnswerBatch]):
         cls, tokenizer: Tokenizer, split: TaskSplit, settings: Namespace, vocab_size: int
     ) -> EncodedQuestions:
         """Return the questions with their contexts as windows; the first answer is the target."""
-        given = {name: getattr(settings, name) for name in cls.text_settings}
-        limits = WindowLimits.of(given)
+        limits = WindowLimits.of(vars(settings))
         answers = [
             AnswerSpan(start[0], start[0] + len(text[0])) if text else None
             for text, start in ((row["text"], row["answer_start"]) for row in split.labels)
@@ -110,6 +108,11 @@ class QuestionAnswering(TaskObjective[AnswerBatch]):
         return encode_questions(
             tokenizer, split.texts, split.pairs or (), limits, vocab_size, answers
         )
+
+    @classmethod
+    def text_recipe(cls, settings: Namespace) -> dict[str, Any]:
+        """Return the limits of windows."""
+        return WindowLimits.of(vars(settings))._asdict()
 
     @classmethod
     def build(cls, config: EncoderConfig, task: Task, settings: Namespace) -> QuestionAnswerer:

@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,8 +55,6 @@ class TrainingRows:
 class TaskObjective(Objective[B]):
     """Learn the rows of a task; each epoch is a permutation of the training texts of its own."""
 
-    text_settings: ClassVar[tuple[str, ...]] = ("max_length", "truncation")
-    """What of `TextSettings` decides how rows are read, for the record of a run."""
     metric_for_best_model = "held_out_score"
     greater_is_better = True
     model: Any
@@ -82,6 +80,11 @@ class TaskObjective(Objective[B]):
             pairs=split.pairs,
             truncation=settings.truncation,
         )
+
+    @classmethod
+    def text_recipe(cls, settings: Namespace) -> dict[str, Any]:
+        """Return by what `encode` reads rows, for the record of a run."""
+        return {"max_length": settings.max_length, "truncation": settings.truncation}
 
     @classmethod
     @abstractmethod

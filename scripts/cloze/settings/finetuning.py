@@ -17,7 +17,7 @@ class TextSettings:
     truncation: str = setting("head", "what a longer text keeps", choices=TRUNCATIONS)
     doc_stride: int | None = setting(
         None,
-        "of questions: tokens that two windows of a long context share, at most half of a window's; "
+        "of questions: tokens that two windows of a long context share, half a window at most; "
         "unset: 128",
         minimum=0,
     )

@@ -184,11 +184,6 @@ class _Finetuning:
         epoch = objective.steps_per_epoch(args.train_batch_size)
         losses = [r["loss"] for r in records if "loss" in r and r["step"] > state.step - epoch]
         tokens = round(state.step / epoch * data.encoded.lengths[data.train_texts].sum())
-        recipe = (
-            *("dropout", "classifier_dropout"),
-            *objective.text_settings,
-            "class_weights",
-        )
         metrics: dict[str, Any] = {
             "task": self._task.name,
             "seed": args.seed,
@@ -196,7 +191,10 @@ class _Finetuning:
             "recipe": {
                 **trainer.plan.settings,
                 "num_train_epochs": round(state.step / epoch, 3),
-                **{name: getattr(args, name) for name in recipe},
+                "dropout": args.dropout,
+                "classifier_dropout": args.classifier_dropout,
+                **objective.text_recipe(args),
+                "class_weights": args.class_weights,
                 **_pooling(objective.model),
                 "early_stopping_patience": args.early_stopping_patience,
             },

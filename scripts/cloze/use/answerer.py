@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,10 +45,9 @@ class Answerer(Predictor[FoundAnswer]):
     _model: QuestionAnswerer
 
     def __init__(self, folder: Path, compute: Compute, max_length: int | None = None) -> None:
-        found = _recipe_of(folder)
-        super().__init__(folder, compute, max_length or found.get("max_length"))
-        found["max_length"] = self.max_length
-        self._limits = WindowLimits.of(found)
+        recipe = _recipe_of(folder)
+        super().__init__(folder, compute, max_length or recipe.get("max_length"))
+        self._limits = WindowLimits.of(recipe | {"max_length": self.max_length})
 
     def _load(self, folder: Path) -> tuple[nn.Module, EncoderConfig]:
         model = load_question_answerer(folder)
@@ -90,8 +89,7 @@ class Answerer(Predictor[FoundAnswer]):
         return logits
 
 
-def _recipe_of(folder: Path) -> dict[str, int | None]:
-    """Return what `metrics.json` of a fine-tuned model says of its windows; none from elsewhere."""
+def _recipe_of(folder: Path) -> dict[str, Any]:
+    """Return what `metrics.json` of a fine-tuned model says of its recipe; nothing elsewhere."""
     path = folder / "metrics.json"
-    recipe = read_json(path)["metrics"].get("recipe", {}) if path.is_file() else {}
-    return {key: recipe.get(key) for key in WindowLimits._fields}
+    return dict(read_json(path)["metrics"].get("recipe", {})) if path.is_file() else {}
