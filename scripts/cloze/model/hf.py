@@ -16,6 +16,7 @@ from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file, write_json
 from cloze.model.encoder import Encoder, EncoderConfig
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
+from cloze.model.pooling import Pooling, SentenceEncoder, read_pooling, write_pooling
 from cloze.model.weights import (
     export_state,
     has_tied_masked_lm_head,
@@ -33,15 +34,16 @@ from cloze.tokens.tokenizer import (
     write_tokenizer_config,
 )
 
-ModelWithHeads = MaskedLM | MaskedLMWithNextSentence | SequenceClassifier
+ModelWithHeads = MaskedLM | MaskedLMWithNextSentence | SequenceClassifier | SentenceEncoder
 SavedModel = ModelWithHeads | Encoder
-_Model = TypeVar("_Model", MaskedLM, MaskedLMWithNextSentence, SequenceClassifier, Encoder)
+_Model = TypeVar("_Model", bound=SavedModel)
 
 _ARCHITECTURES = {
     MaskedLM: "ForMaskedLM",
     MaskedLMWithNextSentence: "ForPreTraining",
     SequenceClassifier: "ForSequenceClassification",
     Encoder: "Model",
+    SentenceEncoder: "Model",
 }
 _FAMILIES = {"bert": "Bert", "modernbert": "ModernBert"}
 
@@ -251,6 +253,20 @@ def load_classifier(folder: Path) -> tuple[SequenceClassifier, list[str]]:
     return _filled(model, folder), names
 
 
+def load_sentence_encoder(folder: Path, pooling: Pooling | None = None) -> SentenceEncoder:
+    """Load an encoder that gives vectors, pooled as given or else as the folder says.
+
+    Raises `ClozeError` if neither says how.
+    """
+    pooling = pooling or read_pooling(folder)
+    if pooling is None:
+        raise ClozeError(
+            f"{folder}: has no modules.json, which says how texts become vectors; fine-tune the "
+            "encoder on a task of sentence_similarity, with num_train_epochs 0 to leave it as it is"
+        )
+    return _filled(SentenceEncoder(config_from_folder(folder), pooling), folder)
+
+
 class LoadedParts(NamedTuple):
     """Which weights of a model's heads came from a folder and which were drawn anew.
 
@@ -343,6 +359,8 @@ def save_model(
     with atomic_path(folder / "model.safetensors") as temporary:
         state = export_state(_below_a_head(model), model.config.layout)
         save_file(state, temporary, metadata={"format": "pt"})
+    if isinstance(model, SentenceEncoder):
+        write_pooling(folder, model.pooling, model.config)
 
 
 class Imported(NamedTuple):

@@ -21,6 +21,11 @@ from transformers import pipeline
 
 model = pipeline("{pipeline}", model=".")
 ```"""
+_USE_OF_VECTORS = """```python
+from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer(".").encode(["one text", "another text"])
+```"""
 
 
 def model_card(
@@ -45,7 +50,7 @@ def model_card(
         f"{config.vocab_size:,} tokens in the vocabulary, texts of up to "
         f"{config.max_position_embeddings} tokens. Made with Cloze.",
         "## Use",
-        _USE.format(pipeline=pipeline),
+        _USE_OF_VECTORS if "pooling" in parity else _USE.format(pipeline=pipeline),
         "The largest difference between the outputs of `transformers` "
         f"{parity['versions']['transformers']} and those of Cloze is "
         f"{parity['max_abs_difference']:.2g} (`parity.json`).",
