@@ -1,8 +1,10 @@
-"""Write the sample corpus and task that the repository ships, from a grammar and a seed.
+"""Write the sample corpus and tasks that the repository ships, from a grammar and a seed.
 
 Reads nothing; writes FOLDER/corpus.txt (reviews, one a paragraph, an empty line between
 two), FOLDER/reviews-train.tsv and FOLDER/reviews-validation.tsv (columns sentence and
-label: 0 negative, 1 positive). One seed gives the same bytes everywhere.
+label: 0 negative, 1 positive), FOLDER/pairs-train.tsv and FOLDER/pairs-validation.tsv (columns
+first, second and score: 0 to 5, how alike the two are). One seed gives the same bytes
+everywhere.
 
 Try: python scripts/make_sample.py --output /tmp/sample
 """
@@ -19,18 +21,21 @@ from cloze.sample.data import build_sample
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder for the three files")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the files")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="seed of every choice")
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the three files."""
+    """Write the files."""
     sample = build_sample(args.seed)
     write_text(args.output / "corpus.txt", "\n\n".join(sample.reviews) + "\n")
     for split, rows in (("train", sample.train), ("validation", sample.validation)):
         lines = ["sentence\tlabel", *(f"{sentence}\t{label}" for sentence, label in rows)]
         write_text(args.output / f"reviews-{split}.tsv", "\n".join(lines) + "\n")
+    for split, pairs in (("train", sample.train_pairs), ("validation", sample.validation_pairs)):
+        lines = ["first\tsecond\tscore", *("\t".join(map(str, pair)) for pair in pairs)]
+        write_text(args.output / f"pairs-{split}.tsv", "\n".join(lines) + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:

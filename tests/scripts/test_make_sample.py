@@ -7,7 +7,9 @@ from make_sample import main
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "resources" / "sample"
-FILES = ("corpus.txt", "reviews-train.tsv", "reviews-validation.tsv")
+LABELLED = ("reviews-train.tsv", "reviews-validation.tsv")
+SCORED = ("pairs-train.tsv", "pairs-validation.tsv")
+FILES = ("corpus.txt", *LABELLED, *SCORED)
 
 
 def test_the_committed_sample_is_what_the_script_writes(tmp_path: Path):
@@ -24,12 +26,12 @@ def test_another_seed_writes_another_corpus(tmp_path: Path):
     assert (tmp_path / "corpus.txt").read_bytes() != (COMMITTED / "corpus.txt").read_bytes()
 
 
-def test_the_sample_is_between_1_and_3_megabytes():
-    assert 1e6 < sum((COMMITTED / name).stat().st_size for name in FILES) < 3e6
+def test_the_sample_is_small():
+    assert 1e6 < sum((COMMITTED / name).stat().st_size for name in FILES) < 3.5e6
 
 
 def test_rows_have_two_columns_and_known_labels():
-    for name in FILES[1:]:
+    for name in LABELLED:
         header, *rows = (COMMITTED / name).read_text(encoding="utf-8").splitlines()
         assert header.split("\t") == ["sentence", "label"]
         assert {row.split("\t")[1] for row in rows} == {"0", "1"}
@@ -37,6 +39,14 @@ def test_rows_have_two_columns_and_known_labels():
             len(row.split("\t")) == 2 and row.split("\t")[0].strip() == row.split("\t")[0]
             for row in rows
         )
+
+
+def test_pairs_have_three_columns_and_known_scores():
+    for name in SCORED:
+        header, *rows = (COMMITTED / name).read_text(encoding="utf-8").splitlines()
+        assert header.split("\t") == ["first", "second", "score"]
+        assert all(len(row.split("\t")) == 3 for row in rows)
+        assert {row.split("\t")[2] for row in rows} == {"0", "2", "3", "5"}
 
 
 def test_reviews_are_single_paragraphs():

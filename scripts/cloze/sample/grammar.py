@@ -52,6 +52,11 @@ class Writer:
         self._start_text(RULES)
         return self._sentence("{opinion+}", polarity)
 
+    @property
+    def domain(self) -> str:
+        """What the last text is about: the name of its domain."""
+        return self._domain.name
+
     def _below(self, bound: int) -> int:
         return int(self._rng.random() * bound)
 
