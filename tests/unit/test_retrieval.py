@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cloze.errors import ClozeError
-from cloze.tasks.retrieval import best_documents, is_qrels, ranking_measures, read_collection
+from cloze.settings.tasks import is_qrels
+from cloze.tasks.retrieval import best_documents, ranking_measures, read_collection
 
 DOCUMENTS = {"d1": ("Paris", "Capital of France."), "d2": ("", "A river."), "d3": ("", "A hill.")}
 QUERIES = {"q1": "Which city?", "q2": "Which water?", "q3": "Which hill?"}

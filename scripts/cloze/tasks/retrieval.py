@@ -9,26 +9,18 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from cloze.corpus.text_streams import read_lines, read_values
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
+from cloze.settings.tasks import collection_files
+from cloze.tasks.task import Documents
 
 CUTOFF, LONG_CUTOFF = 10, 100
-_QRELS = "qrels"
 _QRELS_COLUMNS = ("query-id", "corpus-id", "score")
-_PACKINGS = ("", ".gz", ".bz2", ".xz", ".zst")
 _NAMED = 5
-
-
-class Documents(NamedTuple):
-    """What is searched: ids and texts, in the order of the source."""
-
-    ids: list[str]
-    texts: list[str]
 
 
 @dataclass(frozen=True)
@@ -45,11 +37,6 @@ class Collection:
     left_out: int = 0
 
 
-def is_qrels(path: Path) -> bool:
-    """Whether a file is the judgements of a collection, by its place: `qrels/SPLIT.tsv`."""
-    return path.parent.name == _QRELS and path.suffix == ".tsv"
-
-
 def read_collection(qrels: Path, *, leave_out: bool = False) -> Collection:
     """Read the queries that a file of qrels judges, and all documents of its collection.
 
@@ -58,7 +45,8 @@ def read_collection(qrels: Path, *, leave_out: bool = False) -> Collection:
     files that are absent or malformed and ids that stand twice or nowhere.
     """
     folder = qrels.parent.parent
-    documents, queries = (_texts(folder, name) for name in ("corpus.jsonl", "queries.jsonl"))
+    files = collection_files(qrels)
+    documents, queries = (_texts(folder, files, name) for name in ("corpus.jsonl", "queries.jsonl"))
     numbers = {name: number for number, name in enumerate(documents)}
     relevant: dict[str, dict[int, int]] = {}
     for where, query, document, grade in _judgements(qrels):
@@ -90,14 +78,13 @@ def read_collection(qrels: Path, *, leave_out: bool = False) -> Collection:
     )
 
 
-def _texts(folder: Path, name: str) -> dict[str, str]:
+def _texts(folder: Path, files: Sequence[Path], name: str) -> dict[str, str]:
     """Return the texts of a file by id; raises `ClozeError` for lines that are none, and twins."""
-    packed = (folder / f"{name}{packing}" for packing in _PACKINGS)
-    path = next((path for path in packed if path.is_file()), None)
+    path = next((path for path in files if path.name.startswith(name)), None)
     if path is None:
         raise ClozeError(
             f"{folder}: has no {name}; a collection in BEIR's layout holds corpus.jsonl, "
-            f"queries.jsonl and {_QRELS}/SPLIT.tsv"
+            "queries.jsonl and qrels/SPLIT.tsv"
         )
     texts: dict[str, str] = {}
     for place, line in _lines(path):
