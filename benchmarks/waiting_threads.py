@@ -1,27 +1,29 @@
-"""Training with threads that spin longer or shorter while they wait, on idle and busy cores.
+"""Work of two threads that spin longer or shorter while they wait, on idle and busy cores.
 
-`pretrain.py` trains a small encoder on the repository's sample with two threads, in turn as
-OpenMP waits by itself (`active`), as Cloze has it wait (`default`), with other spin counts and
-asleep (`passive`), beside `--busy` processes that only count. Ends with one JSON line: tokens a
-second by the number of busy processes, and each's share of what `active` reaches alone.
+A small encoder of the repository's sample is trained, fine-tuned, evaluated or used to predict
+with two threads, in turn as OpenMP waits by itself (`active`), as Cloze has it wait (`default`),
+with other spin counts and asleep (`passive`), beside `--busy` processes that only count. Ends
+with one JSON line: speeds by the number of busy processes (tokens a second as the training
+measures them, texts a second of evaluation and prediction without their start), and each's share
+of what `active` reaches alone.
 
 Try: python benchmarks/waiting_threads.py
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import measure
-import pretraining_contenders as contenders
+import same_weights
+from same_speed import FEW_TEXTS, MANY_TEXTS, tokens_per_second
 
-SAMPLE = measure.ROOT / "resources" / "sample" / "corpus.txt"
+WORK = ("pretraining", "finetuning", "evaluation", "prediction")
 ENVIRONMENTS = {
     "active": {"GOMP_SPINCOUNT": "300000"},
     "default": {},
@@ -35,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--work", choices=WORK, default="pretraining")
     parser.add_argument(
         "--busy", nargs="+", type=int, default=[0, 1, 2], help="processes beside it"
     )
@@ -56,22 +59,91 @@ def busy_process() -> Iterator[None]:
         process.wait()
 
 
-def tokens_per_second(args: argparse.Namespace, work: Path, environment: dict[str, str]) -> float:
-    """Train once; returns what the run itself says at its end."""
-    tokenizer, dataset = contenders.prepare_data([SAMPLE], "paragraphs", 2048, 128, work)
-    folder = measure.clean_folder(work / "run")
-    command = measure.python(
-        "pretrain.py",
-        *("--dataset", dataset, "--tokenizer", tokenizer),
-        *("--output", folder / "encoder", "--run-dir", folder / "runs"),
-        *("--hidden-size", "128", "--num-hidden-layers", "2", "--num-attention-heads", "2"),
-        *("--intermediate-size", "384", "--max-position-embeddings", "128"),
-        *("--train-batch-size", "16", "--max-steps", str(args.max_steps)),
-        *("--eval-steps", str(args.max_steps), "--threads", args.threads),
-    )
-    measure.run(command, measure.ROOT, **environment)
-    lines = (folder / "encoder" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["tokens_per_second"] for line in lines if "grad_norm" in line][-1]
+class Work:
+    """The commands that are measured; each speed is of one run of them."""
+
+    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+        self._args, self._folder = args, folder
+        self._inputs = same_weights.make_inputs(measure.ROOT, folder)
+        self._threads = ("--threads", args.threads)
+        if args.work in ("evaluation", "prediction"):
+            self.finetuning({})
+            self._classifier = (folder / "model").rename(folder / "classifier")
+            self._texts = {count: self._many_texts(count) for count in (FEW_TEXTS, MANY_TEXTS)}
+
+    def pretraining(self, environment: dict[str, str]) -> float:
+        """Train an encoder; returns tokens a second."""
+        steps = str(self._args.max_steps)
+        return self._train(
+            "pretrain.py",
+            environment,
+            *("--dataset", self._inputs.datasets["masked-lm"]),
+            *("--tokenizer", self._inputs.tokenizer, "--run-dir", self._folder / "model" / "runs"),
+            *("--hidden-size", "128", "--num-hidden-layers", "2", "--num-attention-heads", "2"),
+            *("--intermediate-size", "384", "--max-position-embeddings", "128"),
+            *("--train-batch-size", "16", "--max-steps", steps, "--eval-steps", steps),
+        )
+
+    def finetuning(self, environment: dict[str, str]) -> float:
+        """Fine-tune an encoder; returns tokens a second."""
+        return self._train(
+            "finetune.py",
+            environment,
+            *("--model", self._inputs.encoder, "--task", self._inputs.tasks["classes"]),
+            *("--num-train-epochs", "1", "--max-length", "64"),
+        )
+
+    def evaluation(self, environment: dict[str, str]) -> float:
+        """Evaluate a classifier; returns rows a second."""
+        return self._without_start(environment, "evaluate.py", self._evaluation_flags)
+
+    def prediction(self, environment: dict[str, str]) -> float:
+        """Classify texts; returns texts a second."""
+        return self._without_start(environment, "predict.py", self._prediction_flags)
+
+    def _train(self, script: str, environment: dict[str, str], *flags: str | Path) -> float:
+        folder = measure.clean_folder(self._folder / "model")
+        command = measure.python(script, *flags, "--output", folder, *self._threads)
+        measure.run(command, measure.ROOT, **environment)
+        return tokens_per_second(folder)
+
+    def _without_start(
+        self, environment: dict[str, str], script: str, flags: Callable[[int], measure.Command]
+    ) -> float:
+        seconds = {}
+        for count in self._texts:
+            command = measure.python(script, *flags(count), *self._threads)
+            seconds[count] = measure.run(command, measure.ROOT, **environment).wall_s
+        return (MANY_TEXTS - FEW_TEXTS) / (seconds[MANY_TEXTS] - seconds[FEW_TEXTS])
+
+    def _evaluation_flags(self, count: int) -> measure.Command:
+        output = measure.clean_folder(self._folder / "evaluation")
+        task = self._folder / f"task-{count}"
+        return ["--model", self._classifier, "--task", task, "--output", output]
+
+    def _prediction_flags(self, count: int) -> measure.Command:
+        output = self._folder / "predictions.tsv"
+        return ["classify", "--model", self._classifier, "--input", self._texts[count],
+                "--output", output]  # fmt: skip
+
+    def _many_texts(self, count: int) -> Path:
+        """Write so many different texts as a file, and as a task whose validation they are."""
+        texts = [
+            f"{number} the film was {'good' if number % 3 else 'a long way from good'}"
+            for number in range(count)
+        ]
+        path, rows = self._folder / f"{count}.txt", self._folder / f"{count}.tsv"
+        path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+        labelled = (f"{text}\t{number % 2}\n" for number, text in enumerate(texts))
+        rows.write_text("sentence\tlabel\n" + "".join(labelled), encoding="utf-8")
+        few = self._folder / "classes-train.tsv"
+        command = measure.python(
+            "prepare_task.py",
+            *("--train", few, "--validation", rows, "--text-column", "sentence"),
+            *("--label-column", "label", "--output", self._folder / f"task-{count}"),
+        )
+        measure.run(command, measure.ROOT)
+        return path
 
 
 def main() -> None:
@@ -79,6 +151,7 @@ def main() -> None:
     args = build_parser().parse_args()
     found: dict[int, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
+        speed_of = getattr(Work(args, Path(temporary)), args.work)
         for busy in args.busy:
             found[busy] = {name: [] for name in args.only}
             for _ in range(args.repeats):
@@ -86,7 +159,7 @@ def main() -> None:
                     with ExitStack() as others:
                         for _ in range(busy):
                             others.enter_context(busy_process())
-                        speed = tokens_per_second(args, Path(temporary), ENVIRONMENTS[name])
+                        speed = speed_of(ENVIRONMENTS[name])
                     found[busy][name].append(speed)
                     print(f"{busy} busy, {name}: {speed:.0f}", file=sys.stderr, flush=True)
     medians = {
@@ -98,7 +171,7 @@ def main() -> None:
         busy: {name: round(speed / alone, 3) for name, speed in speeds.items()}
         for busy, speeds in medians.items()
     }
-    measure.report({"share_of_the_first": shares, "tokens_per_second": medians})
+    measure.report({"share_of_the_first": shares, "speeds": medians})
 
 
 if __name__ == "__main__":

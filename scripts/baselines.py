@@ -1,10 +1,10 @@
-"""Measure baselines without an encoder: majority class, TF-IDF with a logistic regression.
+"""Measure baselines without an encoder, those that suit the kind of task.
 
 Reads a task folder. Writes one JSON file in the shape of `metrics.json`, with the score and
-the predictions of each baseline on every split but the training split; C of the logistic
-regression is chosen on a part of the training split that shares no row, no part of a row and no
-group with the rest.
-Of a task of scores: their mean, and a ridge regression under the same names.
+the predictions of each baseline on every split but the training split. Of classes: the majority
+class, and TF-IDF with a logistic regression, whose C is chosen on a part of the training split
+that shares no row, no part of a row and no group with the rest. Of scores: their mean, and a ridge
+regression under the same names.
 
 Try: python scripts/baselines.py --task TASK_FOLDER --output /tmp/baselines.json
 """
@@ -16,9 +16,8 @@ from typing import Any
 
 from cloze.cli import log, make_parser, non_negative_int, run_script
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.tasks.baselines import Baseline, majority_class, tfidf_logistic_regression
-from cloze.tasks.scores import task_metrics
-from cloze.tasks.task import Task, TaskSplit, load_task
+from cloze.tasks.kind import Baseline
+from cloze.tasks.task import load_task
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,13 +37,10 @@ def run(args: argparse.Namespace) -> None:
     task = load_task(args.task)
     train = task.split("train")
     splits = {name: task.split(name) for name in task.evaluation_splits}
-    baselines = {
-        "majority": majority_class(train, splits),
-        "tfidf_logistic_regression": tfidf_logistic_regression(task, train, splits, args.seed),
-    }
+    baselines = task.kind.baselines(task, train, splits, args.seed)
     scores = {
-        split: {name: _scores(baseline, split, rows, task) for name, baseline in baselines.items()}
-        for split, rows in splits.items()
+        split: {name: _facts(baseline, split) for name, baseline in baselines.items()}
+        for split in splits
     }
     for split, measured in scores.items():
         for name, score in measured.items():
@@ -59,15 +55,19 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def _scores(baseline: Baseline, split: str, rows: TaskSplit, task: Task) -> dict[str, Any]:
-    predictions = baseline.predictions[split]
-    measured = task_metrics(rows.labels, predictions, task.labels, task.metric)
-    whole = ("per_class", "confusion_matrix", "examples", "correct")
-    return {
-        **{key: value for key, value in measured.items() if key not in whole},
-        **baseline.facts,
-        "predictions": predictions.tolist(),
+def _facts(baseline: Baseline, split: str) -> dict[str, Any]:
+    """Return the single numbers that were measured, and what differences are computed from."""
+    outcome = baseline.outcomes[split]
+    if outcome.statistics is None:
+        rows = {"predictions": outcome.columns["prediction"].to_pylist()}
+    else:
+        rows = {"statistics": outcome.statistics.tolist()}
+    measured = {
+        key: value
+        for key, value in outcome.metrics.items()
+        if isinstance(value, int | float | str) and key not in ("examples", "correct")
     }
+    return {**measured, **baseline.facts, **rows}
 
 
 def main(argv: list[str] | None = None) -> int:

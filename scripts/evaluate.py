@@ -1,16 +1,16 @@
 """Evaluate a fine-tuned model on a whole split of its task.
 
 Reads a model folder that `finetune.py` wrote and a task folder. Writes `predictions.parquet`
-(row, text, label, prediction, probabilities) and `metrics.json` (accuracy, precision, recall
-and F1 by class, Matthews correlation, confusion matrix, cross-entropy; of scores Pearson and
-Spearman correlations and errors), with the task's own measure as `score`.
+(row, text, label, prediction and what else the kind of task has) and `metrics.json`, with the
+task's own measure as `score`: of classes accuracy, precision, recall and F1 by class, Matthews
+correlation, confusion matrix, cross-entropy; of scores Pearson and Spearman correlations and
+errors; of tagged words the F1 of entities and by their types.
 
 Try: python scripts/evaluate.py --model CLASSIFIER_FOLDER --task TASK_FOLDER --output /tmp/eval
 """
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
-from cloze.model.hf import load_classifier
-from cloze.objectives.sequence import objective_of, predict_logits
-from cloze.objectives.texts import check_max_length, encode_texts
+from cloze.model.hf import config_from_folder
+from cloze.objectives.task import objective_of
+from cloze.objectives.texts import check_max_length
 from cloze.settings.fields import add_flags
 from cloze.settings.finetuning import TextSettings
 from cloze.settings.machine import ComputeSettings
@@ -49,38 +49,27 @@ def run(args: argparse.Namespace) -> None:
         args.device, args.precision, "off", capped_threads(args), 0.0, fastest_fp32=False
     )
     task = load_task(args.task)
-    model, names = load_classifier(args.model)
+    objective = objective_of(task)
+    model, names = objective.load(args.model)
     _require_same_labels(args.model, names, task)
-    check_max_length(args.max_length, model.config.max_position_embeddings)
+    config = config_from_folder(args.model)
+    check_max_length(args.max_length, config.max_position_embeddings)
     split = task.split(args.split)
     tokenizer = load_tokenizer(args.model / "tokenizer.json")
-    encoded = encode_texts(
-        tokenizer,
-        split.texts,
-        args.max_length,
-        model.config.vocab_size,
-        pairs=split.pairs,
-        truncation=args.truncation,
-    )
-    logits = predict_logits(model.to(compute.torch_device), encoded, compute)
-    objective = objective_of(task)
-    targets = objective.targets(split)
+    encoded = objective.encode(tokenizer, split, args, config.vocab_size)
+    outputs = objective.predict(model.to(compute.torch_device), encoded, compute, None)
+    outcome = objective.outcome(task, split, encoded, outputs)
     metrics: dict[str, Any] = {
         "task": task.name,
         "split": args.split,
         "finetuning": _finetuning_facts(args.model),
-        **objective.metrics(task, targets, logits),
+        **outcome.metrics,
         "truncated_texts": encoded.truncated,
     }
     if args.split != "train":
         metrics["overlap_with_train"] = task.facts.get("overlap_with_train", {}).get(args.split)
     log.info("%s %s %.4f on %d rows", args.split, task.metric, metrics["score"], len(split))
-    write_predictions(
-        args.output / "predictions.parquet",
-        replace(split, labels=targets),
-        objective.predictions(logits),
-        objective.probabilities(logits),
-    )
+    write_predictions(args.output / "predictions.parquet", split, outcome)
     write_metrics(
         args.output / "metrics.json",
         metrics=metrics,

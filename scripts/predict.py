@@ -1,4 +1,4 @@
-"""Use a model: fill masks, classify texts or embed them, as many as there are.
+"""Use a model: fill masks, classify, tag or embed texts, as many as there are.
 
 Texts come from arguments, from files (`.txt` a text a line; a column of `.csv`, `.tsv`,
 `.jsonl` or `.parquet`) or from standard input, and are read as they are needed: memory does
@@ -39,10 +39,11 @@ from cloze.use.predictors import (
     Embedder,
     MaskFiller,
     Predictor,
-    as_record,
     finetuning_limits,
     windows,
 )
+from cloze.use.service import as_record
+from cloze.use.tagger import Spans, Tagger
 from cloze.use.texts import FORMATS, Text, TextSource
 
 
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     fill = uses.add_parser("fill-mask", formatter_class=formatter, help="words for each [MASK]")
     fill.add_argument("--top-k", type=positive_int, default=5, help="candidates for each mask")
     classify = uses.add_parser("classify", formatter_class=formatter, help="a label or a score")
+    tag = uses.add_parser("tag", formatter_class=formatter, help="entities, or a tag for each word")
     embed = uses.add_parser("embed", formatter_class=formatter, help="a vector for each text")
     embed.add_argument(
         "--pooling",
@@ -65,13 +67,13 @@ def build_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="vectors of length 1; unset: as the folder's modules.json says, else as they are",
     )
-    for use in (fill, classify):
+    for use in (fill, classify, tag):
         use.add_argument("--json", action="store_true", help="write a JSON object a line")
         use.add_argument("--output", type=Path, help="file to write; unset: standard output")
     embed.add_argument(
         "--output", type=Path, help=".npy or .parquet to write; unset: JSON lines to the output"
     )
-    for use in (fill, classify, embed):
+    for use in (fill, classify, tag, embed):
         _add_common_flags(use)
     return parser
 
@@ -119,6 +121,9 @@ def _predictor(args: argparse.Namespace, compute: Compute) -> Predictor[Any]:
         limits = finetuning_limits(args.model)
         max_length = args.max_length or limits.max_length
         return Classifier(args.model, compute, max_length, limits.truncation)
+    if args.use == "tag":
+        max_length = args.max_length or finetuning_limits(args.model).max_length
+        return Tagger(args.model, compute, max_length)
     return _embedder(args, compute)
 
 
@@ -182,6 +187,12 @@ def _as_text(text: Text, result: Any) -> str:
     if isinstance(result, Classification):
         label = [] if result.label is None else [result.label]
         return "\t".join([*label, f"{result.score:.4f}", shown]) + "\n"
+    if isinstance(result, Spans):
+        found = (
+            f"  {s.type}  {_printable(s.text)}  {s.start}:{s.end}  {s.score:.4f}"
+            for s in result.spans
+        )
+        return "\n".join([shown, *found]) + "\n"
     masks = [
         "  " + "  ".join(f"{token} {score:.4f}" for token, score in candidates)
         for candidates in result

@@ -26,18 +26,13 @@ from cloze.errors import ClozeError
 from cloze.files import sha256_file, write_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.settings.fields import add_flags
-from cloze.settings.tasks import TaskSettings, default_objective
+from cloze.settings.tasks import TaskSettings, default_objective, missing_columns
 from cloze.tasks.hold_out import hold_out
-from cloze.tasks.scores import check_metric, default_metric
+from cloze.tasks.kind import kind_of
 from cloze.tasks.task import (
-    Columns,
-    LabelledRow,
-    RowSource,
     TaskSplit,
     describe_split,
-    encode_labels,
-    encode_scores,
-    label_names,
+    documents_path,
     overlap_with_train,
     write_split,
 )
@@ -67,13 +62,17 @@ def run(args: argparse.Namespace) -> None:
     """Read, check and write every split."""
     stopwatch = Stopwatch()
     sources = _sources(args)
-    rows = {split: _read(args, path) for split, path in sources.items()}
-    for split, path in sources.items():
-        _require_labels(path, rows[split])
-    names = _names(args, rows["train"])
-    metric = args.metric or default_metric(args.regression)
-    check_metric(metric, names)
-    splits = {split: _encode(args, sources[split], rows[split], names) for split in rows}
+    kind = kind_of(args.objective or default_objective(args.regression))
+    for key in missing_columns(args):
+        raise ClozeError(f"--{key.replace('_', '-')}: missing; name the column of the files")
+    rows = {
+        split: list(progress(kind.read(args, path), unit=" rows", description=path.name))
+        for split, path in sources.items()
+    }
+    names = kind.label_names(args, rows["train"])
+    metric = args.metric or kind.default_metric(args, names)
+    kind.check_metric(metric, names)
+    splits = {split: kind.encode(sources[split], rows[split], names) for split in rows}
     held_out = {} if args.hold_out_fraction is None else _hold_out(args, splits, names)
     facts: dict[str, Any] = {
         "name": args.name or args.output.resolve().name,
@@ -81,7 +80,8 @@ def run(args: argparse.Namespace) -> None:
         "objective": args.objective or default_objective(args.regression),
         "metric": metric,
         "origin": args.origin,
-        "splits": {split: describe_split(part, names) for split, part in splits.items()},
+        **kind.facts(args),
+        "splits": {split: describe_split(part, names, kind) for split, part in splits.items()},
         "sources": {
             split: {"file": path.name, "sha256": sha256_file(path)}
             for split, path in sources.items()
@@ -98,6 +98,8 @@ def run(args: argparse.Namespace) -> None:
         write_split(path, part)
         # Whoever depends on task.json thereby depends on every split.
         facts["splits"][split]["sha256"] = sha256_file(path)
+        if part.documents is not None:
+            facts["splits"][split]["documents_sha256"] = sha256_file(documents_path(path))
     if "test" not in splits:
         (args.output / "test.parquet").unlink(missing_ok=True)
     write_json(args.output / "task.json", facts)
@@ -129,43 +131,6 @@ def _sources(args: argparse.Namespace) -> dict[str, Path]:
             )
         sources[name] = Path(file)
     return sources
-
-
-def _read(args: argparse.Namespace, path: Path) -> list[LabelledRow]:
-    columns = Columns(args.text_column, args.label_column, args.text_pair_column, args.group_column)
-    source = RowSource(columns, args.format, args.header, args.regression)
-    return list(progress(source.read(path), unit=" rows", description=path.name))
-
-
-def _require_labels(path: Path, rows: list[LabelledRow]) -> None:
-    """Benchmarks such as GLUE publish test rows with -1 for a label."""
-    if rows and all(row.label == "-1" for row in rows):
-        raise ClozeError(
-            f"{path}: no row has a label (all are -1), so nothing can be measured there; leave "
-            "the file out"
-        )
-
-
-def _encode(
-    args: argparse.Namespace, path: Path, rows: list[LabelledRow], names: list[str]
-) -> TaskSplit:
-    return encode_scores(path, rows) if args.regression else encode_labels(path, rows, names)
-
-
-def _names(args: argparse.Namespace, train: list[LabelledRow]) -> list[str]:
-    if args.regression:
-        if args.labels and len(args.labels) != 1:
-            raise ClozeError("--labels: a task of scores has one, the score's name, or none")
-        return list(args.labels or ["score"])
-    names = list(args.labels) if args.labels else label_names(train)
-    if len(set(names)) != len(names):
-        raise ClozeError(f"--labels: a label is given twice ({', '.join(names)})")
-    if len(names) < 2 and train:
-        raise ClozeError(
-            f"{args.train}: a task needs two labels or more, this one has {', '.join(names)}; "
-            "check --label-column"
-        )
-    return names
 
 
 def _hold_out(

@@ -5,7 +5,8 @@ headline's split first) and the baselines' JSON;
 where there are any, the evaluations of the same encoder without pretraining, of a public encoder
 and of checkpoints, the model folder, data set and documents of the pretraining and the
 contamination found there. Writes the report as text and as JSON, and where asked for as one HTML
-page and its main figure as SVG: the confusion matrix or, of scores, predictions by true score.
+page and its main figure as SVG: the confusion matrix, of scores predictions by true score, of tags
+F1 by type.
 
 Try: python scripts/report.py --name sst2 --task TASK_FOLDER --evaluations EVALUATION_FOLDER
 --baselines TASK_FOLDER/baselines.json --output-text /tmp/report.txt --output-json /tmp/report.json
@@ -18,7 +19,8 @@ from pathlib import Path
 from cloze.cli import key_value, make_parser, run_script
 from cloze.errors import ClozeError
 from cloze.files import write_json, write_text
-from cloze.show.figures import for_a_file, main_figure
+from cloze.show.figures import for_a_file
+from cloze.show.kind_reports import kind_report
 from cloze.show.report import build_report
 from cloze.show.report_page import read_pretraining, render_page
 from cloze.show.report_text import render_report
@@ -94,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
     if args.output_html is not None:
         write_text(args.output_html, render_page(report, read_pretraining(args.pretraining)))
     if args.output_figure is not None:
-        write_text(args.output_figure, for_a_file(main_figure(report)))
+        write_text(args.output_figure, for_a_file(kind_report(report["task"]).figure(report)))
 
 
 def _sources(args: argparse.Namespace) -> list[Sources]:

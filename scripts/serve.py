@@ -2,7 +2,7 @@
 
 Reads a model folder; answers on the loopback address alone, so nothing but this machine
 reaches it, and sends nothing anywhere. `GET /api` says what the model does; `POST
-/api/classify`, `/api/fill-mask` and `/api/embed` take `{"texts": ["…"]}`.
+/api/classify`, `/api/tag`, `/api/fill-mask` and `/api/embed` take `{"texts": ["…"]}`.
 
 Try: python scripts/serve.py --model MODEL_FOLDER
 """
@@ -17,7 +17,7 @@ from cloze.errors import ClozeError, require_module
 from cloze.model.device import limit_primitive_cache, resolve_compute
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ComputeSettings
-from cloze.use.predictors import ModelService
+from cloze.use.service import ModelService
 
 _HOST = "127.0.0.1"
 _PACKAGES = "starlette uvicorn"

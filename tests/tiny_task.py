@@ -10,6 +10,9 @@ from cloze.files import write_json
 from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM
 from cloze.model.hf import save_model
+from cloze.tasks.evaluations import write_predictions
+from cloze.tasks.kind import Outcome
+from cloze.tasks.labels import Classes, label_columns
 from cloze.tasks.task import TaskSplit, describe_split, load_task, overlap_with_train, write_split
 from tests.tiny import write_tokenizer
 
@@ -45,7 +48,9 @@ def write_task(
             "name": "tiny-task",
             "labels": LABELS,
             "origin": "made for a test",
-            "splits": {name: describe_split(split, LABELS) for name, split in splits.items()},
+            "splits": {
+                name: describe_split(split, LABELS, Classes()) for name, split in splits.items()
+            },
             "sources": {},
             "overlap_with_train": {
                 name: overlap_with_train(splits["train"], splits[name]) for name in [*splits][1:]
@@ -54,6 +59,14 @@ def write_task(
     )
     load_task(folder)
     return folder
+
+
+def write_label_predictions(
+    folder: Path, split: TaskSplit, predictions: np.ndarray, probabilities: np.ndarray
+) -> None:
+    """Write the predictions of an evaluation folder, of classes or scores."""
+    columns = label_columns(split.labels, predictions, probabilities)
+    write_predictions(folder / "predictions.parquet", split, Outcome({}, columns))
 
 
 def write_encoder(folder: Path, layout: str = "bert") -> Path:

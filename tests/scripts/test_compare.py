@@ -6,10 +6,10 @@ import pytest
 
 import compare
 from cloze.files import read_json, write_json
-from cloze.tasks.evaluations import write_predictions
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import TaskSplit
 from tests.scripts.test_report import write_evaluation as write_predicted
+from tests.tiny_task import write_label_predictions
 
 
 def write_encoder(folder: Path, loss: float, **arguments) -> None:
@@ -169,9 +169,7 @@ def test_a_class_without_a_row_counts_in_macro_f1(tmp_path, capsys):
             folder / "metrics.json", {"metrics": {"task": "films", "split": "test", **measured}}
         )
         split = TaskSplit([f"text {number}" for number in range(40)], labels)
-        write_predictions(
-            folder / "predictions.parquet", split, predictions, np.full((40, 3), 1 / 3)
-        )
+        write_label_predictions(folder, split, predictions, np.full((40, 3), 1 / 3))
         folders.append(folder)
     shown = diff(capsys, *folders)
     assert "A 66.67" in shown

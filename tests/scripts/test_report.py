@@ -8,12 +8,11 @@ import baselines
 import find_contamination
 import report
 from cloze.files import read_json, write_json
-from cloze.tasks.evaluations import write_predictions
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import load_task, write_split
 from tests.texts import write_documents as write_texts
 from tests.tiny import write_dataset, write_tokenizer
-from tests.tiny_task import LABELS, make_split, write_task
+from tests.tiny_task import LABELS, make_split, write_label_predictions, write_task
 
 PRETRAINING = {
     "validation_loss": 3.21, "validation_accuracy": 0.456, "unigram_entropy": 5.5,
@@ -35,7 +34,7 @@ def write_evaluation(
     probabilities = np.full((40, 2), 0.25, dtype=np.float32)
     # The later the row, the more confident the prediction.
     probabilities[np.arange(40), predictions] = 0.75 + np.arange(40) / 400
-    write_predictions(folder / "predictions.parquet", split, predictions, probabilities)
+    write_label_predictions(folder, split, predictions, probabilities)
     finetuning = {
         "seed": seed, "train_accuracy": train_accuracy, "train_score": train_accuracy,
         "train_seconds": 5.0,
@@ -269,7 +268,7 @@ def test_a_seed_given_twice_is_refused(tmp_path, folders, capsys):
 def test_evaluations_of_other_rows_are_refused(tmp_path, folders, capsys):
     split = make_split(40, 5)
     other = folders["--evaluations"][1]
-    write_predictions(other / "predictions.parquet", split, split.labels, np.ones((40, 2)))
+    write_label_predictions(other, split, split.labels, np.ones((40, 2)))
     assert "e2: was evaluated on other rows" in failure(capsys, tmp_path, folders)
     folders["--evaluations"] = folders["--evaluations"][:1]
     folders["--scratch-evaluations"] = [other]

@@ -13,9 +13,10 @@ import report
 from cloze.files import read_json, write_json
 from cloze.show.report_page import PretrainingFiles, render_page
 from cloze.show.report_text import render_report
-from cloze.tasks.evaluations import write_predictions
+from cloze.tasks.labels import Classes, Scores
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import TaskSplit, describe_split, overlap_with_train, write_split
+from tests.tiny_task import write_label_predictions
 
 KEPT = Path(__file__).parents[2] / "docs" / "reports"
 HOSTILE = "<script>alert(1)</script> \x07 \u202eevil & 'quoted' {{title}}"
@@ -54,7 +55,12 @@ def write_task(folder: Path, kind: Kind) -> tuple[Path, TaskSplit]:
         write_split(folder / f"{name}.parquet", split)
     facts = {
         "name": "any", "labels": kind.labels, "metric": kind.metric, "origin": HOSTILE,
-        "splits": {name: describe_split(split, kind.labels) for name, split in splits.items()},
+        "splits": {
+            name: describe_split(
+                split, kind.labels, Scores() if len(kind.labels) == 1 else Classes()
+            )
+            for name, split in splits.items()
+        },
         "sources": {},
         "overlap_with_train": {"validation": overlap_with_train(*splits.values())},
     }  # fmt: skip
@@ -72,7 +78,7 @@ def write_evaluation(folder: Path, kind: Kind, split: TaskSplit, noise: float, s
         predictions = np.where(wrong, (split.labels + 1) % len(kind.labels), split.labels)
         probabilities = np.full((len(split), len(kind.labels)), 0.01)
         probabilities[np.arange(len(split)), predictions] = 0.9
-    write_predictions(folder / "predictions.parquet", split, predictions, probabilities)
+    write_label_predictions(folder, split, predictions, probabilities)
     finetuning = {"seed": seed, "train_score": 0.99, "train_seconds": 3.0, "recipe": {}}
     measured = task_metrics(split.labels, predictions, kind.labels, kind.metric)
     facts = {"task": "any", "split": "validation", "finetuning": finetuning, **measured}

@@ -8,7 +8,8 @@ import requests
 
 import serve
 from cloze.model.device import Compute
-from cloze.use.predictors import Embedder, ModelService
+from cloze.use.predictors import Embedder
+from cloze.use.service import ModelService
 from cloze.use.texts import Text
 from tests.tiny_task import write_encoder
 from tests.unit.test_predictors import write_classifier

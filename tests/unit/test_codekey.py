@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cloze.settings.code_key import code_key, digest_source
-from cloze.settings.tasks import objective_module
+from cloze.settings.tasks import FINETUNING_OBJECTIVES, module_of
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SOURCE = '''"""Says what the module does."""
@@ -135,7 +135,7 @@ def test_pretraining_is_keyed_by_its_objectives_alone() -> None:
     ("name", "other"), [("classification", "regression"), ("regression", "classification")]
 )
 def test_fine_tuning_is_keyed_by_the_objective_of_its_task(name: str, other: str) -> None:
-    found = objectives("finetune.py", objective_module(name))
+    found = objectives("finetune.py", module_of(FINETUNING_OBJECTIVES[name]))
     assert {"sequence", name} <= found
     assert not {other, "mlm", "next_sentence"} & found
 

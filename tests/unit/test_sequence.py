@@ -1,5 +1,7 @@
 """Objectives over labelled texts: their batches, their weights and their vocabulary."""
 
+from argparse import Namespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from cloze.model.heads import SequenceClassifier
 from cloze.model.hf import config_from_folder
 from cloze.objectives.classification import Classification
 from cloze.objectives.regression import Regression
-from cloze.objectives.sequence import LabelledTexts, SequenceObjective, objective_of, predict_logits
+from cloze.objectives.sequence import SequenceObjective
+from cloze.objectives.task import TrainingRows, objective_of
 from cloze.objectives.texts import encode_texts, pack_texts
 from cloze.tasks.task import load_task
 from cloze.tokens.tokenizer import load_tokenizer
@@ -27,8 +30,8 @@ def objective(tmp_path) -> SequenceObjective:
     model = SequenceClassifier(config_from_folder(folder), 2).eval()
     split = task.split("train")
     encoded = encode_texts(load_tokenizer(folder / "tokenizer.json"), split.texts, 32, 64)
-    data = LabelledTexts(task, split, encoded, np.arange(TEXTS), np.empty(0, dtype=np.int64))
-    return objective_of(task)(model, data, "none", 0)
+    data = TrainingRows(task, split, encoded, np.arange(TEXTS), np.empty(0, dtype=np.int64))
+    return objective_of(task)(model, data, Namespace(class_weights="none", seed=0))
 
 
 def test_each_epoch_shows_every_text_once_in_an_order_of_its_own(objective):
@@ -47,7 +50,9 @@ def test_each_epoch_shows_every_text_once_in_an_order_of_its_own(objective):
 def test_a_batch_costs_the_mean_of_its_texts_and_so_do_its_parts(objective, step):
     texts = objective._texts_of_batch(step, BATCH_SIZE)
     assert len(texts) == (BATCH_SIZE if step == 0 else TEXTS % BATCH_SIZE)
-    logits = torch.from_numpy(predict_logits(objective.model, objective.data.encoded, CPU, texts))
+    logits = torch.from_numpy(
+        objective.predict(objective.model, objective.data.encoded, CPU, texts)
+    )
     labels = torch.from_numpy(objective.data.split.labels[texts])
     expected = torch.nn.functional.cross_entropy(logits, labels)
 

@@ -140,7 +140,7 @@ def test_a_test_split_is_one_more_evaluation_of_each_classifier(made: Project) -
         pytest.param("cloze/show/masked_examples.html", SHOWN, marks=slow),
         pytest.param("cloze/show/report_page.html", REPORT, marks=slow),
         pytest.param("cloze/train/finetuning.py", FINETUNED | SCRATCH, marks=slow),
-        pytest.param("cloze/objectives/sequence.py", FINETUNED | SCRATCH, marks=slow),
+        pytest.param("cloze/objectives/task.py", FINETUNED | SCRATCH, marks=slow),
         pytest.param("cloze/tasks/baselines.py", {"baselines"} | REPORT, marks=slow),
         pytest.param("cloze/show/report_text.py", REPORT, marks=slow),
         pytest.param("cloze/show/corpus_page.html", {"describe_corpus"}, marks=slow),

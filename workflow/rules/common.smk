@@ -10,7 +10,14 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from cloze.settings.code_key import code_key
 from cloze.settings.config import Config
-from cloze.settings.tasks import default_objective, objective_module
+from cloze.settings.tasks import (
+    FINETUNING_OBJECTIVES,
+    TASK_KINDS,
+    collection_files,
+    default_objective,
+    is_qrels,
+    module_of,
+)
 from cloze.errors import ClozeError
 from cloze.files import write_text
 
@@ -81,13 +88,17 @@ def code(script, *modules):
     return code_key(Path(workflow.basedir) / "scripts" / script, modules)
 
 
-def code_with_objective(script):
-    """Return a function that gives a script's code with that of the objective of a task."""
+def code_with_kind(script, *, trains=False):
+    """Return a function that gives a script's code with that of the kind of a task.
+
+    `trains`: with the objective that fine-tunes it, too.
+    """
 
     def code_of_task(wildcards):
         task = CONFIG.settings.tasks[wildcards.task]
         objective = task.objective or default_objective(task.regression)
-        return code(script, objective_module(objective))
+        tables = (TASK_KINDS, FINETUNING_OBJECTIVES) if trains else (TASK_KINDS,)
+        return code(script, *(module_of(table[objective]) for table in tables))
 
     return code_of_task
 

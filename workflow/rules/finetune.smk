@@ -26,7 +26,7 @@ rule prepare_task:
         mem_mb=2000,
     params:
         args=task_flags,
-        code=code("prepare_task.py"),
+        code=code_with_kind("prepare_task.py"),
         files=task_file_flags,
     shell:
         "python scripts/prepare_task.py {params.files:q} {params.args:q}"
@@ -49,7 +49,7 @@ rule baselines:
     resources:
         mem_mb=4000,
     params:
-        code=code("baselines.py"),
+        code=code_with_kind("baselines.py"),
     shell:
         "python scripts/baselines.py --task results/tasks/{wildcards.task} --output {output}"
         " --log {log}"
@@ -79,7 +79,7 @@ rule finetune:
         precision="auto",
     params:
         args=finetuning_flags,
-        code=code_with_objective("finetune.py"),
+        code=code_with_kind("finetune.py", trains=True),
         machine=compute_flags,
     shell:
         "folder=results/{wildcards.model}/{wildcards.task}/seed-{wildcards.seed};"
@@ -112,7 +112,7 @@ rule evaluate:
         precision="fp32",
     params:
         args=evaluation_flags,
-        code=code_with_objective("evaluate.py"),
+        code=code_with_kind("evaluate.py", trains=True),
         machine=compute_flags,
     shell:
         "folder=results/{wildcards.model}/{wildcards.task}/seed-{wildcards.seed};"

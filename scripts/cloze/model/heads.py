@@ -143,6 +143,55 @@ class SequenceClassifier(nn.Module):
         return self.classifier(self.dropout(pooled_BND))
 
 
+class _TokenHead(nn.Module):
+    """What heads on every token have in common: the encoder and, of `modernbert`, a dense layer."""
+
+    def __init__(self, config: EncoderConfig, classifier_dropout: float) -> None:
+        super().__init__()
+        self.config, size = config, config.hidden_size
+        self.encoder = Encoder(config)
+        if config.layout == "modernbert":
+            self.head_dense = nn.Linear(size, size, bias=False)
+            self.head_norm = nn.LayerNorm(size, eps=config.layer_norm_eps, bias=False)
+        self.dropout = Dropout(classifier_dropout)
+
+    def features(self, batch: PackedBatch) -> Tensor:
+        """Return [B, L, D], what the last layer reads of each token."""
+        hidden_BLD = self.encoder(batch)
+        if self.config.layout == "modernbert":
+            hidden_BLD = self.head_norm(F.gelu(self.head_dense(hidden_BLD)))
+        return self.dropout(hidden_BLD)
+
+
+class TokenClassifier(_TokenHead):
+    """Classes of tokens; `(Modern)BertForTokenClassification` of `transformers`."""
+
+    def __init__(
+        self, config: EncoderConfig, num_labels: int, classifier_dropout: float = 0.1
+    ) -> None:
+        super().__init__(config, classifier_dropout)
+        self.num_labels = num_labels
+        self.classifier = nn.Linear(config.hidden_size, num_labels)
+        initialize_weights(self, config)
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Return logits [B, L, num_labels]; between texts they mean nothing."""
+        return self.classifier(self.features(batch))
+
+
+class QuestionAnswerer(_TokenHead):
+    """Start and end of an answer; `(Modern)BertForQuestionAnswering` of `transformers`."""
+
+    def __init__(self, config: EncoderConfig, classifier_dropout: float = 0.0) -> None:
+        super().__init__(config, classifier_dropout)
+        self.span_classifier = nn.Linear(config.hidden_size, 2)
+        initialize_weights(self, config)
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Return logits [B, L, 2] of start and end; between texts they mean nothing."""
+        return self.span_classifier(self.features(batch))
+
+
 def sequence_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the mean loss of a `SequenceClassifier`, float32 scalar.
 

@@ -15,7 +15,13 @@ from torch import nn
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file, write_json
 from cloze.model.encoder import Encoder, EncoderConfig
-from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
+from cloze.model.heads import (
+    MaskedLM,
+    MaskedLMWithNextSentence,
+    QuestionAnswerer,
+    SequenceClassifier,
+    TokenClassifier,
+)
 from cloze.model.pooling import Pooling, SentenceEncoder, read_pooling, write_pooling
 from cloze.model.weights import (
     export_state,
@@ -34,7 +40,14 @@ from cloze.tokens.tokenizer import (
     write_tokenizer_config,
 )
 
-ModelWithHeads = MaskedLM | MaskedLMWithNextSentence | SequenceClassifier | SentenceEncoder
+ModelWithHeads = (
+    MaskedLM
+    | MaskedLMWithNextSentence
+    | SequenceClassifier
+    | TokenClassifier
+    | QuestionAnswerer
+    | SentenceEncoder
+)
 SavedModel = ModelWithHeads | Encoder
 _Model = TypeVar("_Model", bound=SavedModel)
 
@@ -42,6 +55,8 @@ _ARCHITECTURES = {
     MaskedLM: "ForMaskedLM",
     MaskedLMWithNextSentence: "ForPreTraining",
     SequenceClassifier: "ForSequenceClassification",
+    TokenClassifier: "ForTokenClassification",
+    QuestionAnswerer: "ForQuestionAnswering",
     Encoder: "Model",
     SentenceEncoder: "Model",
 }
@@ -253,6 +268,19 @@ def load_classifier(folder: Path) -> tuple[SequenceClassifier, list[str]]:
     return _filled(model, folder), names
 
 
+def load_token_classifier(folder: Path) -> tuple[TokenClassifier, list[str]]:
+    """Load a model fine-tuned on tagged words; returns it and its label names in order."""
+    names = label_names(folder)
+    if not names:
+        raise ClozeError(f"{folder / 'config.json'}: has no id2label; fine-tune the model first")
+    return _filled(TokenClassifier(config_from_folder(folder), len(names)), folder), names
+
+
+def load_question_answerer(folder: Path) -> QuestionAnswerer:
+    """Load a model fine-tuned to find answers."""
+    return _filled(QuestionAnswerer(config_from_folder(folder)), folder)
+
+
 def load_sentence_encoder(folder: Path, pooling: Pooling | None = None) -> SentenceEncoder:
     """Load an encoder that gives vectors, pooled as given or else as the folder says.
 
@@ -352,7 +380,7 @@ def save_model(
     if labels is not None:
         hf_config["id2label"] = {str(index): name for index, name in enumerate(labels)}
         hf_config["label2id"] = {name: index for index, name in enumerate(labels)}
-        if len(labels) == 1:
+        if len(labels) == 1 and isinstance(model, SequenceClassifier):
             hf_config["problem_type"] = "regression"
     write_json(folder / "config.json", hf_config)
     copy_tokenizer(tokenizer_folder, folder)

@@ -38,6 +38,7 @@ _BERT_NAMES = (
     (r"decoder_bias", "cls.predictions.bias"),
     (r"pooler_dense", "bert.pooler.dense"),
     (r"next_sentence", "cls.seq_relationship"),
+    (r"span_classifier", "qa_outputs"),
 )
 _MODERNBERT_NAMES = (
     (r"encoder\.token_embedding", "model.embeddings.tok_embeddings"),
@@ -52,6 +53,7 @@ _MODERNBERT_NAMES = (
     (r"head_dense|pooler_dense", "head.dense"),
     (r"head_norm|pooler_norm", "head.norm"),
     (r"decoder_bias", "decoder.bias"),
+    (r"span_classifier", "classifier"),
 )
 _BERT_QKV = re.compile(r"encoder\.layers\.(\d+)\.attention\.qkv\.(weight|bias)")
 

@@ -1,15 +1,15 @@
 """Classes of texts or pairs, one of several for each."""
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from cloze.objectives.sequence import SequenceObjective
-from cloze.tasks.scores import task_metrics
-from cloze.tasks.task import Task
+from cloze.objectives.texts import EncodedTexts
+from cloze.tasks.kind import Outcome
+from cloze.tasks.labels import labels_outcome
+from cloze.tasks.task import Task, TaskSplit
 
 
 class Classification(SequenceObjective):
@@ -20,25 +20,18 @@ class Classification(SequenceObjective):
         """Return the cross-entropy of each text in nats, float32 [T]."""
         return F.cross_entropy(logits, targets, reduction="none")
 
-    @staticmethod
-    def predictions(logits: np.ndarray) -> np.ndarray:
-        """Return the likeliest class of each text, int64 [num_texts]."""
-        return logits.argmax(axis=1)
-
-    @staticmethod
-    def probabilities(logits: np.ndarray) -> np.ndarray:
-        """Return the probabilities of the labels, float32 [num_texts, num_labels]."""
-        return torch.from_numpy(logits).softmax(dim=-1).numpy()
-
     @classmethod
-    def metrics(cls, task: Task, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+    def outcome(
+        cls, task: Task, split: TaskSplit, encoded: EncodedTexts, outputs: np.ndarray
+    ) -> Outcome:
         """Return the measures of `task_metrics` and the cross-entropy in nats a text."""
-        chosen = cls.probabilities(logits)[np.arange(len(targets)), targets]
+        probabilities = torch.from_numpy(outputs).softmax(dim=-1).numpy()
+        targets = cls.targets(split)
+        outcome = labels_outcome(task, targets, outputs.argmax(axis=1), probabilities)
+        chosen = probabilities[np.arange(len(targets)), targets]
         smallest = np.finfo(np.float32).tiny
-        return {
-            **task_metrics(targets, cls.predictions(logits), task.labels, task.metric),
-            "cross_entropy": float(-np.log(np.maximum(chosen, smallest)).mean()),
-        }
+        outcome.metrics["cross_entropy"] = float(-np.log(np.maximum(chosen, smallest)).mean())
+        return outcome
 
     @staticmethod
     def text_weights(targets: np.ndarray, texts: np.ndarray, class_weights: str) -> np.ndarray:

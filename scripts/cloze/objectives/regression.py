@@ -1,14 +1,14 @@
 """A score for each text or pair."""
 
-from typing import Any
-
 import numpy as np
 from torch import Tensor
 
 from cloze.errors import ClozeError
 from cloze.objectives.sequence import SequenceObjective
-from cloze.tasks.scores import task_metrics
-from cloze.tasks.task import Task
+from cloze.objectives.texts import EncodedTexts
+from cloze.tasks.kind import Outcome
+from cloze.tasks.labels import labels_outcome
+from cloze.tasks.task import Task, TaskSplit
 
 
 class Regression(SequenceObjective):
@@ -19,20 +19,14 @@ class Regression(SequenceObjective):
         """Return the squared error of each text, float32 [T]."""
         return (logits.squeeze(-1) - targets).square()
 
-    @staticmethod
-    def predictions(logits: np.ndarray) -> np.ndarray:
-        """Return the score of each text, float64 [num_texts]."""
-        return logits[:, 0].astype(np.float64)
-
-    @staticmethod
-    def probabilities(logits: np.ndarray) -> np.ndarray:
-        """Return an array [num_texts, 0]: a score has no probabilities."""
-        return np.empty((len(logits), 0), dtype=np.float32)
-
     @classmethod
-    def metrics(cls, task: Task, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+    def outcome(
+        cls, task: Task, split: TaskSplit, encoded: EncodedTexts, outputs: np.ndarray
+    ) -> Outcome:
         """Return the correlations and errors of `task_metrics`."""
-        return task_metrics(targets, cls.predictions(logits), task.labels, task.metric)
+        no_probabilities = np.empty((len(outputs), 0), dtype=np.float32)
+        scores = outputs[:, 0].astype(np.float64)
+        return labels_outcome(task, cls.targets(split), scores, no_probabilities)
 
     @staticmethod
     def text_weights(targets: np.ndarray, texts: np.ndarray, class_weights: str) -> np.ndarray:

@@ -26,7 +26,6 @@ from cloze.objectives.contrastive import (
 from cloze.objectives.objective import CoupledObjective, map_tensors, moved
 from cloze.objectives.task import TaskObjective, TrainingRows, predict_batches
 from cloze.objectives.texts import EncodedTexts, encode_texts, pack_texts, slot_values
-from cloze.settings.finetuning import TextSettings
 from cloze.tasks.kind import Outcome
 from cloze.tasks.retrieval import best_documents
 from cloze.tasks.sentence_similarity import (
@@ -156,9 +155,9 @@ class SentenceSimilarity(TaskObjective[PairBatch], CoupledObjective[PairBatch]):
 
     @classmethod
     def encode(
-        cls, tokenizer: Tokenizer, split: TaskSplit, settings: TextSettings, vocab_size: int
+        cls, tokenizer: Tokenizer, split: TaskSplit, settings: Namespace, vocab_size: int
     ) -> EncodedTexts:
-        """Return the texts of `texts_of`, each by itself."""
+        """Return the texts of `texts_of`, each by itself; `settings`: those of `TextSettings`."""
         length, cut = settings.max_length, settings.truncation
         return encode_texts(tokenizer, texts_of(split), length, vocab_size, truncation=cut)
 
@@ -234,8 +233,8 @@ class SentenceSimilarity(TaskObjective[PairBatch], CoupledObjective[PairBatch]):
         cls, model: nn.Module, encoded: EncodedTexts, compute: Compute, texts: np.ndarray | None
     ) -> np.ndarray:
         """Return the vectors of the texts, float32 [num_texts, D]."""
-        size = model.config.hidden_size  # type: ignore[union-attr]
-        vectors = np.empty((len(encoded.lengths), size), dtype=np.float32)  # type: ignore[arg-type]
+        assert isinstance(model, SentenceEncoder)
+        vectors = np.empty((len(encoded.lengths), model.config.hidden_size), dtype=np.float32)
         for numbers, _, found in predict_batches(model, encoded, compute, texts, model):
             vectors[numbers] = found
         return vectors if texts is None else vectors[texts]

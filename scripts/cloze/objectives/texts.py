@@ -1,7 +1,9 @@
 """Labelled texts as packed batches: tokenised once, then put into rows without padding waste."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -31,6 +33,8 @@ class EncodedTexts:
     `input_ids` int32 [num_tokens]; `offsets` int64 [num_texts + 1]; `truncated`: how many
     texts or pairs lost something to `max_length`. `first_lengths` int64 [num_texts]:
     tokens of a pair up to its first [SEP] and with it; None where texts stand alone.
+    `rows` int64 [num_texts], increasing: the row of a split that each text is of, where a long
+    row is several; None where each is a row.
     """
 
     input_ids: np.ndarray
@@ -38,11 +42,42 @@ class EncodedTexts:
     truncated: int
     special: SpecialIds
     first_lengths: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each text, int64 [num_texts]."""
         return np.diff(self.offsets)
+
+    def texts_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers of the texts that rows of the split are, int64."""
+        return rows if self.rows is None else np.flatnonzero(np.isin(self.rows, rows))
+
+    def row_of(self, texts: np.ndarray) -> np.ndarray:
+        """Return the rows of the split that texts are of, int64."""
+        return texts if self.rows is None else self.rows[texts]
+
+    def take(self, texts: np.ndarray) -> Self:
+        """Return the texts with these numbers, those of a whole row together.
+
+        Rows are numbered anew.
+        """
+        lengths = self.lengths[texts]
+        rows = None if self.rows is None else np.unique(self.rows[texts], return_inverse=True)[1]
+        firsts = None if self.first_lengths is None else self.first_lengths[texts]
+        return dataclasses.replace(
+            self,
+            input_ids=self.input_ids[self.tokens_of(texts)],
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            first_lengths=firsts,
+            rows=rows,
+        )
+
+    def tokens_of(self, texts: np.ndarray) -> np.ndarray:
+        """Return where the tokens of texts stand in `input_ids`, text after text, int64."""
+        lengths = self.lengths[texts]
+        starts = np.cumsum(lengths) - lengths
+        return np.arange(lengths.sum()) + np.repeat(self.offsets[texts] - starts, lengths)
 
 
 def encode_texts(
@@ -60,12 +95,7 @@ def encode_texts(
     `truncation` says (see `truncate`); of a pair the longer text first. Raises
     `ClozeError` if the tokenizer has more entries than the encoder's `vocab_size`.
     """
-    entries = tokenizer_size(tokenizer)
-    if entries > vocab_size:
-        raise ClozeError(
-            f"tokenizer.json: has {entries} entries, the encoder {vocab_size}; "
-            "this is not the tokenizer it was trained with"
-        )
+    require_tokenizer(tokenizer, vocab_size)
     special = special_ids(tokenizer)
     pieces: list[list[int]] = []
     first_lengths: list[int] = []
@@ -92,6 +122,16 @@ def encode_texts(
     flat = np.fromiter((token for piece in pieces for token in piece), np.int32, int(offsets[-1]))
     bounds = None if pairs is None else np.array(first_lengths, dtype=np.int64)
     return EncodedTexts(flat, offsets, truncated, special, bounds)
+
+
+def require_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Raise `ClozeError` if the tokenizer has more entries than the encoder's `vocab_size`."""
+    entries = tokenizer_size(tokenizer)
+    if entries > vocab_size:
+        raise ClozeError(
+            f"tokenizer.json: has {entries} entries, the encoder {vocab_size}; "
+            "this is not the tokenizer it was trained with"
+        )
 
 
 def _ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
@@ -147,6 +187,21 @@ def slot_values(
     slots = np.full(filled.shape, empty, dtype=values.dtype)
     slots[filled] = values[order]
     return slots
+
+
+def token_values(
+    encoded: EncodedTexts, batch: PackedBatch, order: np.ndarray, values: np.ndarray, empty: int
+) -> np.ndarray:
+    """Return each token's value at its place in the rows of a batch, [B, L].
+
+    order: as `pack_texts` returns it; values: of every token of `encoded`, [num_tokens] of any
+    type; `empty` stands where a row has no token.
+    """
+    filled = batch.sample_ids.numpy() > 0
+    grid = np.full(filled.shape, empty, dtype=values.dtype)
+    # Samples fill a row from its start, one after the other, so row-major order is theirs.
+    grid[filled] = values[encoded.tokens_of(order)]
+    return grid
 
 
 def _to_batch(

@@ -6,7 +6,7 @@ corpus meets the held-out half for the first time in the validation splits.
 """
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from cloze.sample.grammar import Writer
@@ -93,23 +93,19 @@ def _pairs(
     writer = Writer(rng, (half,))
     pairs: list[Pair] = []
 
-    def fresh(polarity: int, is_right: Callable[[str], bool]) -> str:
+    def fresh(polarity: int, about: str = "", same_domain: int = 0) -> str:
         while True:
             sentence = writer.labelled(polarity)
-            key = sentence.casefold()
-            if is_right(writer.domain) and key not in taken and key not in forbidden:
+            key, is_right = sentence.casefold(), (writer.domain == about) == bool(same_domain)
+            if is_right and key not in taken and key not in forbidden:
                 taken.add(key)
                 return sentence
 
     while len(pairs) < count:
         turn = len(pairs)
         polarity, same_polarity, same_domain = 1 - 2 * (turn % 2), turn // 2 % 2, turn // 4 % 2
-        first = fresh(polarity, lambda domain: True)
-        about = writer.domain
-        second = fresh(
-            polarity if same_polarity else -polarity,
-            lambda domain, about=about, same=same_domain: (domain == about) == bool(same),
-        )
+        first = fresh(polarity)
+        second = fresh(polarity if same_polarity else -polarity, writer.domain, same_domain)
         pairs.append((first, second, SAME_POLARITY * same_polarity + SAME_DOMAIN * same_domain))
     return pairs
 

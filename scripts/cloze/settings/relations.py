@@ -9,6 +9,7 @@ from cloze.settings.entries import Configuration, EncoderEntry, MixtureEntry
 from cloze.settings.fields import keys_of
 from cloze.settings.finetuning import FinetuningLength
 from cloze.settings.pretraining import PretrainingLength
+from cloze.settings.tasks import missing_columns
 
 
 def check_kinds(raw: Mapping[str, Any]) -> None:
@@ -48,6 +49,9 @@ def check_entries(settings: Configuration) -> None:
             continue
         for task in corpus.decontaminate:
             require_known(task, settings.tasks, "tasks", f"corpora.{name}.decontaminate")
+    for name, entry in settings.tasks.items():
+        for key in missing_columns(entry):
+            raise ClozeError(f"config: tasks.{name}.{key}: missing; name the column of its files")
     for name, encoder in settings.encoders.items():
         if isinstance(encoder, EncoderEntry):
             path = f"encoders.{name}"

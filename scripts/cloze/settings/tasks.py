@@ -1,25 +1,59 @@
 """How labelled files become a task."""
 
+from argparse import Namespace
 from dataclasses import dataclass
+from pathlib import Path
 
-from cloze.settings.fields import REQUIRED, setting
+from cloze.settings.fields import setting
 
-# What a task teaches, to module and class. A module is imported only where its objective is
-# trained or evaluated, so that its code is part of the key of these stages alone.
+# What a task teaches, to module and class: how such tasks are read and judged, and how they are
+# trained. A module is imported only where its kind is used, so that its code is part of the key of
+# these stages alone.
+TASK_KINDS = {
+    "sentence_similarity": "cloze.tasks.sentence_similarity:SentenceSimilarity",
+    "classification": "cloze.tasks.labels:Classes",
+    "regression": "cloze.tasks.labels:Scores",
+    "token_classification": "cloze.tasks.token_labels:TokenLabels",
+}
 FINETUNING_OBJECTIVES = {
+    "sentence_similarity": "cloze.objectives.sentence_similarity:SentenceSimilarity",
     "classification": "cloze.objectives.classification:Classification",
     "regression": "cloze.objectives.regression:Regression",
+    "token_classification": "cloze.objectives.token_classification:TokenClassification",
 }
-TASK_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+# Kinds whose files have no usual names for their columns.
+_NEEDED_COLUMNS = dict.fromkeys(("classification", "regression"), ("text_column", "label_column"))
+TASK_FORMATS = ("csv", "tsv", "jsonl", "parquet", "conll", "conllu")
+SCHEMES = ("bio", "iob1", "bioes", "plain")
+SIMILARITY_LOSSES = ("multiple_negatives_ranking", "cosent", "simcse")
 METRICS = (
+    *("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"),
     *("accuracy", "f1", "macro_f1", "matthews", "accuracy_and_f1"),
     *("pearson", "spearman", "pearson_and_spearman"),
+    *("entity_f1", "token_accuracy"),
 )
 
 
-def objective_module(name: str) -> str:
-    """Return the module of an objective."""
-    return FINETUNING_OBJECTIVES[name].partition(":")[0]
+def module_of(entry: str) -> str:
+    """Return the module of an entry of these tables."""
+    return entry.partition(":")[0]
+
+
+def missing_columns(task: "TaskSettings | Namespace") -> list[str]:
+    """Return the keys of columns that a task must name and does not."""
+    objective = task.objective or default_objective(task.regression)
+    return [key for key in _NEEDED_COLUMNS.get(objective, ()) if getattr(task, key) is None]
+
+
+def is_qrels(path: Path) -> bool:
+    """Whether a file is the judgements of a collection in BEIR's layout: `qrels/SPLIT.tsv`."""
+    return path.parent.name == "qrels" and path.suffix == ".tsv"
+
+
+def collection_files(qrels: Path) -> list[Path]:
+    """Return the documents and queries that qrels judge, those that there are, perhaps packed."""
+    names = ("corpus.jsonl", "queries.jsonl")
+    return [path for name in names for path in sorted(qrels.parent.parent.glob(f"{name}*"))]
 
 
 def default_objective(regression: bool) -> str:
@@ -34,11 +68,26 @@ class TaskSettings:
     format: str | None = setting(
         None, "format of the files; unset: by suffix", choices=TASK_FORMATS
     )
-    text_column: str = setting(REQUIRED, "column with the text")
+    text_column: str | None = setting(
+        None,
+        "column with the text; of tagged words a column of CoNLL, counted from 0, or of lists; "
+        "unset: the first, form, or tokens",
+    )
     text_pair_column: str | None = setting(
         None, "column with the second text; unset: texts stand alone"
     )
-    label_column: str = setting(REQUIRED, "column with the label")
+    negative_column: str | None = setting(
+        None, "of sentence_similarity: column with a text that is not to be close to the first"
+    )
+    label_column: str | None = setting(
+        None, "column with the label; of tagged words unset: the last of CoNLL, upos, or tags"
+    )
+    scheme: str | None = setting(
+        None,
+        "how tags mark entities: bio, iob1, bioes, or plain ones such as parts of speech; unset: "
+        "as the training file's tags show",
+        choices=SCHEMES,
+    )
     group_column: str | None = setting(
         None, "column that says which rows belong together; a hold-out never divides them"
     )
@@ -56,9 +105,21 @@ class TaskSettings:
         "what is learnt of the texts; unset: classification, or regression of scores",
         choices=tuple(FINETUNING_OBJECTIVES),
     )
+    similarity_loss: str | None = setting(
+        None,
+        "of sentence_similarity: what is learnt of the training file; unset: cosent of scores, "
+        "multiple_negatives_ranking of pairs and qrels, simcse of texts alone",
+        choices=SIMILARITY_LOSSES,
+    )
+    leave_out_unanswered_queries: bool = setting(
+        False,
+        "of sentence_similarity: leave queries without a relevant document out and count them, "
+        "instead of refusing the qrels",
+    )
     metric: str | None = setting(
         None,
-        "what the task is judged by; unset: accuracy, of scores pearson_and_spearman",
+        "what the task is judged by; unset: accuracy, of scores pearson_and_spearman, of entities "
+        "entity_f1, of plain tags token_accuracy",
         choices=METRICS,
     )
     origin: str = setting("", "where the data comes from, for the report")

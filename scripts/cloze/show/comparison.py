@@ -25,9 +25,9 @@ from cloze.show.text_layout import (
 from cloze.tasks.evaluations import Evaluations, read_evaluations, require_comparable
 from cloze.tasks.resampled_scores import (
     PERMUTATIONS,
+    difference_of,
     mcnemar,
-    paired_difference,
-    permutation_p_value,
+    permutation_test,
 )
 from cloze.tasks.statistics import summarise
 
@@ -278,7 +278,7 @@ def describe_difference(first: Path, second: Path, split: str) -> str:
             "evaluate both with the same task folder"
         )
     lines = [f"A  {first}", f"B  {second}", "", *_settings(ours, theirs), ""]
-    lines += [f"{task['task']}, {task['split']}, {len(ours.labels):,} rows", ""]
+    lines += [f"{task['task']}, {task['split']}, {ours.num_examples:,} rows", ""]
     lines += table(("", METRIC_NAMES[metric], "seeds"), [_row("A", ours), _row("B", theirs)])
     lines += ["", *_tests(metric, ours, theirs)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -329,16 +329,15 @@ def _recipe(evaluations: Evaluations) -> dict[str, Any]:
 
 
 def _tests(metric: str, ours: Evaluations, theirs: Evaluations) -> Iterator[str]:
-    labels, sides, num_labels = ours.labels, (ours.predictions, theirs.predictions), ours.num_labels
-    difference = paired_difference(metric, labels, *sides, num_labels)
+    difference = difference_of(ours, theirs, metric)
     low, high = difference.ci95
-    chance = permutation_p_value(metric, labels, *sides, num_labels)
+    chance = permutation_test(ours, theirs, metric)
     rows = [
         ("A − B, points", f"{100 * difference.difference:+.2f}"),
         ("95 % interval, bootstrap over rows", f"{100 * low:+.2f} to {100 * high:+.2f}"),
         (f"permutation test, {PERMUTATIONS:,} draws", f"p = {chance:.4f}"),
     ]
-    if num_labels > 1:
+    if ours.statistics is None and ours.num_labels > 1:
         test = mcnemar(ours.correct, theirs.correct)
         split = f"p = {test.p_value:.4f} ({test.first_only} rows for A, {test.second_only} for B)"
         rows.append(("McNemar's exact test", split))

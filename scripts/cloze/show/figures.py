@@ -132,13 +132,6 @@ def _accuracy(records: Sequence[Record]) -> str:
     return f" ({100 * accuracies[-1]:.1f} % right)" if accuracies else ""
 
 
-def main_figure(report: Mapping[str, Any]) -> str:
-    """Draw a report's confusion matrix or, of a task of scores, predictions by true score."""
-    if report["task"]["is_regression"]:
-        return scatter_figure(report["scatter"])
-    return confusion_figure(report["confusion_matrix"], report["task"]["labels"])
-
-
 def scatter_figure(points: Sequence[Sequence[float]]) -> str:
     """Draw [true score, predicted score] pairs with the line on which both are the same."""
 
@@ -186,6 +179,20 @@ def confusion_figure(matrix: Sequence[Sequence[float]], labels: Sequence[str]) -
 
     side = 2.2 + _INCHES_PER_LABEL * len(labels)
     return drawing(draw, (side, side))
+
+
+def bars_figure(shares: Mapping[str, float], measure: str) -> str:
+    """Draw a bar for each name, from 0 to 1, the first on top."""
+    names, values = list(shares), list(shares.values())
+
+    def draw(axes: Axes) -> None:
+        axes.barh(range(len(names)), values, color=FIRST, height=0.7)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel(measure)
+
+    return drawing(draw, (4.6, 0.8 + 0.24 * len(names)))
 
 
 def seeds_figure(report: Mapping[str, Any]) -> str:

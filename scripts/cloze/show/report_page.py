@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from cloze.files import read_json_lines, resource
 from cloze.pages import render
@@ -13,24 +14,22 @@ from cloze.show.figures import (
     checkpoints_figure,
     for_a_page,
     loss_curve,
-    scatter_figure,
     seeds_figure,
 )
+from cloze.show.kind_reports import kind_report
 from cloze.show.report_text import (
-    BASELINE_NAMES,
+    baseline_names,
     baseline_notes,
     baseline_rows,
     checkpoint_table,
-    class_table,
     data_pairs,
     interval_notes,
-    mistake_heading,
     other_splits,
     overlap_pairs,
     recipe_pairs,
     seed_table,
 )
-from cloze.show.text_layout import METRIC_NAMES, mean_count, percent, points, unit, with_deviation
+from cloze.show.text_layout import METRIC_NAMES, percent, points, unit, with_deviation
 
 
 @dataclass(frozen=True)
@@ -55,18 +54,13 @@ def read_pretraining(folder: Path | None) -> PretrainingFiles:
 def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str:
     """Return the page for what `cloze.show.report.build_report` returned."""
     facts = report["pretraining"] or {}
-    is_regression = report["task"]["is_regression"]
     figures = {"seeds": for_a_page(seeds_figure(report), "Score by seed")}
     if report["checkpoints"]:
         title = "Score by share of the pretraining budget"
         figures["checkpoints"] = for_a_page(checkpoints_figure(report), title)
-    if is_regression:
-        title = "Predicted by true score"
-        figures["scatter"] = for_a_page(scatter_figure(report["scatter"]), title)
     if any("loss" in record for record in pretraining.records):
         curve = loss_curve(pretraining.records, facts.get("unigram_entropy"))
         figures["loss"] = for_a_page(curve, "Loss by step")
-    seeds = len(report["score"]["per_seed"])
     return render(
         resource("show/report_page.html"),
         report=report,
@@ -77,15 +71,12 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
         baseline_notes=baseline_notes(report),
         seed_table=seed_table(report),
         checkpoint_table=checkpoint_table(report),
-        class_table=None if is_regression else class_table(report),
+        details=Markup(kind_report(report["task"]).page(report)),
         masked_examples=pretraining.masked_examples,
-        headings=[mistake_heading(mistake, seeds) for mistake in report["mistakes"]],
         recipe=recipe_pairs(report),
         data=data_pairs(report),
         intervals=interval_notes(report),
         provenance=map(_stage, report["provenance"]),
-        percent=percent,
-        mean_count=mean_count,
     )
 
 
@@ -120,7 +111,8 @@ def _tiles(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 def _bars(report: Mapping[str, Any]) -> list[tuple[str, str, float]]:
     """Return name, score as text and score of the encoder and of each baseline."""
     beside = report["baselines"]
-    scores = [report["score"], *(beside[key]["score"] for key in BASELINE_NAMES if key in beside)]
+    names = baseline_names(report)
+    scores = [report["score"], *(beside[key]["score"] for key in names if key in beside)]
     means = [score["mean"] if isinstance(score, Mapping) else score for score in scores]
     return [
         (name, shown, mean)

@@ -4,10 +4,10 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from cloze.show.kind_reports import kind_report
 from cloze.show.text_layout import (
     METRIC_NAMES,
     WIDTH,
-    mean_count,
     pairs,
     paragraph,
     percent,
@@ -21,17 +21,9 @@ from cloze.show.text_layout import (
 Table = tuple[list[str], list[list[str]]]
 
 _CONTAMINATED_EXAMPLES = 3
-_LABEL_WIDTH = 14
-_MISTAKE_LINES = 4
-BASELINE_NAMES = {
+_ENCODERS = {
     "ceiling": "ceiling: {name}",
     "no_pretraining": "the same encoder, no pretraining",
-    "tfidf_logistic_regression": "TF-IDF + logistic regression",
-    "majority": "majority class",
-}
-_OF_SCORES = {
-    "tfidf_logistic_regression": "TF-IDF + ridge regression",
-    "majority": "mean of the training scores",
 }
 
 
@@ -47,21 +39,8 @@ def render_report(report: Mapping[str, Any]) -> str:
     ]
     if report["checkpoints"]:
         sections.append(("AS PRETRAINING WENT ON", table(*checkpoint_table(report))))
-    if report["task"]["is_regression"]:
-        mistakes = "FURTHEST OFF, predictions averaged over seeds"
-    else:
-        sections += [
-            ("BY CLASS, mean over seeds", table(*class_table(report))),
-            (
-                "CONFUSION MATRIX, mean over seeds (rows: true, columns: predicted)",
-                _confusion(report),
-            ),
-        ]
-        mistakes = "MOST CONFIDENT MISTAKES, probabilities averaged over seeds"
-    sections += [
-        (mistakes, _mistakes(report)),
-        ("HOW TO READ THE INTERVALS", paragraph(interval_notes(report))),
-    ]
+    sections += kind_report(report["task"]).sections(report)
+    sections.append(("HOW TO READ THE INTERVALS", paragraph(interval_notes(report))))
     title = f"{report['name']}: {report['task']['name']}"
     lines = [title, "=" * len(title)]
     for heading, body in sections:
@@ -93,13 +72,17 @@ def result_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "pretraining", f"{points(report['paired_difference'])} points"
 
 
+def baseline_names(report: Mapping[str, Any]) -> dict[str, str]:
+    """Return what may stand beside the encoder, by key, in the order of the tables."""
+    return {**_ENCODERS, **kind_report(report["task"]).baseline_names}
+
+
 def baseline_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return name, score and how much better the encoder is, of it and of each baseline."""
     metric = report["score"]["metric"]
     name = "this encoder" if report["pretraining"] is None else "this encoder, pretrained"
     rows = [(name, with_deviation(report["score"]), "")]
-    names = BASELINE_NAMES | (_OF_SCORES if report["task"]["is_regression"] else {})
-    for key, name in names.items():
+    for key, name in baseline_names(report).items():
         if key in report["baselines"]:
             baseline = report["baselines"][key]
             score = baseline["score"]
@@ -139,14 +122,7 @@ def _baselines(report: Mapping[str, Any]) -> Iterator[str]:
 
 def baseline_notes(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield how the baselines were made, a paragraph each."""
-    tfidf = report["baselines"]["tfidf_logistic_regression"]
-    hold_out = tfidf["hold_out"]
-    kind = "ridge" if report["task"]["is_regression"] else "logistic"
-    yield (
-        f"The {kind} regression (C {tfidf['C']:g}, {tfidf['num_features']:,} words and word "
-        f"pairs) was tuned on {hold_out['rows_held_out']:,} rows of the training split; "
-        f"{hold_out['rows_removed']:,} rows that stand inside one of them were left out for that."
-    )
+    yield from kind_report(report["task"]).baseline_notes(report)
     for key, subject in (
         ("no_pretraining", "The encoder without pretraining"),
         ("ceiling", "The ceiling"),
@@ -183,60 +159,12 @@ def checkpoint_table(report: Mapping[str, Any]) -> Table:
     return ["share of the budget", "score"], rows
 
 
-def class_table(report: Mapping[str, Any]) -> Table:
-    """Return header and rows: precision, recall, F1 and support of each class, and averages."""
-    scores, total = report["classification_report"], f"{report['examples']:,}"
-    rows = [
-        [
-            label,
-            *(percent(part[key]) for key in ("precision", "recall", "f1")),
-            f"{part['support']:,}",
-        ]
-        for label, part in scores["per_class"].items()
-    ]
-    rows += [
-        [f"{kind} average", "", "", percent(scores[f"{kind}_f1"]), total]
-        for kind in ("macro", "weighted")
-    ]
-    return ["", "precision", "recall", "F1", "support"], rows
-
-
-def _confusion(report: Mapping[str, Any]) -> list[str]:
-    labels = [textwrap.shorten(label, _LABEL_WIDTH) for label in report["task"]["labels"]]
-    rows = [
-        (label, *map(mean_count, counts))
-        for label, counts in zip(labels, report["confusion_matrix"], strict=True)
-    ]
-    return table(("", *labels), rows)
-
-
-def mistake_heading(mistake: Mapping[str, Any], seeds: int) -> str:
-    """Return what was said of a row, and what it is."""
-    if "probability" not in mistake:
-        return f"{mistake['label']:g}, predicted {mistake['prediction']:.2f}"
-    return (
-        f"{mistake['label']}, taken for {mistake['prediction']} with "
-        f"{percent(mistake['probability'])} % ({mistake['seeds_wrong']} of {seeds} seeds wrong)"
-    )
-
-
-def _mistakes(report: Mapping[str, Any]) -> Iterator[str]:
-    seeds = len(report["score"]["per_seed"])
-    if not report["mistakes"]:
-        yield "  none"
-    indent = " " * 6
-    for mistake in report["mistakes"]:
-        yield f"  {mistake_heading(mistake, seeds)}"
-        for text in (mistake["text"], mistake.get("text_pair", "")):
-            yield from textwrap.wrap(
-                text, WIDTH, initial_indent=indent, subsequent_indent=indent,
-                max_lines=_MISTAKE_LINES, placeholder=" …",
-            )  # fmt: skip
-
-
 def interval_notes(report: Mapping[str, Any]) -> str:
     """Return what the intervals know of and what not."""
-    resamples = report["baselines"]["majority"]["paired_difference"]["resamples"]
+    rows_drawn = kind_report(report["task"]).row_name
+    resamples = next(
+        (part["paired_difference"]["resamples"] for part in report["baselines"].values()), 0
+    )
     is_accuracy = report["score"]["metric"] == "accuracy"
     rows, averaged = "", "scores averaged over seeds"
     if is_accuracy:
@@ -244,7 +172,8 @@ def interval_notes(report: Mapping[str, Any]) -> str:
         averaged = "each row counting with its mean over seeds"
     return (
         "Over seeds: Student's t interval of the mean; it knows of the seeds, not of the choice "
-        f"of rows. {rows}Differences: paired bootstrap over rows ({resamples:,} resamples), "
+        f"of {rows_drawn}. {rows}Differences: paired bootstrap over {rows_drawn} ({resamples:,} "
+        f"resamples), "
         f"{averaged}. An interval that holds 0 shows no difference."
     )
 
@@ -295,11 +224,11 @@ def _pretraining(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def data_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the counts of corpus and task, and what of the task stands elsewhere."""
-    task = report["task"]
-    for split, counts in (report["corpus"] or {}).get("splits", {}).items():
-        yield f"corpus, {split}", ", ".join(f"{value:,} {name}" for name, value in counts.items())
+    task, counts = report["task"], kind_report(report["task"]).split_counts
+    for split, found in (report["corpus"] or {}).get("splits", {}).items():
+        yield f"corpus, {split}", ", ".join(f"{value:,} {name}" for name, value in found.items())
     for split, part in task["splits"].items():
-        yield f"task, {split}", f"{part['rows']:,} rows ({_labels(part)})"
+        yield f"task, {split}", f"{part['rows']:,} rows ({counts(part)})"
     if held := task["hold_out"]:
         shown = (
             "the validation rows are a part of the training file, not the published validation "
@@ -310,12 +239,6 @@ def data_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from overlap_pairs(report)
     if truncated := report["finetuning"]["truncated_texts"]:
         yield "cut", f"{truncated:,} training texts were longer than max length"
-
-
-def _labels(part: Mapping[str, Any]) -> str:
-    if (scores := part.get("scores")) is not None:
-        return f"scores {scores['min']:g} to {scores['max']:g}, mean {scores['mean']:.3f}"
-    return ", ".join(f"{count:,} {label}" for label, count in part["rows_by_label"].items())
 
 
 def overlap_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -84,8 +84,11 @@ def read_baselines(sources: Sources) -> dict[str, Any]:
     """
     metrics = read_json(sources.baselines)["metrics"]
     measured = dict(metrics.get("splits", {}).get(sources.split, {}))
-    rows = len(sources.evaluations.labels)
-    same_rows = measured and all(len(found["predictions"]) == rows for found in measured.values())
+    rows = sources.evaluations.num_examples
+    same_rows = measured and all(
+        len(found.get("predictions", found.get("statistics", ()))) == rows
+        for found in measured.values()
+    )
     if metrics["task"] != sources.task.name or not same_rows:
         raise ClozeError(
             f"{sources.baselines}: was made on other rows than the evaluations; "
@@ -103,7 +106,10 @@ def read_contamination(sources: Sources) -> dict[str, Any] | None:
         return None
     metrics = read_json(sources.contamination)["metrics"]
     found = metrics["splits"].get(sources.split, {})
-    if metrics["task"] != sources.task.name or found.get("rows") != len(sources.evaluations.labels):
+    if (
+        metrics["task"] != sources.task.name
+        or found.get("rows") != sources.evaluations.num_examples
+    ):
         raise ClozeError(
             f"{sources.contamination}: was made on other rows than the evaluations; "
             "run find_contamination.py again on this task"

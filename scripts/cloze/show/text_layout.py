@@ -20,6 +20,8 @@ METRIC_NAMES = {
     "recall_at_10": "recall@10",
     "recall_at_100": "recall@100",
     "mrr_at_10": "MRR@10",
+    "entity_f1": "F1 of entities",
+    "token_accuracy": "accuracy of words",
 }
 
 
@@ -30,7 +32,7 @@ def percent(share: float | None) -> str:
 
 def unit(metric: str) -> str:
     """Return what stands behind a score: only an accuracy is a percentage of something."""
-    return " %" if metric == "accuracy" else ""
+    return " %" if metric in ("accuracy", "token_accuracy") else ""
 
 
 def with_deviation(score: Mapping[str, Any]) -> str:

@@ -1,8 +1,6 @@
 """Baselines without an encoder: the majority class, and TF-IDF with a logistic regression."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -13,6 +11,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from cloze.cli import progress
 from cloze.errors import ClozeError
 from cloze.tasks.hold_out import hold_out
+from cloze.tasks.kind import Baseline
+from cloze.tasks.labels import labels_outcome
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import Task, TaskSplit
 
@@ -24,15 +24,7 @@ _NGRAM_RANGE = (1, 2)
 _MAX_ITERATIONS = 1000
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """Predictions [num_rows] of each split, of the labels' type, and facts for a report."""
-
-    predictions: dict[str, np.ndarray]
-    facts: dict[str, Any]
-
-
-def majority_class(train: TaskSplit, splits: Mapping[str, TaskSplit]) -> Baseline:
+def majority_class(task: Task, train: TaskSplit, splits: Mapping[str, TaskSplit]) -> Baseline:
     """Predict for all rows of `splits` the most frequent label of the training split.
 
     Of several the first; of scores, their mean.
@@ -41,8 +33,11 @@ def majority_class(train: TaskSplit, splits: Mapping[str, TaskSplit]) -> Baselin
         label: float = float(train.labels.mean())
     else:
         label = int(np.bincount(train.labels).argmax())
-    predictions = {name: np.full(len(split), label) for name, split in splits.items()}
-    return Baseline(predictions, {"label": label})
+    outcomes = {
+        name: labels_outcome(task, split.labels, np.full(len(split), label))
+        for name, split in splits.items()
+    }
+    return Baseline(outcomes, {"label": label})
 
 
 def tfidf_logistic_regression(
@@ -91,8 +86,11 @@ def tfidf_logistic_regression(
             f"{task.metric}_by_C": {str(key): value for key, value in scores.items()},
         },
     }
-    predictions = {name: model.predict(features.of(split)) for name, split in splits.items()}
-    return Baseline(predictions, facts)
+    outcomes = {
+        name: labels_outcome(task, split.labels, model.predict(features.of(split)))
+        for name, split in splits.items()
+    }
+    return Baseline(outcomes, facts)
 
 
 def _is_past_its_best(scores: Sequence[float]) -> bool:

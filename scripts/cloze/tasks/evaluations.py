@@ -1,7 +1,8 @@
-"""What a classifier predicted for every text of a split: the files, and several seeds' together."""
+"""What a model predicted for every text of a split: the files, and several seeds' together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file
+from cloze.tasks.kind import Outcome
 from cloze.tasks.statistics import Summary, summarise
 from cloze.tasks.task import TaskSplit
 
@@ -19,46 +21,62 @@ from cloze.tasks.task import TaskSplit
 class Predictions:
     """What one model said of one split; rows in the split's order.
 
-    labels, predictions: int64 [num_texts], or float64 where the task is a score;
-    probabilities: float32 [num_texts, num_labels], 0 labels for a score. `pairs`: the
-    second text of each row, if the task has one.
+    `table` has a row for each text: `text`, `text_pair` in tasks of pairs, `label` and
+    `prediction` of the kind's type, and what else the kind keeps. `statistics`: float64
+    [num_rows, K] of `Outcome`, None of classes and scores.
     """
 
-    texts: list[str]
-    labels: np.ndarray
-    predictions: np.ndarray
-    probabilities: np.ndarray
-    pairs: list[str] | None = None
+    table: pa.Table
+    statistics: np.ndarray | None
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The rows' texts."""
+        return list(self.table["text"].to_pylist())
+
+    @cached_property
+    def pairs(self) -> list[str] | None:
+        """The second text of each row, if the task has one."""
+        has_pairs = "text_pair" in self.table.schema.names
+        return self.table["text_pair"].to_pylist() if has_pairs else None
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Of classes int64 [num_rows], of scores float64."""
+        return self._numbers("label")
+
+    @cached_property
+    def predictions(self) -> np.ndarray:
+        """Of classes int64 [num_rows], of scores float64."""
+        return self._numbers("prediction")
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """Of classes float32 [num_rows, num_labels], of scores [num_rows, 0]."""
+        return np.array(self.table["probabilities"].to_pylist(), dtype=np.float32)
 
     @property
     def correct(self) -> np.ndarray:
-        """bool [num_texts]: is the prediction the label?"""
+        """bool [num_rows]: is the prediction the label?"""
         return self.labels == self.predictions
 
+    def _numbers(self, column: str) -> np.ndarray:
+        is_score = pa.types.is_floating(self.table.schema.field(column).type)
+        return self.table[column].to_numpy().astype(np.float64 if is_score else np.int64)
 
-def write_predictions(
-    path: Path, split: TaskSplit, predictions: np.ndarray, probabilities: np.ndarray
-) -> None:
-    """Write one row per text, atomically: row, text, label, prediction, probabilities.
 
-    A task of pairs has the column `text_pair` too; a task of scores has no probabilities.
-    """
-    number = pa.float64() if split.labels.dtype.kind == "f" else pa.int32()
-    columns: list[tuple[str, pa.DataType, Any]] = [
-        ("row", pa.int32(), np.arange(len(split))),
-        ("text", pa.string(), split.texts),
-        ("text_pair", pa.string(), split.pairs),
-        ("label", number, split.labels),
-        ("prediction", number, predictions),
-        ("probabilities", pa.list_(pa.float32()), list(probabilities)),
-    ]
-    columns = [column for column in columns if column[2] is not None]
-    table = pa.table(
-        [pa.array(values, kind) for _, kind, values in columns],
-        names=[name for name, _, _ in columns],
-    )
+def write_predictions(path: Path, split: TaskSplit, outcome: Outcome) -> None:
+    """Write one row per text, atomically: row, text, text_pair, and what the outcome keeps."""
+    columns = {
+        "row": pa.array(np.arange(len(split)), pa.int32()),
+        "text": pa.array(split.texts, pa.string()),
+        **({} if split.pairs is None else {"text_pair": pa.array(split.pairs, pa.string())}),
+        **outcome.columns,
+    }
+    if outcome.statistics is not None:
+        columns["statistics"] = pa.array(list(outcome.statistics), pa.list_(pa.float64()))
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
 
 
 def read_predictions(folder: Path) -> Predictions:
@@ -66,16 +84,12 @@ def read_predictions(folder: Path) -> Predictions:
     path = require_file(folder / "predictions.parquet")
     try:
         table = pq.read_table(path)
-        is_score = pa.types.is_floating(table.schema.field("label").type)
-        kind = np.float64 if is_score else np.int64
-        return Predictions(
-            table["text"].to_pylist(),
-            table["label"].to_numpy().astype(kind),
-            table["prediction"].to_numpy().astype(kind),
-            np.array(table["probabilities"].to_pylist(), dtype=np.float32),
-            table["text_pair"].to_pylist() if "text_pair" in table.column_names else None,
-        )
-    except (pa.ArrowException, KeyError) as error:
+        table.select(["text", "label", "prediction"])
+        statistics = None
+        if "statistics" in table.schema.names:
+            statistics = np.array(table["statistics"].to_pylist(), dtype=np.float64)
+        return Predictions(table, statistics)
+    except (pa.ArrowException, KeyError, ValueError) as error:
         raise ClozeError(f"{path}: not a file of predictions ({error}); evaluate again") from error
 
 
@@ -119,6 +133,18 @@ class Evaluations:
     def correct(self) -> np.ndarray:
         """bool [num_seeds, num_examples]: is the prediction the label?"""
         return np.stack([seed.predictions.correct for seed in self.seeds])
+
+    @property
+    def statistics(self) -> np.ndarray | None:
+        """Statistics of `Outcome`, float64 [num_seeds, num_examples, K]; None if it has none."""
+        found = [seed.predictions.statistics for seed in self.seeds]
+        given = [part for part in found if part is not None]
+        return np.stack(given) if given else None
+
+    @property
+    def num_examples(self) -> int:
+        """Rows that were evaluated."""
+        return len(self.texts)
 
     @property
     def mean_probabilities(self) -> np.ndarray:
@@ -178,9 +204,11 @@ def require_comparable(ours: Evaluations, theirs: Evaluations, folder: Path) -> 
 
 
 def _require_same_rows(folder: Path, expected: Predictions, found: Predictions) -> None:
-    same_texts = expected.texts == found.texts and expected.pairs == found.pairs
-    same_classes = expected.probabilities.shape[1] == found.probabilities.shape[1]
-    if not (same_texts and same_classes and np.array_equal(expected.labels, found.labels)):
+    same = expected.texts == found.texts and expected.pairs == found.pairs
+    same &= expected.table["label"].equals(found.table["label"])
+    if same and "probabilities" in expected.table.schema.names:
+        same = expected.probabilities.shape == found.probabilities.shape
+    if not same:
         raise ClozeError(
             f"{folder}: was evaluated on other rows or classes than the other folders; "
             "run evaluate.py again on the same task and split"

@@ -147,7 +147,7 @@ def _spread_classes(
     is_chosen: bool [num_groups], changed in place; order: the groups that may be chosen. No
     move takes the last group of a class from its side. Scores have no classes.
     """
-    if labels.dtype.kind == "f" or not is_chosen.any():
+    if labels.dtype.kind != "i" or not is_chosen.any():
         return
     group, label = np.unique(np.stack([group_of_row, labels]), axis=1)
     total = np.bincount(label)
@@ -173,7 +173,7 @@ def _parts(
 ) -> HoldOut:
     is_train = ~is_held_out & ~is_removed
     one_sided = []
-    if split.labels.dtype.kind != "f":
+    if split.labels.dtype.kind == "i":
         trained, tested = (np.unique(split.labels[side]) for side in (is_train, is_held_out))
         one_sided = np.setxor1d(trained, tested).tolist()
     train, held_out, removed = map(np.flatnonzero, (is_train, is_held_out, is_removed))

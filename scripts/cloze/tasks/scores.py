@@ -32,6 +32,19 @@ def metric_parts(metric: str) -> tuple[str, ...]:
     return _PARTS[metric]
 
 
+def score_of_sums(metric: str, sums: np.ndarray) -> np.ndarray:
+    """Return the score of each draw of rows from the sums of their statistics [R, K], float64 [R].
+
+    `entity_f1` and `micro_f1` sum what is right, predicted and true; `macro_f1` these three for
+    each label, one label after the other; any other metric its value and 1.
+    """
+    if metric in ("entity_f1", "micro_f1", "macro_f1"):
+        right, predicted, true = (sums[:, part::3] for part in range(3))
+        f1: np.ndarray = 2 * right / np.maximum(predicted + true, 1)
+        return f1.mean(axis=1)
+    return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
+
+
 def default_metric(is_regression: bool) -> str:
     """Return the metric of a task that names none."""
     return "pearson_and_spearman" if is_regression else "accuracy"

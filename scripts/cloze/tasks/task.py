@@ -1,15 +1,14 @@
-"""Labelled texts: files in the forms people have them, and task folders in one shape.
+"""Task folders: the splits of a task in one shape, whatever its kind.
 
 A folder holds `train.parquet`, `validation.parquet` and, where the source has labels for
-it, `test.parquet`, and `task.json`. Columns: `text` string; `label`, int32 or, where the
-task is to predict a score, float64; `text_pair` string in a task of pairs; `group` string
-where rows that belong together must stay in one split.
+it, `test.parquet`, and `task.json`. Columns: `text` string; `label` of the kind's type, int32 of
+classes and float64 of scores; `text_pair` string in a task of pairs; `group` string where rows
+that belong together must stay in one split; and what else the kind of the task has. Where rows
+are queries, `{split}-documents.parquet` has what they search: `id` and `text`.
 """
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,139 +17,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cloze.corpus.contamination import ContainmentIndex, normalized_words
-from cloze.corpus.text_streams import read_values
 from cloze.errors import ClozeError
-from cloze.fetch.archives import open_members
 from cloze.files import atomic_path, read_json, require_file
-from cloze.settings.tasks import TASK_FORMATS, default_objective
+from cloze.settings.tasks import default_objective
+from cloze.tasks.kind import TaskKind, kind_of
 from cloze.tasks.scores import default_metric
 
 _TEXTS_AT_ONCE = 1024
 _OPTIONAL = ("text_pair", "group")
 
 
-class LabelledRow(NamedTuple):
-    """One row of a source file; `place` says where, as a person would look it up.
+class Documents(NamedTuple):
+    """What the queries of a split search: ids and texts, in the order of the source."""
 
-    `label` is a class's name or number, or a score as it is written. `pair` is the second
-    text and `group` what the row belongs to, where the source names columns for them.
-    """
-
-    place: str
-    text: str
-    label: str
-    pair: str | None = None
-    group: str | None = None
-
-
-class Columns(NamedTuple):
-    """The columns of a labelled file that count; without a header, numbers counted from 0."""
-
-    text: str
-    label: str
-    text_pair: str | None = None
-    group: str | None = None
-
-
-@dataclass(frozen=True)
-class RowSource:
-    """How to read one labelled file.
-
-    `format` None means: by the file's suffix. Only CSV and TSV can be without a header.
-    `regression`: the label may be any number.
-    """
-
-    columns: Columns
-    format: str | None = None
-    header: bool = True
-    regression: bool = False
-
-    def read(self, path: Path) -> Iterator[LabelledRow]:
-        """Yield every row of `path`, a file or a compressed file or archive of one file.
-
-        Raises `ClozeError` naming the file and the row at fault.
-        """
-        members: list[str] = []
-        for name, stream in open_members(path):
-            members.append(name)
-            if len(members) > 1:
-                raise ClozeError(
-                    f"{path}: holds more than one file ({', '.join(members)}); "
-                    "unpack it and name one"
-                )
-            kind = self.format or _format_of(path, name)
-            if not self.header and kind not in ("csv", "tsv"):
-                raise ClozeError(f"{path}: {kind} always names its columns; drop --no-header")
-            columns = [column for column in self.columns if column is not None]
-            for place, values in read_values(stream, str(path), kind, columns, self.header):
-                yield self._row(dict(zip(columns, values, strict=True)), path, place)
-
-    def _row(self, values: dict[str, Any], path: Path, place: str) -> LabelledRow:
-        where = f"{path}: {place}"
-        text, label, pair, group = self.columns
-        return LabelledRow(
-            place,
-            self._text(text, values, where),
-            self._label(values[label], where),
-            None if pair is None else self._text(pair, values, where),
-            None if group is None else self._group(values[group], where),
-        )
-
-    def _text(self, column: str, values: dict[str, Any], where: str) -> str:
-        text = values[column]
-        if not isinstance(text, str):
-            raise ClozeError(f"{where}: column {column!r} holds {_shown(text)}, no text")
-        return text
-
-    def _group(self, group: Any, where: str) -> str:
-        if not isinstance(group, str | int) or not str(group).strip():
-            raise ClozeError(
-                f"{where}: column {self.columns.group!r} holds {_shown(group)}, which names no "
-                "group; a text or a whole number does"
-            )
-        return str(group).strip()
-
-    def _label(self, label: Any, where: str) -> str:
-        if isinstance(label, bool):
-            return str(label).lower()
-        if isinstance(label, int) or (self.regression and isinstance(label, float)):
-            return str(label)
-        if label is None or (isinstance(label, str) and not label.strip()):
-            raise ClozeError(f"{where}: the label is missing; add it or leave the row out")
-        if not isinstance(label, str):
-            raise ClozeError(
-                f"{where}: column {self.columns.label!r} holds {_shown(label)}, "
-                "neither a text nor a whole number"
-            )
-        return label.strip()
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value, default=repr)
-
-
-def _format_of(path: Path, name: str) -> str:
-    kind = Path(name).suffix.lower().removeprefix(".")
-    if kind not in TASK_FORMATS:
-        raise ClozeError(
-            f"{path}: the name does not say what the file is; "
-            f"give --format ({', '.join(TASK_FORMATS)})"
-        )
-    return kind
+    ids: list[str]
+    texts: list[str]
 
 
 @dataclass(frozen=True)
 class TaskSplit:
-    """Texts and their labels, int64 [num_rows], in the order of the source.
+    """Texts and their labels, in the order of the source.
 
-    Labels of a task of scores are float64. `pairs`: each row's second text, if the task has
-    one; `groups`: what each row belongs to, if the source says so.
+    `labels` [num_rows, …]: int64 classes, float64 scores, bool [num_rows, num_labels] where a
+    row has several; of other kinds an object a row, of the arrow type `label_type`. `pairs`: each
+    row's second text, if the task has one; `groups`: what each row belongs to, if the source
+    says so; `columns`: what else the kind has of each row, by name; `documents`: what the rows
+    search, where they are queries.
     """
 
     texts: list[str]
     labels: np.ndarray
     pairs: list[str] | None = None
     groups: list[str] | None = None
+    columns: Mapping[str, pa.Array] = field(default_factory=dict)
+    label_type: pa.DataType | None = None
+    documents: Documents | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -169,7 +70,18 @@ class TaskSplit:
             self.labels[rows],
             None if self.pairs is None else [self.pairs[row] for row in rows],
             None if self.groups is None else [self.groups[row] for row in rows],
+            {name: values.take(pa.array(rows)) for name, values in self.columns.items()},
+            self.label_type,
+            self.documents,
         )
+
+    def label_array(self) -> pa.Array:
+        """Return the labels as they are stored."""
+        if self.labels.dtype.kind == "b":
+            return pa.array([np.flatnonzero(row) for row in self.labels], pa.list_(pa.int32()))
+        if self.labels.dtype.kind == "O":
+            return pa.array(list(self.labels), self.label_type)
+        return pa.array(self.labels, pa.float64() if self.labels.dtype.kind == "f" else pa.int32())
 
 
 @dataclass(frozen=True)
@@ -183,13 +95,19 @@ class Task:
 
     @property
     def is_regression(self) -> bool:
-        """Whether the task is to predict a score: it has one label, as in Hugging Face."""
-        return len(self.labels) == 1
+        """Whether the task is to predict a score."""
+        return self.objective == "regression"
 
     @property
     def objective(self) -> str:
         """What is learnt, one of `settings.tasks.FINETUNING_OBJECTIVES`."""
-        return str(self.facts.get("objective") or default_objective(self.is_regression))
+        # One label is a regression, as in Hugging Face.
+        return str(self.facts.get("objective") or default_objective(len(self.labels) == 1))
+
+    @property
+    def kind(self) -> TaskKind:
+        """How such tasks are read, kept and judged."""
+        return kind_of(self.objective)
 
     @property
     def metric(self) -> str:
@@ -217,22 +135,42 @@ class Task:
 
     def split(self, split: str) -> TaskSplit:
         """Read one split; raises `ClozeError` if it is missing, empty or not of this task."""
-        path = self.split_path(split)
-        kind = pa.float64() if self.is_regression else pa.int32()
+        path, kind = self.split_path(split), self.kind
         try:
-            names = pq.read_schema(path).names
-            optional = [(name, pa.string()) for name in _OPTIONAL if name in names]
-            schema = pa.schema([("text", pa.string()), ("label", kind), *optional])
-            table = pq.read_table(path, schema=schema)
-        except pa.ArrowException as error:
+            table = pq.read_table(path)
+            labels = kind.labels_from_arrow(table["label"], self.labels)
+            columns = {name: table[name].combine_chunks() for name in kind.columns}
+            texts = table["text"].to_pylist()
+        except (pa.ArrowException, KeyError) as error:
             raise ClozeError(f"{path}: not a task's split ({error}); prepare it again") from error
-        labels = table["label"].to_numpy().astype(np.float64 if self.is_regression else np.int64)
-        if not labels.size:
+        except ValueError as error:
+            raise ClozeError(f"{path}: {error}; prepare it again") from error
+        if not texts:
             raise ClozeError(f"{path}: has no rows")
-        if not self.is_regression and (labels.min() < 0 or labels.max() >= len(self.labels)):
-            raise ClozeError(f"{path}: holds labels that task.json does not name; prepare it again")
-        pairs, groups = (table[name].to_pylist() if name in names else None for name in _OPTIONAL)
-        return TaskSplit(table["text"].to_pylist(), labels, pairs, groups)
+        pairs, groups = (
+            table[name].to_pylist() if name in table.column_names else None for name in _OPTIONAL
+        )
+        return TaskSplit(
+            texts,
+            labels,
+            pairs,
+            groups,
+            columns,
+            table.schema.field("label").type,
+            self._documents(split),
+        )
+
+    def _documents(self, split: str) -> Documents | None:
+        if "documents" not in self.facts["splits"][split]:
+            return None
+        path = documents_path(self.split_path(split))
+        try:
+            table = pq.read_table(require_file(path))
+            return Documents(table["id"].to_pylist(), table["text"].to_pylist())
+        except (pa.ArrowException, KeyError) as error:
+            raise ClozeError(
+                f"{path}: not a task's documents ({error}); prepare it again"
+            ) from error
 
     def text_columns(self, split: str) -> list[str]:
         """Return the columns of a split that hold text: one, or two if its rows are pairs.
@@ -272,96 +210,27 @@ def load_task(folder: Path) -> Task:
 
 def write_split(path: Path, split: TaskSplit) -> None:
     """Write one split as parquet, atomically; the same rows give the same bytes."""
-    is_score = split.labels.dtype.kind == "f"
-    columns = {"text": pa.array(split.texts, pa.string())}
-    columns["label"] = pa.array(split.labels, pa.float64() if is_score else pa.int32())
+    columns = {"text": pa.array(split.texts, pa.string()), "label": split.label_array()}
     for name, values in zip(_OPTIONAL, (split.pairs, split.groups), strict=True):
         if values is not None:
             columns[name] = pa.array(values, pa.string())
     with atomic_path(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
+        pq.write_table(pa.table({**columns, **split.columns}), temporary, compression="zstd")
+    if split.documents is not None:
+        ids, texts = (pa.array(values, pa.string()) for values in split.documents)
+        with atomic_path(documents_path(path)) as temporary:
+            pq.write_table(pa.table({"id": ids, "text": texts}), temporary, compression="zstd")
 
 
-def label_names(rows: Iterable[LabelledRow]) -> list[str]:
-    """Return the distinct labels, by value if all are whole numbers, else by alphabet."""
-    found = {row.label for row in rows}
-    if all(_is_whole_number(label) for label in found):
-        return sorted(found, key=int)
-    return sorted(found)
+def documents_path(split: Path) -> Path:
+    """Return where the documents lie that the queries of a split's file search."""
+    return split.with_name(f"{split.stem}-documents.parquet")
 
 
-def encode_labels(path: Path, rows: Sequence[LabelledRow], names: Sequence[str]) -> TaskSplit:
-    """Return the rows with labels as indices into `names`.
-
-    A label is one of the names; where no name is a number, a whole number is taken as
-    an index into the names, which is how most published tasks store their labels.
-    Raises `ClozeError` naming file, row, label and the known labels, or if `path`
-    gave no rows.
-    """
-    if not rows:
-        raise ClozeError(f"{path}: has no rows")
-    index_of = {name: index for index, name in enumerate(names)}
-    if not any(_is_whole_number(name) for name in names):
-        index_of |= {str(index): index for index in range(len(names))}
-    labels = np.empty(len(rows), dtype=np.int64)
-    for position, row in enumerate(rows):
-        if row.label not in index_of:
-            raise ClozeError(
-                f"{path}: {row.place}: label {row.label!r} is not one of the task's labels "
-                f"({', '.join(names)}); mend the row or declare the label with --labels"
-            )
-        labels[position] = index_of[row.label]
-    return _split(rows, labels)
-
-
-def encode_scores(path: Path, rows: Sequence[LabelledRow]) -> TaskSplit:
-    """Return the rows with labels as numbers.
-
-    Raises `ClozeError` naming file, row and label if one is none, or if there are no rows.
-    """
-    if not rows:
-        raise ClozeError(f"{path}: has no rows")
-    scores = np.empty(len(rows), dtype=np.float64)
-    for position, row in enumerate(rows):
-        try:
-            scores[position] = float(row.label)
-        except ValueError:
-            scores[position] = np.nan
-        if not np.isfinite(scores[position]):
-            raise ClozeError(
-                f"{path}: {row.place}: label {row.label!r} is not a number, which --regression "
-                "asks for; mend the row or leave --regression out"
-            )
-    return _split(rows, scores)
-
-
-def _split(rows: Sequence[LabelledRow], labels: np.ndarray) -> TaskSplit:
-    return TaskSplit(
-        [row.text for row in rows],
-        labels,
-        _column([row.pair for row in rows]),
-        _column([row.group for row in rows]),
-    )
-
-
-def _column(values: list[str | None]) -> list[str] | None:
-    given = [value for value in values if value is not None]
-    return given if len(given) == len(values) else None
-
-
-def describe_split(split: TaskSplit, names: Sequence[str]) -> dict[str, Any]:
-    """Return what `task.json` says of a split: rows, by label too, and those without any word.
-
-    Of a task of scores: their range and mean instead of the rows by label.
-    """
-    facts: dict[str, Any] = {"rows": len(split)}
-    if split.labels.dtype.kind == "f":
-        low, high, mean = split.labels.min(), split.labels.max(), split.labels.mean()
-        facts["scores"] = {"min": float(low), "max": float(high), "mean": float(mean)}
-    else:
-        counts = Counter(split.labels.tolist())
-        facts["rows_by_label"] = {name: counts[index] for index, name in enumerate(names)}
-    return {**facts, "empty_texts": sum(not text.strip() for text in split.whole_texts)}
+def describe_split(split: TaskSplit, names: Sequence[str], kind: TaskKind) -> dict[str, Any]:
+    """Return what `task.json` says of a split: rows, wordless ones, and what `kind` adds."""
+    empty = sum(not text.strip() for text in split.whole_texts)
+    return {"rows": len(split), **kind.describe(split, names), "empty_texts": empty}
 
 
 def overlap_with_train(train: TaskSplit, other: TaskSplit) -> dict[str, int]:
@@ -387,7 +256,3 @@ def _stand_inside(train: TaskSplit, other: TaskSplit) -> np.ndarray:
     train_texts = [*train.texts, *(train.pairs or ())]
     found = ContainmentIndex(other.texts).find(train_texts)
     return found if other.pairs is None else found & ContainmentIndex(other.pairs).find(train_texts)
-
-
-def _is_whole_number(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()

@@ -8,24 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
-from cloze.model.heads import DEFAULT_POOLING, SequenceClassifier
-from cloze.model.hf import config_from_folder, load_matching, save_model
-from cloze.objectives.sequence import (
-    LabelledTexts,
-    SequenceObjective,
-    objective_of,
-    predict_logits,
-)
-from cloze.objectives.texts import check_max_length, encode_texts
+from cloze.model.hf import config_from_folder, save_model
+from cloze.objectives.task import TaskObjective, TrainingRows, objective_of
+from cloze.objectives.texts import check_max_length
 from cloze.settings.code_key import code_key
 from cloze.settings.machine import MachineSettings
-from cloze.settings.tasks import objective_module
+from cloze.settings.tasks import FINETUNING_OBJECTIVES, TASK_KINDS, module_of
 from cloze.tasks.hold_out import hold_out
 from cloze.tasks.task import Task, load_task
 from cloze.tokens.tokenizer import load_tokenizer
@@ -73,7 +68,8 @@ def _recipe(args: argparse.Namespace, task: Task, script: Path) -> dict[str, Any
     recipe["task"] = {"labels": task.labels, "objective": task.objective, "metric": task.metric}
     files = [path for path in _inputs(args) if path.name != "task.json"]
     recipe["inputs"] = {path.name: sha256_file(require_file(path)) for path in files}
-    recipe["code"] = code_key(script, [objective_module(task.objective)])
+    tables = (TASK_KINDS, FINETUNING_OBJECTIVES)
+    recipe["code"] = code_key(script, [module_of(table[task.objective]) for table in tables])
     return recipe
 
 
@@ -84,6 +80,7 @@ def _inputs(args: argparse.Namespace) -> list[Path]:
     return [
         *(args.model / name for name in names),
         *(args.task / name for name in ("task.json", "train.parquet")),
+        *args.task.glob("train-documents.parquet"),
     ]
 
 
@@ -101,7 +98,7 @@ class _Finetuning:
     def train(self, script: Path) -> None:
         """Train to the end, measure on the training split and write the finished run's folder."""
         args, data = self._args, self._data()
-        objective = objective_of(self._task)(self._model(), data, args.class_weights, args.seed)
+        objective = objective_of(self._task)(self._model(), data, args)
         plan = decide(args, lambda threads: self._plan(objective, threads), self._run, self._world)
         model = objective.model.to(plan.compute.torch_device)
         model.encoder.gradient_checkpointing = args.gradient_checkpointing
@@ -124,17 +121,11 @@ class _Finetuning:
         if self._world.is_main:
             self._write_results(trainer, objective, script)
 
-    def _data(self) -> LabelledTexts:
+    def _data(self) -> TrainingRows:
         """Read and tokenise the training split, and hold out a part of it for early stopping."""
         args, split = self._args, self._task.split("train")
-        encoded = encode_texts(
-            load_tokenizer(args.model / "tokenizer.json"),
-            split.texts,
-            args.max_length,
-            self._config.vocab_size,
-            pairs=split.pairs,
-            truncation=args.truncation,
-        )
+        tokenizer = load_tokenizer(args.model / "tokenizer.json")
+        encoded = objective_of(self._task).encode(tokenizer, split, args, self._config.vocab_size)
         train, held_out = np.arange(len(split)), np.empty(0, dtype=np.int64)
         if args.early_stopping_patience:
             rows = hold_out(split, _HELD_OUT_FRACTION, args.seed)
@@ -145,28 +136,31 @@ class _Finetuning:
                 )
             log.info("early stopping: %s", rows.describe(self._task.labels))
             train, held_out = rows.train, rows.held_out
-        return LabelledTexts(self._task, split, encoded, train, held_out)
+        return TrainingRows(self._task, split, encoded, train, held_out)
 
-    def _model(self) -> SequenceClassifier:
-        """Return a classifier drawn from the seed, its encoder that of --model if wanted."""
-        args, config = self._args, self._config
+    def _model(self) -> nn.Module:
+        """Return the model drawn from the seed, its encoder that of --model if wanted."""
+        args, objective = self._args, objective_of(self._task)
         torch.manual_seed(args.seed)
-        pooling = args.classifier_pooling or DEFAULT_POOLING[config.layout]
-        labels = len(self._task.labels)
-        model = SequenceClassifier(config, labels, args.classifier_dropout, pooling)
+        model = objective.build(self._config, self._task, args)
         if not args.from_scratch:
-            parts = load_matching(
-                model, args.model, labels=self._task.labels, reset_heads=args.reset_heads
-            )
+            parts = objective.load_matching(model, args.model, self._task, args.reset_heads)
             log.info("heads of %s %s", args.model, parts)
         return model
 
-    def _plan(self, objective: SequenceObjective, threads: int) -> TrainingPlan:
+    def _plan(self, objective: TaskObjective[Any], threads: int) -> TrainingPlan:
         args, max_steps, warmup = self._args, self._args.max_steps, self._args.warmup_ratio
         if max_steps is None and args.budget is None:
-            epochs = args.num_train_epochs or default_epochs(len(objective.data.split))
+            epochs = args.num_train_epochs
+            if epochs is None:
+                epochs = default_epochs(len(objective.data.split))
+            if not epochs and objective.has_head:
+                raise ClozeError(
+                    "num_train_epochs 0: would leave the head of this task as it was drawn; train "
+                    "at least one"
+                )
             max_steps = epochs * objective.steps_per_epoch(args.train_batch_size)
-        if max_steps is not None:
+        if max_steps:
             warmup = math.ceil(warmup * max_steps) / max_steps
         return TrainingPlan(
             resolve_compute(args.device, args.precision, args.compile, threads, 0.0),
@@ -184,16 +178,16 @@ class _Finetuning:
             args.budget,
         )
 
-    def _write_results(self, trainer: Trainer, objective: SequenceObjective, script: Path) -> None:
+    def _write_results(self, trainer: Trainer, objective: TaskObjective[Any], script: Path) -> None:
         args, data, state = self._args, objective.data, trainer.state
-        logits = predict_logits(objective.model, data.encoded, trainer.plan.compute)
-        fitted = objective.metrics(self._task, objective.targets(data.split), logits)
-        log.info("training %s %.4f, %d steps", self._task.metric, fitted["score"], state.step)
+        fitted = objective.fit(trainer.plan.compute)
+        if fitted:
+            log.info("training %s %.4f, %d steps", self._task.metric, fitted["score"], state.step)
         records = self._run.metrics.read()
         epoch = objective.steps_per_epoch(args.train_batch_size)
         losses = [r["loss"] for r in records if "loss" in r and r["step"] > state.step - epoch]
-        tokens = round(state.step / epoch * data.encoded.lengths[data.train].sum())
-        recipe = ("dropout", "classifier_dropout", "max_length", "truncation", "class_weights")
+        tokens = round(state.step / epoch * objective.tokens_per_example * objective.num_examples)
+        recipe = ("dropout", "max_length", "truncation", *objective.recipe)
         metrics: dict[str, Any] = {
             "task": self._task.name,
             "seed": args.seed,
@@ -202,12 +196,12 @@ class _Finetuning:
                 **trainer.plan.settings,
                 "num_train_epochs": round(state.step / epoch, 3),
                 **{name: getattr(args, name) for name in recipe},
-                "classifier_pooling": objective.model.pooling,
+                **objective.pooling(),
                 "early_stopping_patience": args.early_stopping_patience,
             },
             "num_parameters": sum(p.numel() for p in objective.model.parameters()),
             "train_examples": len(data.train),
-            "train_score": fitted["score"],
+            "train_score": fitted.get("score"),
             **({"train_accuracy": fitted["accuracy"]} if "accuracy" in fitted else {}),
             "train_loss": sum(losses) / len(losses) if losses else None,
             "held_out_scores": [r["held_out_score"] for r in records if "held_out_score" in r],
@@ -216,13 +210,13 @@ class _Finetuning:
             "steps": state.step,
             "tokens": tokens,
             "train_seconds": state.train_seconds,
-            "tokens_per_second": tokens / state.train_seconds,
+            "tokens_per_second": tokens / state.train_seconds if state.step else None,
             "resumed_from": state.resumed_from,
             "device": trainer.plan.compute.device,
             "precision": trainer.plan.compute.precision,
         }
         with self._run.finish() as folder:
-            save_model(folder, objective.model, args.model, self._task.labels)
+            save_model(folder, objective.model, args.model, self._task.labels or None)
             write_metrics(
                 folder / "metrics.json",
                 metrics=metrics,

@@ -16,7 +16,13 @@ from cloze.errors import ClozeError, require_module
 from cloze.files import atomic_path, read_json, write_json, write_text
 from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig, PackedBatch
-from cloze.model.hf import config_from_folder, load_classifier, load_encoder, load_masked_lm
+from cloze.model.hf import (
+    config_from_folder,
+    load_classifier,
+    load_encoder,
+    load_masked_lm,
+    load_token_classifier,
+)
 from cloze.model.pooling import read_pooling, write_pooling
 from cloze.objectives.texts import encode_texts, pack_texts
 from cloze.tokens.tokenizer import (
@@ -34,6 +40,7 @@ from cloze.use.texts import Text
 _AUTO_CLASSES = {
     "fill-mask": "AutoModelForMaskedLM",
     "classify": "AutoModelForSequenceClassification",
+    "tag": "AutoModelForTokenClassification",
     "embed": "AutoModel",
 }
 # Relative to the largest output, at least 1: a handful of roundings of float32.
@@ -47,7 +54,8 @@ class Outputs(NamedTuple):
     """What a model makes of some texts, tensors without padding.
 
     `input_ids`: each text's tokens; `values`: of each text the logits [num_labels] of a
-    classifier, the logits [L, V] of a masked-language model or hidden states [L, D].
+    classifier, the logits [L, num_labels] of one of tokens, the logits [L, V] of a masked-language
+    model or hidden states [L, D].
     """
 
     input_ids: list[list[int]]
@@ -196,6 +204,9 @@ def _forward(folder: Path) -> Callable[[PackedBatch, int], Tensor]:
     if task == "classify":
         classifier = load_classifier(folder)[0].eval()
         return lambda batch, length: classifier(batch)[0]
+    if task == "tag":
+        tagger = load_token_classifier(folder)[0].eval()
+        return lambda batch, length: tagger(batch)[0, :length]
     if task == "fill-mask":
         masked_lm = load_masked_lm(folder).eval()
         return lambda batch, length: masked_lm(batch, torch.arange(length)[None])[0]

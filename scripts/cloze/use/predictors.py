@@ -1,11 +1,10 @@
 """A model folder put to use: masks filled, texts classified, texts embedded."""
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -41,11 +40,12 @@ _BATCH_TOKENS = {"cpu": 1024, "mps": 8192, "cuda": 8192}
 # Of rows that are not full: of a lone short text, and of long ones.
 _LENGTHS_MULTIPLE = 8
 
-TASKS = ("fill-mask", "classify", "embed")
+TASKS = ("fill-mask", "classify", "tag", "embed")
 _TASK_OF_HEAD = {
     "ForMaskedLM": "fill-mask",
     "ForPreTraining": "fill-mask",
     "ForSequenceClassification": "classify",
+    "ForTokenClassification": "tag",
 }
 Result = TypeVar("Result")
 
@@ -129,7 +129,7 @@ def finetuning_limits(folder: Path) -> TextLimits:
 
 
 class Predictor(ABC, Generic[Result]):
-    """What the three uses of a model share: texts in, results out, in their order."""
+    """What the uses of a model share: texts in, results out, in their order."""
 
     task: ClassVar[str]
 
@@ -161,6 +161,18 @@ class Predictor(ABC, Generic[Result]):
         self.truncated = 0
         """Texts that lost tokens so far."""
 
+    @abstractmethod
+    def __call__(self, texts: Sequence[Text]) -> list[Result]:
+        """Return a result for each text; all are single, or all are pairs."""
+
+    @abstractmethod
+    def _load(self, folder: Path) -> tuple[nn.Module, EncoderConfig]:
+        """Return the model of a folder and its shape."""
+
+
+class SamplePredictor(Predictor[Result]):
+    """Gives each text or pair a result by itself: it is one sample of a batch."""
+
     @torch.inference_mode()
     def __call__(self, texts: Sequence[Text]) -> list[Result]:
         """Return a result for each text; all are single, or all are pairs."""
@@ -182,10 +194,6 @@ class Predictor(ABC, Generic[Result]):
         return [results[number] for number in range(len(texts))]
 
     @abstractmethod
-    def _load(self, folder: Path) -> tuple[nn.Module, EncoderConfig]:
-        """Return the model of a folder and its shape."""
-
-    @abstractmethod
     def _run(self, batch: PackedBatch) -> Sequence[Result]:
         """Return a result for each sample, in the order of the rows."""
 
@@ -193,7 +201,7 @@ class Predictor(ABC, Generic[Result]):
         """Raise `ClozeError` if a text is none for this use."""
 
 
-class MaskFiller(Predictor[list[list[Candidate]]]):
+class MaskFiller(SamplePredictor[list[list[Candidate]]]):
     """Gives the likeliest tokens for each `[MASK]` of a text, the likeliest first.
 
     Unlike in training, a special token spelled in the text is that token here.
@@ -254,7 +262,7 @@ class MaskFiller(Predictor[list[list[Candidate]]]):
         return decoded if is_whole else str(self.tokenizer.id_to_token(token_id))
 
 
-class Classifier(Predictor[Classification]):
+class Classifier(SamplePredictor[Classification]):
     """Gives each text, or pair, a label or a score."""
 
     task = "classify"
@@ -276,7 +284,7 @@ class Classifier(Predictor[Classification]):
         return results
 
 
-class Embedder(Predictor[np.ndarray]):
+class Embedder(SamplePredictor[np.ndarray]):
     """Gives each text a vector, float32 [D], as the folder's `modules.json` says.
 
     `pooling` and `normalize` None: as there, and where there is none the mean as it is; the
@@ -298,6 +306,9 @@ class Embedder(Predictor[np.ndarray]):
         self._pooling = Pooling(
             pooling or given.mode, given.normalize if normalize is None else normalize
         )
+        self._pooling = Pooling(
+            pooling or given.mode, given.normalize if normalize is None else normalize
+        )
         super().__init__(folder, compute, max_length or given.max_length)
         self.size = self._model.config.hidden_size
 
@@ -307,56 +318,3 @@ class Embedder(Predictor[np.ndarray]):
 
     def _run(self, batch: PackedBatch) -> Sequence[np.ndarray]:
         return list(self._model(batch).cpu().numpy())
-
-
-def as_record(text: Text, result: Any) -> dict[str, Any]:
-    """Return a text and what was predicted for it as JSON holds it."""
-    record: dict[str, Any] = {"text": text.first}
-    if text.second is not None:
-        record["second_text"] = text.second
-    if isinstance(result, Classification):
-        known = {key: value for key, value in result._asdict().items() if value is not None}
-        return {**record, **known}
-    if isinstance(result, np.ndarray):
-        return {**record, "embedding": result.tolist()}
-    masks = [[candidate._asdict() for candidate in candidates] for candidates in result]
-    return {**record, "masks": masks}
-
-
-class ModelService:
-    """Loads a model folder once for each use and answers from any thread."""
-
-    def __init__(self, folder: Path, compute: Compute) -> None:
-        self.name = folder.resolve().name
-        self.uses = tasks_of(folder)
-        self.mask_token = special_tokens(load_tokenizer(folder / "tokenizer.json"))["mask"]
-        self._predictors: dict[str, Predictor[Any]] = {
-            use: _load(use, folder, compute) for use in self.uses
-        }
-        # PyTorch's threads are shared, so two requests at once would only take turns.
-        self._lock = threading.Lock()
-
-    def predict(self, use: str, texts: Sequence[Text]) -> list[Any]:
-        """Return a result for each text; `use` is one of `uses`."""
-        with self._lock:
-            return self._predictors[use](texts)
-
-    def facts(self) -> dict[str, Any]:
-        """Return what the model is and does."""
-        classifier = self._predictors.get("classify")
-        labels = {"labels": classifier.labels} if isinstance(classifier, Classifier) else {}
-        return {
-            "model": self.name,
-            "uses": self.uses,
-            "max_length": {use: found.max_length for use, found in self._predictors.items()},
-            "mask_token": self.mask_token,
-            **labels,
-        }
-
-
-def _load(use: str, folder: Path, compute: Compute) -> Predictor[Any]:
-    if use == "fill-mask":
-        return MaskFiller(folder, compute)
-    if use == "classify":
-        return Classifier(folder, compute, *finetuning_limits(folder))
-    return Embedder(folder, compute)

@@ -22,7 +22,9 @@ from starlette.routing import Route
 from cloze.errors import ClozeError
 from cloze.files import resource
 from cloze.pages import render
-from cloze.use.predictors import Classification, ModelService, as_record
+from cloze.use.predictors import Classification
+from cloze.use.service import ModelService, as_record
+from cloze.use.tagger import Spans
 from cloze.use.texts import Text
 
 MAX_BODY_BYTES = 256 << 10
@@ -41,6 +43,7 @@ _ALLOWED_CONTROLS = "\t\n\r"
 _HINTS = {
     "fill-mask": "Write {mask} where a word is to be filled in.",
     "classify": "A second text is read as the other half of a pair.",
+    "tag": "Words are tagged in the first text.",
     "embed": "With a second text you also see how alike the two are.",
 }
 
@@ -78,7 +81,7 @@ async def _answer_form(request: Request) -> Response:
         if use == "embed" and second:
             texts = [Text(text, None, "text") for text in (first, second)]
         results = await run_in_threadpool(service.predict, use, texts)
-        return _page(service, use, first, second, _shown(results))
+        return _page(service, use, first, second, _shown(first, results))
     except HTTPException as error:
         status, message = error.status_code, error.detail
     except ClozeError as error:
@@ -213,7 +216,7 @@ def _page(
     return HTMLResponse(page, status_code=status, headers=_HEADERS)
 
 
-def _shown(results: Sequence[Any]) -> dict[str, Any]:
+def _shown(text: str, results: Sequence[Any]) -> dict[str, Any]:
     """Return what the page shows of one text's result, or of two embeddings."""
     first = results[0]
     if isinstance(first, np.ndarray):
@@ -227,6 +230,8 @@ def _shown(results: Sequence[Any]) -> dict[str, Any]:
             return {"score": f"{first.score:.4f}"}
         ordered = sorted(first.probabilities.items(), key=lambda entry: -entry[1])
         return {"bars": [(first.label, ordered)]}
+    if isinstance(first, Spans):
+        return {"tagged": _in_parts(text, first)}
     several = len(first) > 1
     return {
         "bars": [
@@ -234,3 +239,12 @@ def _shown(results: Sequence[Any]) -> dict[str, Any]:
             for number, candidates in enumerate(first, start=1)
         ]
     }
+
+
+def _in_parts(text: str, tagged: Spans) -> list[tuple[str, str]]:
+    """Return a text in parts, each with its type, which is empty between the spans."""
+    parts, done = [], 0
+    for span in tagged.spans:
+        parts += [(text[done : span.start], ""), (text[span.start : span.end], span.type)]
+        done = span.end
+    return [part for part in [*parts, (text[done:], "")] if part[0]]
