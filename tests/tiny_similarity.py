@@ -50,10 +50,10 @@ def write_collection(folder: Path, seed: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     documents = [f'{{"_id": "d{n}", "title": "", "text": "{text_about(topic, rng)}"}}'
                  for n, topic in enumerate(TOPICS)]  # fmt: skip
-    queries = [f'{{"_id": "q{n}", "text": "{text_about(TOPICS[n % 8], rng)}"}}' for n in range(16)]
+    queries = [f'{{"_id": "q{n}", "text": "{text_about(TOPICS[n % 8], rng)}"}}' for n in range(21)]
     for name, lines in (("corpus", documents), ("queries", queries)):
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    judged = [[f"q{n}", f"d{n % 8}", "1"] for n in range(16)]
+    judged = [[f"q{n}", f"d{n % 8}", "1"] for n in range(21)]
     return write_rows(folder / "qrels" / "test.tsv", "query-id corpus-id score", judged)
 
 

@@ -127,7 +127,7 @@ def test_a_query_without_an_answer_is_named_or_counted(tmp_path, capsys):
     assert "relevant to query q5" in refusal(capsys, tmp_path / "task", qrels, qrels)
     task = prepare(tmp_path / "task", qrels, qrels, "--leave-out-unanswered-queries")
     facts = load_task(task).facts
-    assert facts["splits"]["validation"]["rows"] == 15
+    assert facts["splits"]["validation"]["rows"] == 20
     assert facts["left_out_queries"] == {"train": 1, "validation": 1}
 
 
