@@ -47,9 +47,7 @@ def measure(root, name="evaluation"):
     return measured, pq.read_table(root / name / "predictions.parquet").to_pylist()
 
 
-@pytest.fixture(
-    scope="module", params=["bert", pytest.param("modernbert", marks=pytest.mark.slow)]
-)
+@pytest.fixture(scope="module", params=["bert", pytest.param("modernbert", marks=pytest.mark.slow)])
 def learnt(request, tmp_path_factory):
     """Folders of a task with unanswerable questions, a model and its evaluation."""
     root = tmp_path_factory.mktemp(request.param)
