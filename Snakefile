@@ -15,6 +15,8 @@ report: "workflow/report/workflow.rst"
 
 localrules:
     all,
+    copy_average,
+    copy_report,
     download,
 
 
@@ -37,3 +39,12 @@ include: "workflow/rules/report.smk"
 
 onstart:
     write_resolved_config()
+    forget_outdated_recipes()
+
+
+onsuccess:
+    write_made_recipes()
+
+
+onerror:
+    write_made_recipes()

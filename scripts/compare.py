@@ -1,8 +1,9 @@
 """Print one table of every result below a folder, with only the columns that differ.
 
 `compare.py RESULTS` reads each `metrics.json` and `baselines.json` below the folder. Score is
-each task's own measure as the mean over seeds, std its sample standard deviation. --output writes
-the same as a page that sorts itself, as Markdown or as CSV.
+each task's own measure as the mean over seeds, std its sample standard deviation. Evaluations of
+weights or rows that are no longer there are left out and named; every recipe's report is listed.
+--output writes the same as a page that sorts itself, as Markdown or as CSV.
 
 `compare.py diff A B` compares two results on the same rows: the settings that differ, the
 difference with its bootstrap interval, a permutation test and McNemar's, on the split that
@@ -17,13 +18,8 @@ from pathlib import Path
 
 from cloze.cli import log, make_parser, run_script
 from cloze.errors import ClozeError
-from cloze.show.comparison import (
-    collect_rows,
-    describe_difference,
-    render_table,
-    sort_rows,
-    write_table,
-)
+from cloze.show.comparison import compare_results, render_table, sort_rows, write_table
+from cloze.show.difference import describe_difference
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,10 +57,10 @@ def run(args: argparse.Namespace) -> None:
         return
     if len(args.what) > 1:
         raise ClozeError(f"{args.what[1]}: one folder of results at a time; name one above both")
-    rows = sort_rows(collect_rows(args.what[0]), args.sort)
-    sys.stdout.write(render_table(rows))
+    comparison = sort_rows(compare_results(args.what[0]), args.sort)
+    sys.stdout.write(render_table(comparison))
     for path in args.output:
-        write_table(rows, path)
+        write_table(comparison, path)
         log.info("wrote %s", path)
 
 

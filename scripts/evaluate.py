@@ -93,9 +93,15 @@ def _require_same_labels(folder: Path, names: list[str], task: Task) -> None:
 
 
 def _finetuning_facts(folder: Path) -> dict[str, Any]:
-    """What the model's own `metrics.json` says of its training; empty if it came without one."""
+    """What the model's own `metrics.json` says of its training; empty if it came without one.
+
+    With `args` and `inputs`, by which evaluations of different recipes are told apart.
+    """
     path = folder / "metrics.json"
-    return dict(read_json(path)["metrics"]) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    return {**content["metrics"], **{key: content.get(key, {}) for key in ("args", "inputs")}}
 
 
 def main(argv: list[str] | None = None) -> int:

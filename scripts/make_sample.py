@@ -2,20 +2,26 @@
 
 Reads nothing; writes FOLDER/corpus.txt (reviews, one a paragraph, an empty line between
 two), FOLDER/reviews-train.tsv and FOLDER/reviews-validation.tsv (columns sentence and
-label: 0 negative, 1 positive), FOLDER/pairs-train.tsv and FOLDER/pairs-validation.tsv (columns
-first, second and score: 0 to 5, how alike the two are). One seed gives the same bytes
-everywhere.
+label: 0 negative, 1 positive), FOLDER/entities-train.conll and entities-validation.conll
+(a word and its tag a line, an empty line between sentences), FOLDER/topics-train.csv and
+topics-validation.csv (columns text and labels, several separated by commas), and
+FOLDER/pairs-train.tsv and pairs-validation.tsv (columns first, second and score: 0 to 5, how
+alike the two are). One seed gives the same bytes everywhere.
 
 Try: python scripts/make_sample.py --output /tmp/sample
 """
 
 import argparse
+import csv
+import io
 import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, non_negative_int, run_script
 from cloze.files import write_text
 from cloze.sample.data import build_sample
+from cloze.sample.entities import build_entities
+from cloze.sample.topics import build_topics
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,6 +39,15 @@ def run(args: argparse.Namespace) -> None:
     for split, rows in (("train", sample.train), ("validation", sample.validation)):
         lines = ["sentence\tlabel", *(f"{sentence}\t{label}" for sentence, label in rows)]
         write_text(args.output / f"reviews-{split}.tsv", "\n".join(lines) + "\n")
+    for split, sentences in build_entities(args.seed).items():
+        blocks = ("\n".join(f"{word}\t{tag}" for word, tag in words) for words in sentences)
+        write_text(args.output / f"entities-{split}.conll", "\n\n".join(blocks) + "\n")
+    for split, texts in build_topics(args.seed).items():
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("text", "labels"))
+        writer.writerows((text, ",".join(labels)) for text, labels in texts)
+        write_text(args.output / f"topics-{split}.csv", stream.getvalue())
     for split, pairs in (("train", sample.train_pairs), ("validation", sample.validation_pairs)):
         lines = ["first\tsecond\tscore", *("\t".join(map(str, pair)) for pair in pairs)]
         write_text(args.output / f"pairs-{split}.tsv", "\n".join(lines) + "\n")

@@ -186,6 +186,8 @@ def _as_text(text: Text, result: Any) -> str:
     shown = "\t".join(_printable(part) for part in text.parts)
     if isinstance(result, Classification):
         label = [] if result.label is None else [result.label]
+        if result.labels is not None:
+            label = [",".join(result.labels) or "-"]
         return "\t".join([*label, f"{result.score:.4f}", shown]) + "\n"
     if isinstance(result, Spans):
         found = (

@@ -1,5 +1,7 @@
 """The average over the reports of several tasks."""
 
+from pathlib import Path
+
 import pytest
 
 import average_report
@@ -55,6 +57,26 @@ def test_an_arm_that_a_report_lacks_has_no_average(tmp_path):
     found = read_json(tmp_path / "g.json")
     assert "no_pretraining" not in found["average"]
     assert "One seed only" in (tmp_path / "g.txt").read_text()
+
+
+def of_encoder(path, weights):
+    recipe = {"corpus": "sample", "encoder": "tiny", "task": "any"}
+    encoder = {"finetuning": {"encoder": {"model.safetensors": weights}}}
+    write_json(Path(path), read_json(Path(path)) | {"model": "m", "recipe": recipe, **encoder})
+    return [path]
+
+
+def test_it_says_which_recipe_it_is_of(tmp_path):
+    tasks = [of_encoder(write(tmp_path, name, [0.5], 0.4), "one") for name in ("a", "b")]
+    assert average(tmp_path, *tasks) == 0
+    first = [line.split() for line in (tmp_path / "g.txt").read_text().splitlines()[2:5]]
+    assert first == [["model", "m"], ["recipe", "corpus", "sample,", "encoder", "tiny"], []]
+
+
+def test_reports_of_other_encoders_are_refused(tmp_path, capsys):
+    tasks = [of_encoder(write(tmp_path, name, [0.5], 0.4), name) for name in ("a", "b")]
+    assert average(tmp_path, *tasks) == 1
+    assert "b: is of another encoder than a; average reports of one" in capsys.readouterr().err
 
 
 def test_other_seeds_are_refused(tmp_path, capsys):

@@ -20,6 +20,11 @@ WANTED = [
     "results/sst2_report.txt",
     "results/sst2_report.json",
     "results/sst2_figure.svg",
+    "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/sst2_report.txt",
+    "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/sst2_figure.svg",
+    "results/sample/uncased-4k/sentences-128/tiny/recipe.yaml",
+    "results/sample/uncased-4k/sentences-128/recipe.yaml",
+    "results/sample/documents/recipe.yaml",
     "results/tasks/sample-reviews/train.parquet",
     "results/sample/documents/test.parquet",
     "results/sample/documents/contamination/sample-reviews.json",
@@ -42,6 +47,9 @@ WANTED = [
 LEFTOVERS = {
     "results/other": "results/other/documents/train.parquet",
     "results/sst2-large_report.txt": "results/sst2-large_report.txt",
+    "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/old_report.txt": (
+        "results/sample/uncased-4k/sentences-128/tiny/sample-reviews/old_report.txt"
+    ),
     "results/imported": "results/imported/theirs/model.safetensors",
     "results/tasks/sst2": "results/tasks/sst2/train.parquet",
     "results/sample/cased": "results/sample/cased/uncased-4k/manifest.json",

@@ -89,6 +89,23 @@ def test_scores_of_pairs_are_learnt_and_transformers_agrees(root):
         assert score == pytest.approx(row["prediction"], abs=1e-4)
 
 
+def test_scores_are_learnt_alike_in_any_unit(root):
+    found = {}
+    for name, unit in (("plain", lambda n: n), ("salary", lambda n: 50_000 + 1_000 * n)):
+        write_pairs(root, unit)
+        prepare(root, "--regression")
+        train(root, "--num-train-epochs=4", "--dropout=0")
+        measured, table = measure(root)
+        variance = np.var(table["label"].to_numpy())
+        found[name] = measured["mean_squared_error"] / variance
+    assert found["salary"] == pytest.approx(found["plain"], rel=1e-2)
+    # Going on from that model begins where it ended, in the unit of the task.
+    (root / "classifier").rename(root / "encoder-with-head")
+    train(root, "--model", str(root / "encoder-with-head"), "--max-steps=1", "--learning-rate=1e-9")
+    measured, _ = measure(root)
+    assert measured["mean_squared_error"] / variance == pytest.approx(found["salary"], rel=1e-2)
+
+
 def test_five_labels_of_which_one_never_occurs(root):
     write_pairs(root, lambda shared: "abde"[min(shared, 3)])
     prepare(root, "--labels", *"abcde", "--metric=matthews")

@@ -7,7 +7,7 @@ import pytest
 import baselines
 import find_contamination
 import report
-from cloze.files import read_json, write_json
+from cloze.files import read_json, sha256_file, write_json
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import load_task, write_split
 from tests.texts import write_documents as write_texts
@@ -194,6 +194,9 @@ def test_mistakes_are_those_of_the_average_most_confident_first(tmp_path, folder
 def test_the_text_tells_all_of_it(tmp_path, folders):
     assert write_report(tmp_path, folders) == 0
     text = (tmp_path / "r.txt").read_text()
+    subject = "".join(text.partition("RESULT")[0].split())
+    encoder = folders["--pretraining"][0].as_posix()
+    assert subject.endswith(f"=model{encoder}recipecorpussample,encodersmall")
     for part in (
         "tiny-task (made for a test)",
         "92.50 % ± 2.50 on 40 validation rows",
@@ -226,6 +229,7 @@ def test_the_page_shows_how_pretraining_went(tmp_path, folders):
     (encoder / "masked_examples.html").write_text('<p title="a">gap</p>')
     assert write_report(tmp_path, folders) == 0
     page = (tmp_path / "r.html").read_text()
+    assert "<dt>recipe</dt><dd>corpus sample, encoder small</dd>" in page
     assert "<p>still at the unigram floor. Likely causes:</p>" in page
     assert "<p>- masks: 3 &lt; 4 &amp; &lt;b&gt;few&lt;/b&gt;</p>" in page
     assert "<title>Loss by step</title>" in page
@@ -282,6 +286,21 @@ def test_a_task_that_changed_since_is_refused(tmp_path, folders, capsys):
     write_json(task.folder / "task.json", task.facts | {"name": "other"})
     message = failure(capsys, tmp_path, folders)
     assert "is the task other, the evaluations are of tiny-task" in message
+
+
+def test_an_encoder_other_than_the_one_that_was_fine_tuned_is_refused(tmp_path, folders, capsys):
+    weights = folders["--pretraining"][0] / "model.safetensors"
+    weights.write_text("those that were fine-tuned")
+    inputs = {"anywhere/model.safetensors": sha256_file(weights)}
+    for folder in folders["--evaluations"]:
+        content = read_json(folder / "metrics.json")
+        content["metrics"]["finetuning"]["inputs"] = inputs
+        write_json(folder / "metrics.json", content)
+    assert write_report(tmp_path, folders) == 0
+    weights.write_text("others")
+    message = failure(capsys, tmp_path, folders)
+    assert f"encoder: holds another encoder than {folders['--evaluations'][0]}" in message
+    assert "fine-tune and evaluate these seeds again" in message
 
 
 def test_baselines_of_other_rows_are_refused(tmp_path, folders, capsys):

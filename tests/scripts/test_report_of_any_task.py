@@ -200,3 +200,15 @@ def test_a_checkpoint_needs_a_share_and_a_ceiling_folders(tmp_path, capsys):
     for given in (["100", "e"], ["half", "e"], ["25"]):
         assert report.main([*some, *out, "--checkpoint", *given]) == 1
         assert "give a percentage below 100" in capsys.readouterr().err
+
+
+def test_of_many_classes_the_most_frequent_confusions_are_told(tmp_path):
+    written = write_any_report(tmp_path, Kind([f"class {n}" for n in range(40)], "macro_f1"))
+    assert "confusion_matrix" not in written["json"]
+    first = written["json"]["confusions"][0]
+    number = int(first["label"].removeprefix("class "))
+    assert first["prediction"] == f"class {(number + 1) % 40}"
+    assert "MOST FREQUENT CONFUSIONS" in written["txt"]
+    assert max(map(len, written["txt"].splitlines())) < 120
+    assert "Most frequent confusions" in written["html"]
+    assert len(written["svg"]) < 100_000

@@ -326,9 +326,27 @@ def test_an_average_names_reports_of_every_run_that_has_them() -> None:
         averages={"all": ["a", "b+c"]},
         runs=[{"seeds": [7], "name": "again"}, {"name": "few", "reports": {"a": {"task": "mood"}}}],
     )
-    assert found.averages == {
+    assert {name: average.tasks for name, average in found.averages.items()} == {
         "all": [["a"], ["b", "c"]],
         "all-again": [["a-again"], ["b-again", "c-again"]],
+    }
+
+
+def test_every_report_has_a_place_in_the_folder_of_its_recipe() -> None:
+    found = config(
+        reports={"a": {"task": "mood"}, "b": {"task": "mood"}},
+        averages={"all": ["a", "b"]},
+        encoders__large={"architecture": "tiny", "max_steps": 9},
+        runs=[{"encoder": "large"}],
+    )
+    folder = "results/mine/words/short"
+    assert found.report_places == {
+        "a": f"{folder}/small/mood/a",
+        "b": f"{folder}/small/mood/b",
+        "a-large": f"{folder}/large/mood/a-large",
+        "b-large": f"{folder}/large/mood/b-large",
+        "all": f"{folder}/small/all",
+        "all-large": f"{folder}/large/all-large",
     }
 
 

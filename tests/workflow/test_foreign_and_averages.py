@@ -26,13 +26,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_an_encoder_from_elsewhere_is_fine_tuned_without_pretraining(project: Project) -> None:
     flags = project.overlay(FOREIGN)
-    parts = ("import_encoder", "prepare_task", "baselines", "report")
+    parts = ("import_encoder", "prepare_task", "baselines", "report", "copy_report")
     jobs = {"finetune": 3, "evaluate": 3}
     assert project.plan(*flags) == dict.fromkeys(parts, 1) | jobs
     project.pretend(*flags)
     assert project.plan(*flags) == {}
     (project.folder / "theirs" / "model.safetensors").write_text("other weights")
-    assert project.plan(*flags) == {"import_encoder": 1, **jobs, "report": 1}
+    reports = {"report": 1, "copy_report": 1}
+    assert project.plan(*flags) == {"import_encoder": 1, **jobs, **reports}
 
 
 def test_one_line_fine_tunes_an_encoder_of_the_hub_on_imdb(project: Project) -> None:
@@ -81,7 +82,8 @@ def test_the_average_of_glue_is_planned_whole(project: Project) -> None:
             path.write_text("")
     assert set(GLUE) <= tasks.keys()
     found = project.plan("results/glue_report.txt", "--configfile", str(preset))
-    assert found["average_report"] == 1
+    assert found["average_report"] == found["copy_average"] == 1
+    assert "copy_report" not in found
     assert found["report"] == len(GLUE) + 2
     # MNLI is fine-tuned once for its two reports.
     assert found["prepare_task"] == found["report"] - 1

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cloze.files import sha256_file
+from cloze.show.comparison import compare_results
 from tests.workflow.project import Project
 from tests.workflow.tiny_sample import TINY, shorten
 
@@ -25,6 +27,7 @@ LOG = "logs/sample/uncased-4k/sentences-128/tiny/pretrain.log"
 STAGES = (
     *("extract_documents", "train_tokenizer", "collect_shards", "describe_corpus", "init_encoder"),
     *("pretrain", "show_pretraining", "prepare_task", "baselines", "find_contamination", "report"),
+    "copy_report",
 )
 NUM_JOBS = len(STAGES) + 3 + 2 * 4
 CPU = (
@@ -171,19 +174,42 @@ def test_a_hyper_parameter_changed_and_changed_back_trains_once(pipeline: Pipeli
     assert pipeline.metrics()["train_seconds"] == train_seconds
 
 
-def test_there_and_back_again_runs_only_the_report(pipeline: Pipeline) -> None:
+def test_there_and_back_again_copies_only_the_report(pipeline: Pipeline) -> None:
     folder = pipeline.folder / "resources" / "sample"
     text = (folder / "corpus.txt").read_text("utf-8")
     (folder / "other.txt").write_text(text.replace("film", "movie"), "utf-8")
     other = {"corpora": {"other": {"format": "paragraphs", "files": [str(folder / "other.txt")]}}}
     pipeline.run("--cores", "2", config={**TINY, **other, "corpus": "other"})
     report = (pipeline.folder / "results" / "sst2_report.txt").read_text("utf-8")
-    assert "other" in report
+    assert report.splitlines()[2].split() == ["model", ENCODER.replace("/sample/", "/other/")]
+    kept = pipeline.folder / ENCODER / "sample-reviews" / "sst2_report.txt"
+    assert kept.read_text("utf-8").splitlines()[2].split() == ["model", ENCODER]
     output = pipeline.run("--cores", "2", config={**TINY, **other})
     assert {line.split()[-1] for line in output.splitlines() if "rule " in line} == {
-        "report:",
+        "copy_report:",
         "all:",
     }
+    copied = pipeline.folder / "results" / "sst2_report.txt"
+    assert copied.read_bytes() == kept.read_bytes()
+
+
+def test_one_seed_of_other_settings_is_not_averaged_with_those_before(pipeline: Pipeline) -> None:
+    folder = pipeline.folder / ENCODER / "sample-reviews"
+    before = compare_results(pipeline.folder / "results")
+    assert before.stale == before.names == []
+    shorter = {"tiny": {**TINY["encoders"]["tiny"], "max_steps": 20}}
+    pipeline.run("--cores", "2", config={**TINY, "encoders": shorter, "seeds": [1]})
+    found = compare_results(pipeline.folder / "results")
+    seeds = {row["run"]: row["seeds"] for row in found.rows if "seeds" in row}
+    assert seeds[folder.relative_to(pipeline.folder / "results").as_posix()] == 1
+    left_out = [sentence.partition(" ")[0] for sentence in found.stale]
+    assert left_out == [f"{folder}/seed-2/validation"]
+    assert any(name.startswith("encoders.tiny.max_steps is ") for name in found.names)
+    steps = [
+        yaml.safe_load((place / "recipe.yaml").read_text("utf-8"))["encoders"]["tiny"]["max_steps"]
+        for place in (pipeline.folder / ENCODER, folder / "seed-1", folder / "seed-2")
+    ]
+    assert steps == [20, 20, 30]
 
 
 def wait_for_checkpoint(process: subprocess.Popen[str], runs: Path) -> Path:

@@ -30,6 +30,7 @@ CHAIN = {
     # Three seeds, with and without pretraining.
     **dict.fromkeys(("finetune", "evaluate"), 6),
     "report": 1,
+    "copy_report": 1,
 }
 
 
@@ -94,12 +95,73 @@ def test_a_mistake_in_the_configuration_is_one_message(project: Project) -> None
     assert "File " not in output
 
 
-def test_a_file_that_is_not_there_is_named(project: Project) -> None:
-    arguments = project.overlay({"corpora": {"sample": {"files": ["data/none.txt"]}}})
-    output = project.snakemake("-n", *arguments, code=1)
-    assert "MissingInputException" in output
-    assert "data/none.txt" in output
-    assert "extract_documents" in output
+MISSING = {
+    "corpora.sample.files": (
+        {"corpora": {"sample": {"files": ["data/none.txt"]}}},
+        "data/none.txt",
+    ),
+    "corpora.sample.files.train": (
+        {"corpora": {"sample": {"files": {"train": [{"source": "none.txt", "sha256": "0" * 64}]}}}},
+        "none.txt",
+    ),
+    "tokenizers.uncased-4k.vocab": (
+        {"tokenizers": {"uncased-4k": {"vocab": "vocab.txt"}}},
+        "vocab.txt",
+    ),
+    "tasks.sample-reviews.test": (
+        {"tasks": {"sample-reviews": {"test": "reviews/none.tsv"}}},
+        "reviews/none.tsv",
+    ),
+    "tasks.sample-reviews.splits.films": (
+        {"tasks": {"sample-reviews": {"splits": {"films": "reviews/none.tsv"}}}},
+        "reviews/none.tsv",
+    ),
+    "encoders.tiny.init_from": (
+        {"encoders": {"tiny": {"init_from": "models/none"}}},
+        "models/none/config.json",
+    ),
+    "encoders.theirs.pretrained": (
+        {"encoder": "theirs", "encoders": {"theirs": {"pretrained": "models/none"}}},
+        "models/none/config.json",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which all outputs lie, those of an encoder from elsewhere too."""
+    project = Project(tmp_path_factory.mktemp("made"))
+    (project.folder / "models").mkdir()
+    (project.folder / "models/config.json").write_text("{}")
+    theirs = {"encoders": {"theirs": {"pretrained": "models"}}, "runs": [{"encoder": "theirs"}]}
+    project.pretend(*project.overlay(theirs))
+    return project
+
+
+@pytest.mark.parametrize("key", MISSING)
+def test_an_input_that_is_not_there_is_one_sentence_before_anything_runs(
+    made: Project, key: str
+) -> None:
+    """Also where an output that was made from another path lies in its place."""
+    values, path = MISSING[key]
+    output = made.snakemake("-n", *made.overlay(values), code=1)
+    sentence = (
+        f"error: config: {key}: {path}: no such file or folder, and no rule makes it; "
+        "correct the path or put there what it names"
+    )
+    assert sentence in output.splitlines()
+    assert "Traceback" not in output
+    assert "Exception" not in output
+
+
+def test_only_the_inputs_of_what_is_asked_for_must_be_there(made: Project) -> None:
+    values = {
+        "corpora": {"other": {"format": "text", "files": ["none.txt"]}},
+        "encoders": {"theirs": {"pretrained": "models/none"}},
+        "tasks": {"sample-reviews": {"train": "none.tsv"}},
+    }
+    target = "results/sample/uncased-4k/sentences-128/tiny/model.safetensors"
+    made.snakemake("-n", target, *made.overlay(values))
 
 
 def test_values_from_the_command_line_reach_nested_keys(project: Project) -> None:

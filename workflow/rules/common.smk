@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from cloze.settings.code_key import code_key
 from cloze.settings.config import Config
+from cloze.settings.recipes import forget_recipes, recipes, write_recipes
 from cloze.settings.tasks import (
     FINETUNING_OBJECTIVES,
     TASK_KINDS,
@@ -27,15 +28,23 @@ os.environ |= {
 }
 
 
+def stop(sentence):
+    """Stop Snakemake with one sentence and nothing else."""
+    sys.exit(f"error: {sentence}")
+
+
 def checked_config():
     """Return the configuration, or stop Snakemake with its one-sentence complaint."""
     try:
         return Config(config)
     except ClozeError as error:
-        sys.exit(f"error: {error}")
+        stop(error)
 
 
 CONFIG = checked_config()
+# Report or average to its place below results/, up to _report, in the folder of its recipe.
+PLACES = {name: place.removeprefix("results/") for name, place in CONFIG.report_places.items()}
+NAMES_AT = {place: name for name, place in PLACES.items()}
 
 
 def one_of(names):
@@ -77,6 +86,23 @@ wildcard_constraints:
 def write_resolved_config():
     """Write the completed configuration beside the results; no rule reads it."""
     write_text(Path("results/config.yaml"), CONFIG.as_yaml())
+
+
+def forget_outdated_recipes():
+    """Before jobs run: remove the recipe of each folder that is about to be made anew."""
+    planned = {str(file) for job in workflow.dag.needrun_jobs() for file in job.output}
+    forget_recipes(planned & recipes(CONFIG).keys())
+
+
+def write_made_recipes():
+    """After jobs ran: write the recipe of each folder that is what the configuration says now.
+
+    No job writes it, so that it is no part of any key; no rule reads it.
+    """
+    dag = workflow.dag
+    made = [job for job in dag.jobs if dag.finished(job) or not dag.needrun(job)]
+    files = {str(file) for job in made for file in job.output}
+    write_recipes({file: recipe for file, recipe in recipes(CONFIG).items() if file in files})
 
 
 @functools.cache

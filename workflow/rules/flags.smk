@@ -138,17 +138,18 @@ def import_flags(wildcards):
 
 def report_flags(wildcards):
     """Return --name and --recipe: the names that make up the report's run."""
-    run, about = CONFIG.reports[wildcards.report]
+    name = NAMES_AT[wildcards.place]
+    run, about = CONFIG.reports[name]
     picks = ("corpus", "tokenizer", "dataset", "encoder", "architecture")
     if run.is_imported:
         picks = ("encoder",)
     recipe = [f"{pick}={getattr(run, pick)}" for pick in picks]
-    return ["--name", wildcards.report, "--recipe", *recipe, f"task={about.task}"]
+    return ["--name", name, "--recipe", *recipe, f"task={about.task}"]
 
 
 def report_source_flags(wildcards, input):
     """Return the folders of the report's inputs as flags."""
-    run, about = CONFIG.reports[wildcards.report]
+    run, about = CONFIG.reports[NAMES_AT[wildcards.place]]
     folders = {flag: unique_folders(input[name]) for flag, name in REPORT_FOLDERS.items()}
     flags = [text for flag, found in folders.items() if found for text in (flag, *found)]
     for name in ("baselines", "contamination"):
@@ -164,9 +165,10 @@ def report_source_flags(wildcards, input):
 
 def average_flags(wildcards):
     """Return --name, and --task FILE... for each task of an average."""
-    flags = ["--name", wildcards.average]
-    for task in CONFIG.averages[wildcards.average]:
-        flags += ["--task", *(f"results/{report}_report.json" for report in task)]
+    average = CONFIG.averages[NAMES_AT[wildcards.place]]
+    flags = ["--name", average.name]
+    for task in average.tasks:
+        flags += ["--task", *(f"{average.run.report_place(report)}_report.json" for report in task)]
     return flags
 
 

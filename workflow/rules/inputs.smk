@@ -7,9 +7,27 @@ from cloze.settings.runs import imported_folder
 FOREIGN_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt")
 
 
+def require_inputs(named):
+    """Stop Snakemake with one sentence if an input is not there and no rule makes it.
+
+    named: key of config.yaml to the paths that it names. Snakemake itself asks only for inputs of
+    jobs that must run, so that an earlier output would pass for that of a path mistyped since.
+    """
+    try:
+        CONFIG.files.require(named, made_by_a_rule)
+    except ClozeError as error:
+        stop(error)
+
+
+def made_by_a_rule(path):
+    """Tell whether a rule makes this file."""
+    return any(rule.is_producer(path) for rule in workflow.rules)
+
+
 def corpus_files(wildcards):
     """Return the files that a corpus is read from; for a folder, every file below it."""
-    named = CONFIG.files.corpora[wildcards.corpus]
+    named = CONFIG.files.keys_of_corpus(wildcards.corpus)
+    require_inputs(named)
     return [file for paths in named.values() for path in paths for file in files_below(path)]
 
 
@@ -18,9 +36,10 @@ def extraction_inputs(wildcards):
 
     Parts are temporary, so the files must be inputs too: their change makes all run again.
     """
+    sources = corpus_files(wildcards)
     folder = f"results/{wildcards.corpus}/documents/.parts"
     parts = [f"{folder}/{name}.arrow" for name in parts_of(wildcards.corpus)]
-    return {"sources": corpus_files(wildcards), "parts": parts, "tasks": removed_tasks(wildcards)}
+    return {"sources": sources, "parts": parts, "tasks": removed_tasks(wildcards)}
 
 
 def removed_tasks(wildcards):
@@ -67,15 +86,17 @@ def tokenizer_source(wildcards):
     """Return the text that a tokenizer is trained on, or the vocabulary that it takes over."""
     vocab = CONFIG.files.vocabs.get(wildcards.tokenizer)
     if vocab is not None:
+        require_inputs({f"tokenizers.{wildcards.tokenizer}.vocab": [vocab]})
         return {"vocab": vocab}
     return {"documents": f"results/{wildcards.corpus}/documents/train.parquet"}
 
 
 def task_files(wildcards):
     """Return the files that a task is read from, with the collections that qrels judge."""
-    files = list(CONFIG.files.tasks[wildcards.task].values())
-    judged = [part for file in files if is_qrels(Path(file)) for part in collection_files(Path(file))]
-    return [*files, *dict.fromkeys(map(str, judged))]
+    require_inputs(CONFIG.files.keys_of_task(wildcards.task))
+    files = list(map(Path, CONFIG.files.tasks[wildcards.task].values()))
+    judged = [part for file in files if is_qrels(file) for part in collection_files(file)]
+    return list(dict.fromkeys(map(str, [*files, *judged])))
 
 
 def split_of_shard(wildcards):
@@ -93,8 +114,12 @@ def dataset_files(wildcards):
 def initial_encoder(wildcards):
     """Return the files of the encoder whose weights pretraining starts from, if any."""
     folder = CONFIG.section("encoders", wildcards.encoder).get("init_from")
+    if not folder:
+        return []
     names = ("config.json", "model.safetensors", "tokenizer.json")
-    return [f"{folder}/{name}" for name in names] if folder else []
+    files = [f"{folder}/{name}" for name in names]
+    require_inputs({f"encoders.{wildcards.encoder}.init_from": files})
+    return files
 
 
 def imported_files(wildcards):
@@ -102,6 +127,7 @@ def imported_files(wildcards):
     folder = CONFIG.files.imported[wildcards.encoder]
     if fetched := CONFIG.files.fetched_of(wildcards.encoder):
         return fetched
+    require_inputs({f"encoders.{wildcards.encoder}.pretrained": [f"{folder}/config.json"]})
     found = {file for pattern in FOREIGN_FILES for file in Path(folder).glob(pattern)}
     return sorted({f"{folder}/config.json", *map(str, found)})
 
@@ -123,7 +149,7 @@ def report_sources(wildcards):
 
     Every kind has a name; of an encoder from elsewhere what it has not is empty.
     """
-    run, about = CONFIG.reports[wildcards.report]
+    run, about = CONFIG.reports[NAMES_AT[wildcards.place]]
     shares = [f"{run.encoder_folder}/at-{percent}" for percent in kept_checkpoints(run)]
     headline = about.splits[:1]
     encoder = ("metrics.json", "config.json")
@@ -164,5 +190,16 @@ def evaluations(run, about, model, splits=None):
 
 def average_reports(wildcards):
     """Return the reports that an average is made of."""
-    tasks = CONFIG.averages[wildcards.average]
-    return [f"results/{report}_report.json" for task in tasks for report in task]
+    average = CONFIG.averages[NAMES_AT[wildcards.place]]
+    places = (average.run.report_place(report) for task in average.tasks for report in task)
+    return [f"{place}_report.json" for place in places]
+
+
+def report_file(end):
+    """Return a function that gives a file of a report, or of an average, in its recipe's folder."""
+
+    def file(wildcards):
+        (name,) = wildcards
+        return f"results/{PLACES[name]}{end}"
+
+    return file

@@ -1,14 +1,73 @@
 # From evaluations to what a person reads.
 #
 # Reads the evaluations of every seed, with and without pretraining, the baselines and the
-# metrics of every stage before them; writes
-# results/{report}_report.txt, .json and .html, and the page's main figure. Reads the reports that
-# an entry of `averages` names; writes results/{average}_report.txt and .json.
+# metrics of every stage before them; writes results/{model}/{task}/{report}_report.txt, .json and
+# .html, and the page's main figure. Reads the reports that an entry of `averages` names; writes
+# results/{model}/{average}_report.txt and .json. {place} is all of such a path up to _report, so
+# that the recipe's folder alone decides which recipe a report is of. What was asked for last lies
+# also in results/{report}_report.txt and so on, as a copy.
 
 
 rule report:
     input:
         unpack(report_sources),
+    output:
+        text="results/{place}_report.txt",
+        json="results/{place}_report.json",
+        html="results/{place}_report.html",
+        figure="results/{place}_figure.svg",
+    log:
+        "logs/{place}_report.log",
+    benchmark:
+        "logs/{place}_report.benchmark.tsv"
+    wildcard_constraints:
+        place=one_of(PLACES[report] for report in CONFIG.reports),
+    conda:
+        "../envs/pipeline.yaml"
+    threads: claim(1)
+    resources:
+        mem_mb=4000,
+    params:
+        args=report_flags,
+        code=code("report.py"),
+        sources=report_source_flags,
+    shell:
+        "python scripts/report.py {params.args:q} {params.sources:q}"
+        " --output-text {output.text} --output-json {output.json}"
+        " --output-html {output.html} --output-figure {output.figure} --log {log}"
+
+
+rule average_report:
+    input:
+        average_reports,
+    output:
+        text="results/{place}_report.txt",
+        json="results/{place}_report.json",
+    log:
+        "logs/{place}_report.log",
+    benchmark:
+        "logs/{place}_report.benchmark.tsv"
+    wildcard_constraints:
+        place=one_of(PLACES[average] for average in CONFIG.averages),
+    conda:
+        "../envs/pipeline.yaml"
+    threads: claim(1)
+    resources:
+        mem_mb=1000,
+    params:
+        args=average_flags,
+        code=code("average_report.py"),
+    shell:
+        "python scripts/average_report.py {params.args:q}"
+        " --output-text {output.text} --output-json {output.json} --log {log}"
+
+
+rule copy_report:
+    input:
+        text=report_file("_report.txt"),
+        json=report_file("_report.json"),
+        html=report_file("_report.html"),
+        figure=report_file("_figure.svg"),
     output:
         text=report(
             "results/{report}_report.txt",
@@ -37,20 +96,15 @@ rule report:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=4000,
-    params:
-        args=report_flags,
-        code=code("report.py"),
-        sources=report_source_flags,
+        mem_mb=100,
     shell:
-        "python scripts/report.py {params.args:q} {params.sources:q}"
-        " --output-text {output.text} --output-json {output.json}"
-        " --output-html {output.html} --output-figure {output.figure} --log {log}"
+        "cp {input} results/ 2> {log}"
 
 
-rule average_report:
+rule copy_average:
     input:
-        average_reports,
+        text=report_file("_report.txt"),
+        json=report_file("_report.json"),
     output:
         text=report(
             "results/{average}_report.txt",
@@ -67,10 +121,6 @@ rule average_report:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=1000,
-    params:
-        args=average_flags,
-        code=code("average_report.py"),
+        mem_mb=100,
     shell:
-        "python scripts/average_report.py {params.args:q}"
-        " --output-text {output.text} --output-json {output.json} --log {log}"
+        "cp {input} results/ 2> {log}"

@@ -117,6 +117,10 @@ class SequenceClassifier(nn.Module):
                 "transformers has for bert reads [CLS] alone, so leave it at cls"
             )
         self.config, self.num_labels, self.pooling = config, num_labels, pooling
+        # The probability from which a label is given, where labels do not exclude each other.
+        self.label_threshold: float | None = None
+        # Whether the last layer was trained to give scores in the unit of some task.
+        self.has_unit = False
         self.encoder = Encoder(config)
         self.pooler_dense = nn.Linear(size, size, bias=is_bert)
         self.pooler_norm = (

@@ -60,6 +60,7 @@ _ARCHITECTURES = {
     Encoder: "Model",
     SentenceEncoder: "Model",
 }
+_MULTI_LABEL, _LABEL_THRESHOLD = "multi_label_classification", "label_threshold"
 _FAMILIES = {"bert": "Bert", "modernbert": "ModernBert"}
 
 # What BERT's own vocabularies were made for.
@@ -265,6 +266,9 @@ def load_classifier(folder: Path) -> tuple[SequenceClassifier, list[str]]:
     model = SequenceClassifier(
         config_from_folder(folder), num_labels=len(names), pooling=classifier_pooling(folder)
     )
+    config = read_json(folder / "config.json")
+    if config.get("problem_type") == _MULTI_LABEL:
+        model.label_threshold = float(config.get(_LABEL_THRESHOLD, 0.5))
     return _filled(model, folder), names
 
 
@@ -380,7 +384,10 @@ def save_model(
     if labels is not None:
         hf_config["id2label"] = {str(index): name for index, name in enumerate(labels)}
         hf_config["label2id"] = {name: index for index, name in enumerate(labels)}
-        if len(labels) == 1 and isinstance(model, SequenceClassifier):
+        if isinstance(model, SequenceClassifier) and model.label_threshold is not None:
+            hf_config["problem_type"] = _MULTI_LABEL
+            hf_config[_LABEL_THRESHOLD] = model.label_threshold
+        elif len(labels) == 1 and isinstance(model, SequenceClassifier):
             hf_config["problem_type"] = "regression"
     write_json(folder / "config.json", hf_config)
     copy_tokenizer(tokenizer_folder, folder)

@@ -34,8 +34,8 @@ _PLACES = 8
 class SequenceBatch:
     """Packed texts with a target and a weight at each text's place in its row.
 
-    `targets`: [B, N], int64 classes or float32 scores; `weights`: float32 [B, N], 0 where a
-    row has no n-th text.
+    `targets`: [B, N], int64 classes or float32 scores, or float32 [B, N, num_labels];
+    `weights`: float32 [B, N], 0 where a row has no n-th text.
     """
 
     packed: PackedBatch
@@ -69,7 +69,7 @@ class SequenceObjective(TaskObjective[SequenceBatch]):
         super().__init__(model, data, settings)
         targets = self.targets(data.split)
         self._weights = self.text_weights(targets, data.train, settings.class_weights)
-        self._targets = targets.astype(np.float32) if targets.dtype.kind == "f" else targets
+        self._targets = targets.astype(np.float32) if targets.dtype.kind in "fb" else targets
 
     @classmethod
     def build(cls, config: EncoderConfig, task: Task, settings: Namespace) -> SequenceClassifier:
@@ -116,13 +116,13 @@ class SequenceObjective(TaskObjective[SequenceBatch]):
     def loss(cls, model: nn.Module, batch: SequenceBatch) -> Tensor:
         """Return the sum of weight times loss over the texts of a batch, a float32 scalar."""
         logits = model.row_logits(batch.packed, batch.targets.shape[1])  # type: ignore[operator]
-        losses = cls.losses(logits.flatten(0, 1).float(), batch.targets.flatten())
+        losses = cls.losses(logits.flatten(0, 1).float(), batch.targets.flatten(0, 1))
         return (losses * batch.weights.flatten()).sum()
 
     @classmethod
     def predict(
         cls, model: nn.Module, encoded: EncodedTexts, compute: Compute, texts: np.ndarray | None
-    ) -> np.ndarray:
+    ) -> Any:
         """Return the logits of the texts, float32 [num_texts, num_labels]."""
         size: Any = (len(encoded.lengths), model.num_labels)
         logits = np.empty(size, dtype=np.float32)

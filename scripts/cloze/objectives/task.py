@@ -133,6 +133,9 @@ class TaskObjective(Objective[B]):
         outcome = self.outcome(self.data.task, split, encoded.take(texts), outputs)
         return {"held_out_score": outcome.metrics["score"]}
 
+    def calibrate(self, compute: Compute) -> None:
+        """Choose on the held-out rows what a trained model has besides its weights, if anything."""
+
     def describe_batch(self, step: int, batch_size: int) -> str:
         """Return the numbers of the first rows of a batch."""
         texts = self._texts_of_batch(step, batch_size)

@@ -177,14 +177,14 @@ def row_tokens(lengths: np.ndarray, multiple: int = ROW_TOKENS) -> int:
 def slot_values(
     batch: PackedBatch, order: np.ndarray, values: np.ndarray, num_samples: int, empty: int = 0
 ) -> np.ndarray:
-    """Return each text's value at its place among the first N samples of its row, [B, N].
+    """Return each text's value at its place among the first N samples of its row, [B, N, …].
 
-    order: as `pack_texts` returns it; values: [num_texts] of any type, indexed by it;
+    order: as `pack_texts` returns it; values: [num_texts, …] of any type, indexed by it;
     `empty` fills the places of rows that have fewer samples.
     """
     counts = batch.sample_ids.amax(dim=1).numpy()
     filled = np.arange(num_samples) < counts[:, None]
-    slots = np.full(filled.shape, empty, dtype=values.dtype)
+    slots = np.full((*filled.shape, *values.shape[1:]), empty, dtype=values.dtype)
     slots[filled] = values[order]
     return slots
 

@@ -42,7 +42,7 @@ class Config:
         """The same as plain values, without the keys that have none."""
         self.runs = resolve_runs(self.settings)
         self.averages = resolve_averages(self.settings.averages, self.runs)
-        """Average to the reports of each of its tasks."""
+        """Name to average, of every run that has its reports."""
         self.files = InputFiles(self.values)
 
     @property
@@ -54,6 +54,12 @@ class Config:
     def reports(self) -> dict[str, tuple[Run, Report]]:
         """Report name to the run and to what it tells of it."""
         return {name: (run, report) for run in self.runs for name, report in run.reports.items()}
+
+    @property
+    def report_places(self) -> dict[str, str]:
+        """Report or average to where it lies in its run's folder, up to `_report.txt` and so on."""
+        reports = {name: run.report_place(name) for name, (run, _) in self.reports.items()}
+        return reports | {name: average.place for name, average in self.averages.items()}
 
     def kept_at(self, encoder: str) -> list[int]:
         """Return the percentages of its pretraining at which an encoder's weights are kept."""

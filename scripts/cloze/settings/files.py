@@ -1,6 +1,6 @@
 """Where the files that the configuration names lie, and which of them `download` fetches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,43 @@ class InputFiles:
             if "pretrained" in section
         }
         """Encoder from elsewhere to its folder."""
+
+    def require(self, named: Mapping[str, Iterable[str]], is_made: Callable[[str], bool]) -> None:
+        """Raise `ClozeError` for the first input that is not there and that nothing makes.
+
+        named: key of `config.yaml` to its inputs. is_made: tells of a path whether a rule makes it.
+        What is fetched from another machine may be missing; what is copied on this one, not.
+        """
+        for key, paths in named.items():
+            for path in paths:
+                if Path(path).exists():
+                    continue
+                missing = path
+                if path in self.downloads:
+                    source = parse_source(self.downloads[path].source)
+                    if not isinstance(source, LocalSource) or source.path.exists():
+                        continue
+                    missing = str(source)
+                elif is_made(path):
+                    continue
+                raise ClozeError(
+                    f"config: {key}: {missing}: no such file or folder, and no rule makes it; "
+                    "correct the path or put there what it names"
+                )
+
+    def keys_of_corpus(self, corpus: str) -> dict[str, list[str]]:
+        """Return the key of `config.yaml` that names a corpus's files, of each split, to these."""
+        key = f"corpora.{corpus}.files"
+        named = self.corpora[corpus].items()
+        return {key if split == "input" else f"{key}.{split}": files for split, files in named}
+
+    def keys_of_task(self, task: str) -> dict[str, list[str]]:
+        """Return the key that names each file of a task, to this file."""
+        named = self.tasks[task].items()
+        return {
+            f"tasks.{task}.{split if split in SPLITS else f'splits.{split}'}": [file]
+            for split, file in named
+        }
 
     def fetched_of(self, encoder: str) -> list[str]:
         """Return the files of an encoder on the hub as they are once fetched; else none."""

@@ -11,9 +11,12 @@ from cloze.settings.encoders import ArchitectureSettings
 from cloze.settings.fields import keys_of, script_values
 from cloze.settings.finetuning import FinetuningRecipe
 from cloze.settings.pretraining import MonitoringSettings, PretrainingSettings
+from cloze.settings.recipes import RECIPE
 from cloze.settings.runs import Report, Run, imported_folder, is_from_scratch
 
-_CORPUS_PAGE = (
+_BESIDE_SHARDS = (
+    "metrics.json",
+    RECIPE,
     "corpus.html",
     "corpus.json",
     *(
@@ -39,9 +42,10 @@ class Wanted:
         self.files |= {"results/config.yaml", *config.files.downloads}
         for run in config.runs:
             self._add_run(config, run)
-        for name in (*config.reports, *config.averages):
+        for name, place in config.report_places.items():
             suffixes = ("_report.txt", "_report.json", "_report.html", "_figure.svg")
             self.files |= {f"results/{name}{suffix}" for suffix in suffixes}
+            self.files |= {f"{place}{suffix}" for suffix in suffixes}
 
     def _add_run(self, config: Config, run: Run) -> None:
         for report in run.reports.values():
@@ -61,8 +65,8 @@ class Wanted:
         evaluated = (task for name in corpora for task in config.decontaminated_tasks(name))
         self.trees |= {f"results/tasks/{task}" for task in evaluated}
         self.trees |= {run.documents_folder, f"{run.encoder_folder}/best"}
-        entries = (f"{name}.json" for name in config.shard_names(run.dataset))
-        files = (*config.dataset_files(run.dataset), *entries, "metrics.json", *_CORPUS_PAGE)
+        shards = (f"{name}.json" for name in config.shard_names(run.dataset))
+        files = (*config.dataset_files(run.dataset), *shards, *_BESIDE_SHARDS)
         self.files |= {f"{run.dataset_folder}/{name}" for name in files}
         shape = config.settings.architectures[str(run.architecture)]
         encoder = config.settings.encoders[run.encoder]

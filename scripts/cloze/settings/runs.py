@@ -75,6 +75,10 @@ class Run:
             return imported_folder(self.encoder)
         return f"{self.dataset_folder}/{self.encoder}"
 
+    def report_place(self, report: str) -> str:
+        """Return where one of its reports lies, up to `_report.txt` and so on."""
+        return f"{self.encoder_folder}/{self.reports[report].task}/{report}"
+
     @property
     def scratch_folder(self) -> str:
         """Where the encoder without pretraining lies; many recipes share it."""
@@ -151,25 +155,38 @@ def _resolve_report(settings: Configuration, report: ReportEntry, path: str) -> 
     return Report(report.task, report.ceiling, (report.split,))
 
 
+@dataclass(frozen=True)
+class Average:
+    """An average over reports of one run: names of the reports of each of its tasks."""
+
+    name: str
+    run: Run
+    tasks: Sequence[Sequence[str]]
+
+    @property
+    def place(self) -> str:
+        """Where it lies, up to `_report.txt` and so on."""
+        return f"{self.run.encoder_folder}/{self.name}"
+
+
 def resolve_averages(
     averages: Mapping[str, Sequence[str]], runs: Sequence[Run]
-) -> dict[str, list[list[str]]]:
-    """Return average to the reports of each of its tasks, for every run that has them all.
+) -> dict[str, Average]:
+    """Return name to average, one for every run that has all its reports.
 
     `averages` maps a name to entries such as `sst2` or `mnli+mnli-mismatched`, names of
     reports of the first run, which is no variant. Raises `ClozeError` for an unknown report
     and for a name that a report has.
     """
-    found: dict[str, list[list[str]]] = {}
+    found: dict[str, Average] = {}
     for name, entries in averages.items():
         tasks = [entry.split("+") for entry in entries]
         for report in (report for task in tasks for report in task):
             require_known(report, runs[0].reports, "reports", f"averages.{name}")
         for run in runs:
             if run.reports.keys() >= {f"{r}{run.suffix}" for task in tasks for r in task}:
-                found[f"{name}{run.suffix}"] = [
-                    [f"{report}{run.suffix}" for report in task] for task in tasks
-                ]
+                own = [[f"{report}{run.suffix}" for report in task] for task in tasks]
+                found[f"{name}{run.suffix}"] = Average(f"{name}{run.suffix}", run, own)
     for name in found:
         if any(name in run.reports for run in runs):
             raise ClozeError(

@@ -10,16 +10,20 @@ from cloze.settings.fields import setting
 # trained. A module is imported only where its kind is used, so that its code is part of the key of
 # these stages alone.
 TASK_KINDS = {
-    "sentence_similarity": "cloze.tasks.sentence_similarity:SentenceSimilarity",
     "classification": "cloze.tasks.labels:Classes",
     "regression": "cloze.tasks.labels:Scores",
     "token_classification": "cloze.tasks.token_labels:TokenLabels",
+    "multi_label_classification": "cloze.tasks.label_sets:LabelSets",
+    "sentence_similarity": "cloze.tasks.sentence_similarity:SentenceSimilarity",
 }
 FINETUNING_OBJECTIVES = {
-    "sentence_similarity": "cloze.objectives.sentence_similarity:SentenceSimilarity",
     "classification": "cloze.objectives.classification:Classification",
     "regression": "cloze.objectives.regression:Regression",
     "token_classification": "cloze.objectives.token_classification:TokenClassification",
+    "multi_label_classification": (
+        "cloze.objectives.multi_label_classification:MultiLabelClassification"
+    ),
+    "sentence_similarity": "cloze.objectives.sentence_similarity:SentenceSimilarity",
 }
 # Kinds whose files have no usual names for their columns.
 _NEEDED_COLUMNS = dict.fromkeys(("classification", "regression"), ("text_column", "label_column"))
@@ -27,10 +31,10 @@ TASK_FORMATS = ("csv", "tsv", "jsonl", "parquet", "conll", "conllu")
 SCHEMES = ("bio", "iob1", "bioes", "plain")
 SIMILARITY_LOSSES = ("multiple_negatives_ranking", "cosent", "simcse")
 METRICS = (
-    *("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"),
     *("accuracy", "f1", "macro_f1", "matthews", "accuracy_and_f1"),
     *("pearson", "spearman", "pearson_and_spearman"),
-    *("entity_f1", "token_accuracy"),
+    *("entity_f1", "token_accuracy", "micro_f1"),
+    *("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"),
 )
 
 
@@ -42,6 +46,9 @@ def module_of(entry: str) -> str:
 def missing_columns(task: "TaskSettings | Namespace") -> list[str]:
     """Return the keys of columns that a task must name and does not."""
     objective = task.objective or default_objective(task.regression)
+    if objective == "multi_label_classification":
+        needed = ("text_column",) if task.label_columns else ("text_column", "label_column")
+        return [key for key in needed if getattr(task, key) is None]
     return [key for key in _NEEDED_COLUMNS.get(objective, ()) if getattr(task, key) is None]
 
 
@@ -82,6 +89,12 @@ class TaskSettings:
     label_column: str | None = setting(
         None, "column with the label; of tagged words unset: the last of CoNLL, upos, or tags"
     )
+    label_columns: list[str] | None = setting(
+        None, "of several labels at once: a column of 0 and 1 for each label, which it names"
+    )
+    label_separator: str = setting(
+        ",", "of several labels at once: what stands between labels in a column of text"
+    )
     scheme: str | None = setting(
         None,
         "how tags mark entities: bio, iob1, bioes, or plain ones such as parts of speech; unset: "
@@ -119,7 +132,8 @@ class TaskSettings:
     metric: str | None = setting(
         None,
         "what the task is judged by; unset: accuracy, of scores pearson_and_spearman, of entities "
-        "entity_f1, of plain tags token_accuracy",
+        "entity_f1, of plain tags token_accuracy, of several labels micro_f1, of vectors spearman "
+        "or, where answers are ranked, ndcg_at_10",
         choices=METRICS,
     )
     origin: str = setting("", "where the data comes from, for the report")

@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from cloze.errors import ClozeError
+from cloze.show.report_text import subject_lines
 from cloze.show.text_layout import METRIC_NAMES, paragraph, percent, table
 from cloze.tasks.statistics import summarise
 
@@ -25,10 +26,17 @@ def average_reports(name: str, tasks: Sequence[Sequence[Report]]) -> dict[str, A
     tasks: the reports (as `build_report` returns) of each task; several of one task, such as
     MNLI's matched and mismatched rows, count as their mean (Wang et al. 2019, §2). An arm that
     some report lacks has no average. Scores lie between 0 and 1; the interval is Student's t
-    over the averages of each seed. Raises `ClozeError` if the reports have other seeds.
+    over the averages of each seed. Raises `ClozeError` if the reports have other seeds or are of
+    different encoders.
     """
     seeds = list(tasks[0][0]["score"]["per_seed"])
+    encoder = _encoder(tasks[0][0])
     for report in (report for task in tasks for report in task):
+        if _encoder(report) != encoder:
+            raise ClozeError(
+                f"{report['name']}: is of another encoder than {tasks[0][0]['name']}; average "
+                "reports of one encoder, such as those below its folder"
+            )
         if list(report["score"]["per_seed"]) != seeds:
             raise ClozeError(
                 f"{report['name']}: has the seeds {', '.join(report['score']['per_seed'])}, "
@@ -42,13 +50,22 @@ def average_reports(name: str, tasks: Sequence[Sequence[Report]]) -> dict[str, A
         }
         for task in tasks
     ]
+    first = tasks[0][0]
     return {
         "name": name,
+        "model": first.get("model"),
+        "recipe": {key: pick for key, pick in first.get("recipe", {}).items() if key != "task"},
+        "encoder": encoder,
         "tasks": rows,
         "average": {
             arm: _summary(tasks, arm) for arm in _ARMS if all(_has(task, arm) for task in tasks)
         },
     }
+
+
+def _encoder(report: Report) -> Any:
+    """The hashes of what was fine-tuned; reports that were kept from earlier versions have none."""
+    return report.get("finetuning", {}).get("encoder")
 
 
 def _score(report: Report, arm: str) -> Any:
@@ -102,7 +119,8 @@ def render_average(average: Mapping[str, Any]) -> str:
         f"{percent(bounds[1])}. It knows of the seeds, not of the choice of rows; each task's "
         "own report has intervals over its rows."
     )
-    lines = [title, "=" * len(title), "", *table(header, rows), "", *paragraph(note)]
+    lines = [title, "=" * len(title), *subject_lines(average), "", *table(header, rows), ""]
+    lines += paragraph(note)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

@@ -1,34 +1,24 @@
-"""Results compared: all below a folder as one table, and two on the same rows.
+"""All results below a folder as one table.
 
-The table has a row a run and only the columns that differ, as text, Markdown, CSV or a page
-that sorts itself.
+It has a row a recipe and only the columns that differ, as text, Markdown, CSV or a page that
+sorts itself; below it stand what was left out, and the reports that there are.
 """
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from cloze.errors import ClozeError
 from cloze.files import read_json, resource, write_text
 from cloze.pages import render
-from cloze.show.text_layout import (
-    METRIC_NAMES,
-    aligned,
-    paragraph,
-    percent,
-    shown_value,
-    table,
-    unit,
-)
-from cloze.tasks.evaluations import Evaluations, read_evaluations, require_comparable
-from cloze.tasks.resampled_scores import (
-    PERMUTATIONS,
-    difference_of,
-    mcnemar,
-    permutation_test,
-)
+from cloze.show.text_layout import aligned, shown_value
+from cloze.tasks.lineage import Lineage, is_encoder, lineage_of, staleness
 from cloze.tasks.statistics import summarise
 
 ALWAYS = ("run", "score", "std")
@@ -41,22 +31,41 @@ _PRETRAINING_KEYS = (
     "train_seconds",
     "num_parameters",
 )
-# Where a run lies and on what machine it ran is not what it is.
-_PLACES = frozenset(
+PLACES = frozenset(
     {"dataset", "tokenizer", "output", "run_dir", "model", "task", "device", "log", "threads"}
 )
+"""Arguments that say where a run lies and on what machine it ran, not what it is."""
 # What pretraining, or else an import, says of an encoder.
 _MODEL_METRICS = ("validation_loss", "masked_lm_head")
 _BASELINES = "baselines.json"
+_STALE = "Left out, because it is stale (fine-tune and evaluate these seeds again):"
+_NAMES = "One name, but not the same settings:"
+_REPORTS = "Reports, each of the recipe whose folder it lies in:"
 
 Row = dict[str, Any]
 
 
-def collect_rows(root: Path) -> list[Row]:
+@dataclass(frozen=True)
+class Comparison:
+    """What a table shows, and what is said below it.
+
+    stale: a sentence for each evaluation that is left out. names: a sentence for each setting
+    that is another in one folder than in another, though an entry of one name gave it. reports:
+    the text of each report below its recipe's folder, to what is said of it if it is stale.
+    """
+
+    rows: list[Row]
+    stale: list[str]
+    names: list[str]
+    reports: dict[Path, str | None]
+
+
+def compare_results(root: Path) -> Comparison:
     """Return a row for each evaluated recipe, unevaluated encoder and baseline below `root`.
 
-    Rows are sorted by path. Folders whose name starts with a dot (unfinished runs) and
-    copies in `best` are left out.
+    Rows are sorted by path. Seeds of one folder that are of different recipes have rows of their
+    own, and evaluations of what is no longer there have none (see `cloze.tasks.lineage`).
+    Folders whose name starts with a dot (unfinished runs) and copies in `best` are left out.
     Raises `ClozeError` if there is nothing to compare.
     """
     found = {path: read_json(path) for path in _metrics_files(root)}
@@ -65,8 +74,14 @@ def collect_rows(root: Path) -> list[Row]:
         for path, record in found.items()
         if any(key in record.get("metrics", {}) for key in _MODEL_METRICS)
     }
-    rows = _evaluation_rows(root, found, encoders)
-    evaluated = {row["encoder"] for row in rows}
+    stale = {
+        path: reason
+        for path, record in found.items()
+        if _is_evaluation(path, record) and (reason := staleness(path.parent, record))
+    }
+    fresh = {path: record for path, record in found.items() if path not in stale}
+    rows = _evaluation_rows(root, fresh, encoders)
+    evaluated = {row.get("encoder") for row in rows}
     for folder, metrics in encoders.items():
         name = _relative(folder, root)
         if name not in evaluated:
@@ -74,23 +89,28 @@ def collect_rows(root: Path) -> list[Row]:
     for row in rows:
         row.pop("encoder", None)
     rows += _baseline_rows(root, found)
+    notes = [f"{path.parent} {reason}" for path, reason in stale.items()]
     if not rows:
-        raise ClozeError(f"{root}: holds no results; run the workflow or give another folder")
-    return sorted(rows, key=lambda row: row["run"])
+        problem = f"{notes[0]}" if notes else f"{root}: holds no results"
+        raise ClozeError(f"{problem}; run the workflow or give another folder")
+    rows.sort(key=lambda row: row["run"])
+    return Comparison(rows, notes, _ambiguous_names(root), _reports(root))
 
 
-def sort_rows(rows: Sequence[Row], column: str) -> list[Row]:
-    """Return the rows by one column, numbers from high to low, rows without a value last.
+def sort_rows(comparison: Comparison, column: str) -> Comparison:
+    """Return it with the rows by one column, numbers from high to low, those without it last.
 
     Raises `ClozeError` if no row has that column.
     """
+    rows = comparison.rows
     columns = all_columns(rows)
     if column not in columns:
         raise ClozeError(f"--sort {column}: no such column; there are: {', '.join(columns)}")
     present = [row for row in rows if row.get(column) is not None]
     numbers = all(isinstance(row[column], int | float) for row in present)
     present.sort(key=lambda row: row[column] if numbers else str(row[column]), reverse=numbers)
-    return present + [row for row in rows if row.get(column) is None]
+    absent = [row for row in rows if row.get(column) is None]
+    return replace(comparison, rows=present + absent)
 
 
 def all_columns(rows: Sequence[Row]) -> list[str]:
@@ -123,19 +143,87 @@ def _relative(folder: Path, root: Path) -> str:
     return folder.relative_to(root).as_posix()
 
 
+def _is_evaluation(path: Path, record: dict[str, Any]) -> bool:
+    keys = record.get("metrics", {}).keys()
+    return path.name != _BASELINES and {"score", "split", "task"} <= keys
+
+
 def _evaluation_rows(
     root: Path, found: dict[Path, Any], encoders: dict[Path, dict[str, Any]]
 ) -> list[Row]:
-    groups: dict[tuple[Path, str], list[dict[str, Any]]] = {}
+    """A row for the seeds of a folder that were made alike, of each split."""
+    groups: dict[tuple[Path, str], list[tuple[Lineage, list[dict[str, Any]]]]] = {}
     for path, record in found.items():
-        metrics = record.get("metrics", {})
-        if path.name != _BASELINES and {"score", "split", "task"} <= metrics.keys():
-            key = (_recipe_folder(path.parent, root), metrics["split"])
-            groups.setdefault(key, []).append(metrics)
+        if not _is_evaluation(path, record):
+            continue
+        metrics, lineage = record["metrics"], lineage_of(record)
+        recipes = groups.setdefault((_recipe_folder(path.parent, root), metrics["split"]), [])
+        alike = next((seeds for made, seeds in recipes if made == lineage), None)
+        if alike is None:
+            recipes.append((lineage, [metrics]))
+        else:
+            alike.append(metrics)
+    rows = []
+    for (folder, split), recipes in groups.items():
+        nearest = next((parent for parent in folder.parents if parent in encoders), None)
+        for lineage, seeds in recipes:
+            row = _evaluation_row(root, folder, split, seeds)
+            # What was kept on the way through pretraining lies below the finished encoder.
+            if nearest is not None and is_encoder(nearest, lineage.encoder):
+                row |= {"encoder": _relative(nearest, root), **_encoder_columns(encoders[nearest])}
+            rows.append(row)
+    return rows
+
+
+def _ambiguous_names(root: Path) -> list[str]:
+    """A sentence for each setting that differs between the recipes of folders of one name."""
+    values: dict[str, dict[str, Path]] = {}
+    for path in sorted(root.rglob("recipe.yaml")):
+        for setting, value in _settings(path):
+            # One place for each value is enough to see what there is.
+            values.setdefault(setting, {}).setdefault(shown_value(value), path.parent)
     return [
-        _evaluation_row(root, folder, split, seeds, encoders)
-        for (folder, split), seeds in groups.items()
+        f"{setting} is {', '.join(f'{value} in {place}' for value, place in places.items())}"
+        for setting, places in values.items()
+        if len(places) > 1
     ]
+
+
+def _settings(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield `encoders.tiny.max_steps` and its value, for each setting of a recipe's entries."""
+    try:
+        recipe = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise ClozeError(f"{path}: not valid YAML ({error}); remove it") from error
+    tables = {key: value for key, value in recipe.items() if isinstance(value, dict)}
+    for table, entries in tables.items():
+        for name, entry in entries.items():
+            for key, value in entry.items():
+                nested = value if key.startswith("finetuning") else {"": value}
+                for part, setting in nested.items():
+                    yield ".".join(filter(None, (table, name, key, part))), setting
+
+
+def _reports(root: Path) -> dict[Path, str | None]:
+    """Each report in a folder below `root`, and of a stale one why; those beside are copies."""
+    return {
+        path.with_suffix(".txt"): _staleness_of_report(path.parent, read_json(path))
+        for path in sorted(root.rglob("*_report.json"))
+        if path.parent != root
+    }
+
+
+def _staleness_of_report(folder: Path, report: dict[str, Any]) -> str | None:
+    """Why a report in `MODEL/{task}`, or an average in `MODEL`, is none of what lies there."""
+    model = folder if "average" in report else folder.parent
+    encoder = report.get("encoder") or report.get("finetuning", {}).get("encoder")
+    if not is_encoder(model, encoder or {}):
+        return "stale: of another encoder than lies there now"
+    for seed, score in report.get("score", {}).get("per_seed", {}).items():
+        path = folder / f"seed-{seed}" / report["split"] / "metrics.json"
+        if path.is_file() and read_json(path)["metrics"]["score"] != score:
+            return f"stale: of another evaluation of seed {seed} than lies there now"
+    return None
 
 
 def _recipe_folder(evaluation: Path, root: Path) -> Path:
@@ -148,21 +236,13 @@ def _recipe_folder(evaluation: Path, root: Path) -> Path:
     return evaluation
 
 
-def _evaluation_row(
-    root: Path,
-    folder: Path,
-    split: str,
-    seeds: list[dict[str, Any]],
-    encoders: dict[Path, dict[str, Any]],
-) -> Row:
+def _evaluation_row(root: Path, folder: Path, split: str, seeds: list[dict[str, Any]]) -> Row:
     score = summarise([metrics["score"] for metrics in seeds])
     first = seeds[0]
     finetuning = first.get("finetuning", {})
-    encoder = next((parent for parent in folder.parents if parent in encoders), None)
     recipe = {f"finetuning.{k}": v for k, v in finetuning.get("recipe", {}).items() if k != "seed"}
     return {
         "run": _relative(folder, root),
-        "encoder": None if encoder is None else _relative(encoder, root),
         "task": first["task"],
         "split": split,
         "metric": first["metric"],
@@ -170,7 +250,6 @@ def _evaluation_row(
         "score": score.mean,
         "std": score.std,
         "finetuning_seconds": finetuning.get("train_seconds"),
-        **({} if encoder is None else _encoder_columns(encoders[encoder])),
         **recipe,
     }
 
@@ -179,7 +258,7 @@ def _encoder_columns(metrics: dict[str, Any]) -> Row:
     arguments = {
         key: value
         for key, value in metrics["args"].items()
-        if key not in _PLACES and not isinstance(value, list | dict)
+        if key not in PLACES and not isinstance(value, list | dict)
     }
     return {key: metrics[key] for key in _PRETRAINING_KEYS if key in metrics} | arguments
 
@@ -200,7 +279,7 @@ def _baseline_rows(root: Path, found: dict[Path, Any]) -> list[Row]:
     ]
 
 
-def write_table(rows: Sequence[Row], path: Path) -> None:
+def write_table(comparison: Comparison, path: Path) -> None:
     """Write the rows in the form that the file's name asks for.
 
     Raises `ClozeError` if that is none of .html, .md, .csv and .txt.
@@ -210,43 +289,78 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
         raise ClozeError(
             f"--output {path}: no such form; end the name in one of {', '.join(_FORMATS)}"
         )
-    write_text(path, form(rows))
+    write_text(path, form(comparison, path.parent))
 
 
-def render_table(rows: Sequence[Row]) -> str:
-    """Return aligned text with only the columns that differ."""
-    columns = differing_columns(rows)
-    return "\n".join(aligned(columns, _cells(rows, columns))) + "\n"
+def render_table(comparison: Comparison) -> str:
+    """Return aligned text with only the columns that differ, and what is said below."""
+    return _as_text(comparison, Path())
+
+
+def _as_text(comparison: Comparison, place: Path) -> str:
+    rows, columns = comparison.rows, differing_columns(comparison.rows)
+    lines = aligned(columns, _cells(rows, columns))
+    for heading, items in _below(comparison):
+        lines += ["", heading, *(f"  {item}" for item in items)]
+    return "\n".join(lines) + "\n"
+
+
+def _below(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
+    """Yield heading and items of what stands below the table."""
+    if comparison.stale:
+        yield _STALE, comparison.stale
+    if comparison.names:
+        yield _NAMES, comparison.names
+    if comparison.reports:
+        yield _REPORTS, [_said_of(path, stale) for path, stale in comparison.reports.items()]
+
+
+def _said_of(report: Path, stale: str | None) -> str:
+    return str(report) if stale is None else f"{report} ({stale})"
 
 
 def _cells(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
     return [[shown_value(row.get(column)) for column in columns] for row in rows]
 
 
-def _as_markdown(rows: Sequence[Row]) -> str:
-    columns = differing_columns(rows)
+def _as_markdown(comparison: Comparison, place: Path) -> str:
+    rows, columns = comparison.rows, differing_columns(comparison.rows)
     lines = [columns, ["---", *("---:" for _ in columns[1:])], *_cells(rows, columns)]
-    return "".join(f"| {' | '.join(map(_markdown_cell, line))} |\n" for line in lines)
+    text = "".join(f"| {' | '.join(map(_markdown_cell, line))} |\n" for line in lines)
+    for heading, items in _below(comparison):
+        text += f"\n{heading}\n\n" + "".join(f"- {_markdown_cell(item)}\n" for item in items)
+    return text
 
 
 def _markdown_cell(text: str) -> str:
     return " ".join(text.split()).replace("|", r"\|").replace("<", "&lt;")
 
 
-def _as_csv(rows: Sequence[Row]) -> str:
-    """Numbers whole, not as they are shown: this is for a program."""
+def _as_csv(comparison: Comparison, place: Path) -> str:
+    """Numbers whole, not as they are shown, and nothing below: this is for a program."""
     stream = io.StringIO()
-    columns = differing_columns(rows)
+    columns = differing_columns(comparison.rows)
     writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(comparison.rows)
     return stream.getvalue()
 
 
-def _as_html(rows: Sequence[Row]) -> str:
-    columns = differing_columns(rows)
+def _as_html(comparison: Comparison, place: Path) -> str:
+    """A page in the folder `place`, from which it links to the reports."""
+    rows, columns = comparison.rows, differing_columns(comparison.rows)
     cells = [[(shown_value(v), _sort_key(v)) for v in map(row.get, columns)] for row in rows]
-    return render(resource("show/comparison_page.html"), columns=columns, rows=cells)
+    return render(
+        resource("show/comparison_page.html"),
+        columns=columns,
+        rows=cells,
+        below=[(_STALE, comparison.stale), (_NAMES, comparison.names)],
+        reports_heading=_REPORTS,
+        reports=[
+            (Path(os.path.relpath(path, place)).as_posix(), _said_of(path, stale))
+            for path, stale in comparison.reports.items()
+        ],
+    )
 
 
 def _sort_key(value: Any) -> str | None:
@@ -255,105 +369,9 @@ def _sort_key(value: Any) -> str | None:
     return repr(value) if is_number else None
 
 
-_FORMATS: dict[str, Callable[[Sequence[Row]], str]] = {
+_FORMATS: dict[str, Callable[[Comparison, Path], str]] = {
     ".html": _as_html,
     ".md": _as_markdown,
     ".csv": _as_csv,
-    ".txt": render_table,
+    ".txt": _as_text,
 }
-
-
-def describe_difference(first: Path, second: Path, split: str) -> str:
-    """Return a text about a split of two folders, each a result's (with its seeds) or one seed's.
-
-    Raises `ClozeError` if one holds no evaluation, or they are of other rows or labels.
-    """
-    ours, theirs = _read(first, split), _read(second, split)
-    require_comparable(ours, theirs, second)
-    task = ours.seeds[0].metrics
-    metric = task["metric"]
-    if theirs.seeds[0].metrics["metric"] != metric:
-        raise ClozeError(
-            f"{second}: is measured by {theirs.seeds[0].metrics['metric']}, {first} by {metric}; "
-            "evaluate both with the same task folder"
-        )
-    lines = [f"A  {first}", f"B  {second}", "", *_settings(ours, theirs), ""]
-    lines += [f"{task['task']}, {task['split']}, {ours.num_examples:,} rows", ""]
-    lines += table(("", METRIC_NAMES[metric], "seeds"), [_row("A", ours), _row("B", theirs)])
-    lines += ["", *_tests(metric, ours, theirs)]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
-
-
-def _read(folder: Path, split: str) -> Evaluations:
-    candidates = [folder, folder / split, *sorted(folder.glob(f"seed-*/{split}"))]
-    found = [place for place in candidates if (place / "predictions.parquet").is_file()]
-    if not found:
-        raise ClozeError(
-            f"{folder}: holds no evaluation on {split}; name a task's folder with its seed-* "
-            "folders, such as results/CORPUS/TOKENIZER/DATASET/ENCODER/TASK, or one of these"
-        )
-    return read_evaluations(found)
-
-
-def _row(name: str, evaluations: Evaluations) -> tuple[str, str, str]:
-    score, metric = evaluations.summary("score"), evaluations.seeds[0].metrics["metric"]
-    spread = "" if score.std is None else f" ± {percent(score.std)}"
-    return name, f"{percent(score.mean)}{unit(metric)}{spread}", f"{len(evaluations.seeds)}"
-
-
-def _settings(ours: Evaluations, theirs: Evaluations) -> Iterator[str]:
-    """Yield the settings of encoder and fine-tuning that are not the same."""
-    ones, others = (_recipe(evaluations) for evaluations in (ours, theirs))
-    keys = [key for key in {**ones, **others} if ones.get(key) != others.get(key)]
-    if not keys:
-        yield "  the same settings"
-        return
-    rows = [(key, str(ones.get(key, "-")), str(others.get(key, "-"))) for key in keys]
-    yield from table(("setting", "A", "B"), rows)
-
-
-def _recipe(evaluations: Evaluations) -> dict[str, Any]:
-    seed = evaluations.seeds[0]
-    finetuning = seed.metrics.get("finetuning", {})
-    found = {f"finetuning.{key}": value for key, value in finetuning.get("recipe", {}).items()}
-    found.pop("finetuning.seed", None)
-    found["from_scratch"] = finetuning.get("from_scratch")
-    for parent in seed.folder.parents:
-        path = parent / "metrics.json"
-        content: Mapping[str, Any] = read_json(path) if path.is_file() else {}
-        if "validation_loss" in content.get("metrics", {}):
-            found |= {k: v for k, v in content.get("args", {}).items() if k not in _PLACES}
-            found["validation_loss"] = round(content["metrics"]["validation_loss"], 4)
-            break
-    return found
-
-
-def _tests(metric: str, ours: Evaluations, theirs: Evaluations) -> Iterator[str]:
-    difference = difference_of(ours, theirs, metric)
-    low, high = difference.ci95
-    chance = permutation_test(ours, theirs, metric)
-    rows = [
-        ("A − B, points", f"{100 * difference.difference:+.2f}"),
-        ("95 % interval, bootstrap over rows", f"{100 * low:+.2f} to {100 * high:+.2f}"),
-        (f"permutation test, {PERMUTATIONS:,} draws", f"p = {chance:.4f}"),
-    ]
-    if ours.statistics is None and ours.num_labels > 1:
-        test = mcnemar(ours.correct, theirs.correct)
-        split = f"p = {test.p_value:.4f} ({test.first_only} rows for A, {test.second_only} for B)"
-        rows.append(("McNemar's exact test", split))
-    yield from table(("", ""), rows)
-    yield ""
-    yield from paragraph(_verdict(difference.difference, low, high))
-
-
-def _verdict(difference: float, low: float, high: float) -> str:
-    if low <= 0 <= high:
-        return (
-            "These rows show no difference between the two: the interval holds 0. More rows or a "
-            "larger effect would be needed to tell them apart."
-        )
-    better = "A" if difference > 0 else "B"
-    return (
-        f"{better} is better on these rows by more than the choice of rows explains. The tests "
-        "know nothing of the choice of seeds; compare the deviations above."
-    )

@@ -5,7 +5,7 @@ report's data, how that reads as text and on the page, its baselines and its mai
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -54,13 +54,16 @@ class KindReport(ABC):
         yield from ()
 
 
-def type_scores(evaluations: Evaluations, key: str) -> dict[str, dict[str, float]]:
+def type_scores(
+    evaluations: Evaluations, key: str, types: Sequence[str] | None = None
+) -> dict[str, dict[str, float]]:
     """Return precision, recall and F1 of each type averaged over the seeds, with its support.
 
     key: where `metrics.json` holds them by type; a type that a seed does not know counts 0 there.
+    types: in this order; None: all, sorted.
     """
     found = [seed.metrics[key] for seed in evaluations.seeds]
-    types = sorted({name for seed in found for name in seed})
+    types = types or sorted({name for seed in found for name in seed})
     return {
         name: {
             **{

@@ -8,13 +8,15 @@ import numpy as np
 
 from cloze.files import resource
 from cloze.pages import render
-from cloze.show.figures import confusion_figure, for_a_page, scatter_figure
+from cloze.show.figures import bars_figure, confusion_figure, for_a_page, scatter_figure
 from cloze.show.kind_report import MOST_MISTAKES, KindReport, Report, Section, Table, type_table
 from cloze.show.text_layout import WIDTH, mean_count, percent, table
 from cloze.tasks.evaluations import Evaluations
+from cloze.tasks.scores import MATRIX_LABELS
 from cloze.tasks.task import Task
 
 _POINTS = 1_000
+_CONFUSIONS = 20
 _LABEL_WIDTH = 14
 _MISTAKE_LINES = 4
 
@@ -46,22 +48,21 @@ class ClassesReport(_LabelsReport):
     }
 
     def details(self, evaluations: Evaluations, task: Task) -> dict[str, Any]:
-        """Return `classification_report`, `confusion_matrix` and `mistakes`."""
-        matrices = [seed.metrics["confusion_matrix"] for seed in evaluations.seeds]
+        """Return `classification_report`, `confusion_matrix` or `confusions`, and `mistakes`."""
         return {
             "classification_report": _classification_report(evaluations, task.labels),
-            # Counts averaged over the seeds; rows are true labels.
-            "confusion_matrix": np.mean(matrices, axis=0).tolist(),
+            **_confusions(evaluations, task.labels),
             "mistakes": _most_confidently_wrong(evaluations, task.labels),
         }
 
     def sections(self, report: Report) -> Iterator[Section]:
         """Yield the table of classes, the confusion matrix and the mistakes."""
         yield "BY CLASS, mean over seeds", table(*class_table(report))
-        yield (
-            "CONFUSION MATRIX, mean over seeds (rows: true, columns: predicted)",
-            _confusion(report),
-        )
+        if "confusion_matrix" in report:
+            heading = "CONFUSION MATRIX, mean over seeds (rows: true, columns: predicted)"
+            yield heading, _confusion(report)
+        else:
+            yield "MOST FREQUENT CONFUSIONS, mean over seeds", table(*confusion_table(report))
         yield "MOST CONFIDENT MISTAKES, probabilities averaged over seeds", _mistakes(report)
 
     def page(self, report: Report) -> str:
@@ -70,14 +71,19 @@ class ClassesReport(_LabelsReport):
             resource("show/classes_report.html"),
             report=report,
             class_table=class_table(report),
+            confusions=None if "confusion_matrix" in report else confusion_table(report),
             headings=_headings(report),
             percent=percent,
             mean_count=mean_count,
         )
 
     def figure(self, report: Report) -> str:
-        """Return the confusion matrix."""
-        return confusion_figure(report["confusion_matrix"], report["task"]["labels"])
+        """Return the confusion matrix, of too many classes for one F1 of the most frequent."""
+        if "confusion_matrix" in report:
+            return confusion_figure(report["confusion_matrix"], report["task"]["labels"])
+        by_class = report["classification_report"]["per_class"].items()
+        largest = sorted(by_class, key=lambda item: -item[1]["support"])[:MATRIX_LABELS]
+        return bars_figure({name: part["f1"] for name, part in largest}, "F1")
 
     def split_counts(self, split: Report) -> str:
         """Say how many rows there are of each class."""
@@ -188,6 +194,41 @@ def _scatter(evaluations: Evaluations) -> list[list[float]]:
     rows = np.linspace(0, len(predicted) - 1, min(_POINTS, len(predicted))).astype(int)
     pairs = np.stack([evaluations.labels[rows], predicted[rows]], axis=1)
     return [[float(true), float(found)] for true, found in pairs.round(4)]
+
+
+def _confusions(evaluations: Evaluations, labels: list[str]) -> dict[str, Any]:
+    """Return `confusion_matrix`, counts averaged over the seeds, whose rows are true labels.
+
+    Of more classes than `MATRIX_LABELS`: `confusions`, the most frequent pairs alone.
+    """
+    if len(labels) <= MATRIX_LABELS:
+        matrices = [seed.metrics["confusion_matrix"] for seed in evaluations.seeds]
+        return {"confusion_matrix": np.mean(matrices, axis=0).tolist()}
+    predictions = evaluations.predictions
+    true = np.broadcast_to(evaluations.labels, predictions.shape)
+    wrong = true != predictions
+    both = np.stack([true[wrong], predictions[wrong]])
+    pairs, counts = np.unique(both, axis=1, return_counts=True)
+    order = np.lexsort((pairs[1], pairs[0], -counts))[:_CONFUSIONS]
+    return {
+        "confusions": [
+            {
+                "label": labels[pairs[0, place]],
+                "prediction": labels[pairs[1, place]],
+                "rows": float(counts[place] / len(predictions)),
+            }
+            for place in order
+        ]
+    }
+
+
+def confusion_table(report: Report) -> Table:
+    """Return header and rows: the most frequent pairs of true and predicted classes."""
+    rows = [
+        [found["label"], found["prediction"], mean_count(found["rows"])]
+        for found in report["confusions"]
+    ]
+    return ["true", "predicted", "rows"], rows
 
 
 def class_table(report: Report) -> Table:

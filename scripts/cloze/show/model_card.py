@@ -9,6 +9,7 @@ from cloze.show.text_layout import short_number
 _PIPELINES = {
     "fill-mask": "fill-mask",
     "classify": "text-classification",
+    "tag": "token-classification",
     "embed": "feature-extraction",
 }
 _LAYOUTS = {

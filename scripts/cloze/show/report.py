@@ -51,6 +51,7 @@ def build_report(name: str, sources: Sources, *others: Sources) -> dict[str, Any
         },
         **_of_split(sources),
         "other_splits": {other.split: _of_split(other) for other in others},
+        "model": None if sources.pretraining is None else sources.pretraining.as_posix(),
         "recipe": dict(sources.recipe),
         "corpus": corpus_facts(sources.documents),
         "dataset": dataset_facts(sources.dataset),

@@ -28,6 +28,7 @@ from cloze.show.report_text import (
     overlap_pairs,
     recipe_pairs,
     seed_table,
+    subject_pairs,
 )
 from cloze.show.text_layout import METRIC_NAMES, percent, points, unit, with_deviation
 
@@ -65,6 +66,7 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
         resource("show/report_page.html"),
         report=report,
         facts=facts,
+        subject=list(subject_pairs(report)),
         headline=_scores(report),
         other_splits=map(_scores, other_splits(report)),
         figures=figures,

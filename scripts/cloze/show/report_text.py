@@ -42,10 +42,26 @@ def render_report(report: Mapping[str, Any]) -> str:
     sections += kind_report(report["task"]).sections(report)
     sections.append(("HOW TO READ THE INTERVALS", paragraph(interval_notes(report))))
     title = f"{report['name']}: {report['task']['name']}"
-    lines = [title, "=" * len(title)]
+    lines = [title, "=" * len(title), *subject_lines(report)]
     for heading, body in sections:
         lines += ["", heading, "-" * len(heading), *body]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def subject_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield which recipe the report is of: where its encoder lies, and the names that made it."""
+    # Reports that were kept from earlier versions do not say where.
+    if report.get("model") is not None:
+        yield "model", report["model"]
+    names = [f"{key} {name}" for key, name in report["recipe"].items() if key != "task"]
+    if names:
+        yield "recipe", ", ".join(names)
+
+
+def subject_lines(report: Mapping[str, Any]) -> list[str]:
+    """Return the lines below the title of a report, or of an average, that say what it is of."""
+    subject = list(subject_pairs(report))
+    return list(pairs(subject)) if subject else []
 
 
 def result_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

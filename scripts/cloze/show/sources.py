@@ -8,6 +8,7 @@ from typing import Any
 from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.tasks.evaluations import Evaluations
+from cloze.tasks.lineage import is_encoder
 from cloze.tasks.task import Task
 from cloze.tokens.manifest import read_manifest
 
@@ -62,7 +63,7 @@ class Sources:
 
 
 def require_task(sources: Sources) -> None:
-    """Raise `ClozeError` unless the evaluations are of the task as it is now."""
+    """Raise `ClozeError` unless the evaluations are of the task and the encoder as they are now."""
     for seed in sources.evaluations.seeds:
         if seed.metrics["task"] != sources.task.name:
             raise ClozeError(
@@ -74,6 +75,12 @@ def require_task(sources: Sources) -> None:
         raise ClozeError(
             f"{sources.task.folder}: its {sources.split} split has changed since the evaluations "
             "were made; run evaluate.py again"
+        )
+    encoder, first = sources.evaluations.lineage.encoder, sources.evaluations.seeds[0].folder
+    if sources.pretraining is not None and not is_encoder(sources.pretraining, encoder):
+        raise ClozeError(
+            f"{sources.pretraining}: holds another encoder than {first} was fine-tuned from; "
+            "fine-tune and evaluate these seeds again"
         )
 
 
@@ -118,9 +125,13 @@ def read_contamination(sources: Sources) -> dict[str, Any] | None:
 
 
 def finetuning_facts(evaluations: Evaluations) -> dict[str, Any]:
-    """Return the recipe of a fine-tuning, and score on its own training split, by seed."""
+    """Return the recipe of a fine-tuning, and score on its own training split, by seed.
+
+    `encoder` holds the SHA-256 of the files that it started from.
+    """
     first = evaluations.seeds[0].metrics.get("finetuning", {})
     return {
+        "encoder": dict(evaluations.lineage.encoder),
         "recipe": first.get("recipe", {}),
         "train_score": evaluations.values("finetuning", "train_score"),
         "train_accuracy": evaluations.values("finetuning", "train_accuracy"),

@@ -22,6 +22,7 @@ METRIC_NAMES = {
     "mrr_at_10": "MRR@10",
     "entity_f1": "F1 of entities",
     "token_accuracy": "accuracy of words",
+    "micro_f1": "micro F1",
 }
 
 

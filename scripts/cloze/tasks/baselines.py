@@ -1,19 +1,19 @@
 """Baselines without an encoder: the majority class, and TF-IDF with a logistic regression."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
 
 from cloze.cli import progress
 from cloze.errors import ClozeError
 from cloze.tasks.hold_out import hold_out
-from cloze.tasks.kind import Baseline
+from cloze.tasks.kind import Baseline, Outcome
 from cloze.tasks.labels import labels_outcome
-from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import Task, TaskSplit
 
 REGULARISATIONS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -41,11 +41,15 @@ def majority_class(task: Task, train: TaskSplit, splits: Mapping[str, TaskSplit]
 
 
 def tfidf_logistic_regression(
-    task: Task, train: TaskSplit, splits: Mapping[str, TaskSplit], seed: int
+    train: TaskSplit,
+    splits: Mapping[str, TaskSplit],
+    seed: int,
+    judge: Callable[[np.ndarray, np.ndarray], Outcome],
 ) -> Baseline:
     """Predict `splits` from TF-IDF features (words, word pairs; sublinear) by logistic regression.
 
-    Scores get a ridge regression instead. The features of a pair are those of either text,
+    Scores get a ridge regression instead, several labels a regression each; `judge` measures
+    predictions by labels. The features of a pair are those of either text,
     their absolute differences and their products. The inverse regularisation C is the one
     with the best score on a hold-out of the training split that shares nothing with the
     rest (`hold_out`), tried from the strongest until two in a row do worse; the model is then
@@ -54,7 +58,7 @@ def tfidf_logistic_regression(
     """
     parts = hold_out(train, HOLD_OUT_FRACTION, seed)
     fitting, held_out = train.take(parts.train), train.take(parts.held_out)
-    if not len(held_out) or len(np.unique(fitting.labels)) < 2:
+    if not len(held_out) or len(np.unique(fitting.labels, axis=0)) < 2:
         raise ClozeError(
             f"the training split of {len(train)} rows is too small or too repetitive to hold out "
             "a part of it for the TF-IDF baseline; add rows"
@@ -65,7 +69,7 @@ def tfidf_logistic_regression(
         rows, held_out_rows = features.of(fitting), features.of(held_out)
         for regularisation in REGULARISATIONS:
             predictions = _fit(rows, fitting.labels, regularisation).predict(held_out_rows)
-            measured = task_metrics(held_out.labels, predictions, task.labels, task.metric)
+            measured = judge(held_out.labels, predictions).metrics
             scores[regularisation] = measured["score"]
             bar.update()
             if _is_past_its_best(list(scores.values())):
@@ -83,11 +87,11 @@ def tfidf_logistic_regression(
             "rows_fitted": len(fitting),
             "rows_held_out": len(held_out),
             "rows_removed": int(parts.removed.size),
-            f"{task.metric}_by_C": {str(key): value for key, value in scores.items()},
+            f"{measured['metric']}_by_C": {str(key): value for key, value in scores.items()},
         },
     }
     outcomes = {
-        name: labels_outcome(task, split.labels, model.predict(features.of(split)))
+        name: judge(split.labels, model.predict(features.of(split)))
         for name, split in splits.items()
     }
     return Baseline(outcomes, facts)
@@ -118,7 +122,23 @@ class _Features:
         return scipy.sparse.hstack(parts, format="csr")
 
 
-def _fit(rows: csr_matrix, labels: np.ndarray, regularisation: float) -> LogisticRegression | Ridge:
+def _fit(
+    rows: csr_matrix, labels: np.ndarray, regularisation: float
+) -> "LogisticRegression | Ridge | _OneForEach":
     if labels.dtype.kind == "f":
         return Ridge(alpha=1 / regularisation).fit(rows, labels)
+    if labels.dtype.kind == "b":
+        each = LogisticRegression(C=regularisation, max_iter=_MAX_ITERATIONS)
+        return _OneForEach(OneVsRestClassifier(each).fit(rows, labels))
     return LogisticRegression(C=regularisation, max_iter=_MAX_ITERATIONS).fit(rows, labels)
+
+
+class _OneForEach:
+    """Regressions of several labels, whose predictions are bool [num_rows, num_labels]."""
+
+    def __init__(self, fitted: OneVsRestClassifier) -> None:
+        self._fitted = fitted
+
+    def predict(self, rows: csr_matrix) -> np.ndarray:
+        """Return the labels that are likelier than not."""
+        return np.asarray(self._fitted.predict(rows), dtype=bool)

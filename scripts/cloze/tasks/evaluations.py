@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file
 from cloze.tasks.kind import Outcome
+from cloze.tasks.lineage import Lineage, lineage_of, require_one_recipe
 from cloze.tasks.statistics import Summary, summarise
 from cloze.tasks.task import TaskSplit
 
@@ -99,8 +100,15 @@ class SeedEvaluation:
 
     seed: str
     folder: Path
-    metrics: dict[str, Any]
+    content: dict[str, Any]
+    """Its `metrics.json`."""
     predictions: Predictions
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was measured."""
+        found: dict[str, Any] = self.content["metrics"]
+        return found
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,11 @@ class Evaluations:
     """One recipe's evaluations on the same rows, one for each seed."""
 
     seeds: list[SeedEvaluation]
+
+    @property
+    def lineage(self) -> Lineage:
+        """What all of them were made of, their seeds apart."""
+        return lineage_of(self.seeds[0].content)
 
     @property
     def texts(self) -> list[str]:
@@ -170,19 +183,21 @@ def read_evaluations(folders: Sequence[Path]) -> Evaluations:
     """Read evaluation folders that `evaluate.py` wrote, at least one.
 
     Raises `ClozeError` if two of them are of the same seed, or if they were not made
-    on the same rows of the same task, with the same classes.
+    on the same rows of the same task, with the same classes, by one recipe from what lies
+    there now (see `cloze.tasks.lineage`).
     """
     seeds: list[SeedEvaluation] = []
     for folder in folders:
-        metrics = read_json(folder / "metrics.json")["metrics"]
-        seed = metrics.get("finetuning", {}).get("seed")
+        content = read_json(folder / "metrics.json")
+        seed = content["metrics"].get("finetuning", {}).get("seed")
         name = folder.as_posix() if seed is None else str(seed)
         if any(name == other.seed for other in seeds):
             raise ClozeError(f"{folder}: seed {name} was given twice; name each folder once")
         predictions = read_predictions(folder)
         if seeds:
             _require_same_rows(folder, seeds[0].predictions, predictions)
-        seeds.append(SeedEvaluation(name, folder, metrics, predictions))
+        seeds.append(SeedEvaluation(name, folder, content, predictions))
+    require_one_recipe({seed.folder: seed.content for seed in seeds})
     return Evaluations(seeds)
 
 

@@ -145,7 +145,7 @@ def _spread_classes(
     """Move groups, in their order, until the classes have some on both sides.
 
     is_chosen: bool [num_groups], changed in place; order: the groups that may be chosen. No
-    move takes the last group of a class from its side. Scores have no classes.
+    move takes the last group of a class from its side. Other tasks have no classes.
     """
     if labels.dtype.kind != "i" or not is_chosen.any():
         return

@@ -4,6 +4,7 @@ import json
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -81,7 +82,9 @@ class _Labelled(TaskKind):
 
         return {
             "majority": majority_class(task, train, splits),
-            "tfidf_logistic_regression": tfidf_logistic_regression(task, train, splits, seed),
+            "tfidf_logistic_regression": tfidf_logistic_regression(
+                train, splits, seed, partial(labels_outcome, task)
+            ),
         }
 
 
@@ -193,9 +196,17 @@ def shown(value: Any) -> str:
 def label_names(rows: Iterable[LabelledRow]) -> list[str]:
     """Return the distinct labels, by value if all are whole numbers, else by alphabet."""
     found = {row.label for row in rows}
-    if all(_is_whole_number(label) for label in found):
+    if all(is_whole_number(label) for label in found):
         return sorted(found, key=int)
     return sorted(found)
+
+
+def label_indices(names: Sequence[str]) -> dict[str, int]:
+    """Return the index of each label as a file may write it: a name or, if none is a number, it."""
+    index_of = {name: index for index, name in enumerate(names)}
+    if not any(is_whole_number(name) for name in names):
+        index_of |= {str(index): index for index in range(len(names))}
+    return index_of
 
 
 def encode_labels(path: Path, rows: Sequence[LabelledRow], names: Sequence[str]) -> TaskSplit:
@@ -207,9 +218,7 @@ def encode_labels(path: Path, rows: Sequence[LabelledRow], names: Sequence[str])
     gave no rows.
     """
     _require_labels(path, rows)
-    index_of = {name: index for index, name in enumerate(names)}
-    if not any(_is_whole_number(name) for name in names):
-        index_of |= {str(index): index for index in range(len(names))}
+    index_of = label_indices(names)
     labels = np.empty(len(rows), dtype=np.int64)
     for position, row in enumerate(rows):
         if row.label not in index_of:
@@ -255,7 +264,8 @@ def _column(values: list[str | None]) -> list[str] | None:
     return given if len(given) == len(values) else None
 
 
-def _is_whole_number(text: str) -> bool:
+def is_whole_number(text: str) -> bool:
+    """Is this how a whole number is written?"""
     return text.removeprefix("-").isdecimal()
 
 

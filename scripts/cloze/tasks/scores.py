@@ -23,6 +23,8 @@ _PARTS = {
     "pearson_and_spearman": ("pearson", "spearman"),
 }
 METRICS = tuple(_PARTS)
+# Of more labels nobody reads a table of all pairs, whose size is their square.
+MATRIX_LABELS = 30
 _OF_SCORES = ("pearson", "spearman")
 _OF_TWO_CLASSES = ("f1", "accuracy_and_f1")
 
@@ -69,8 +71,8 @@ def classification_metrics(
 
     Keys: `examples`, `correct`, `accuracy`, `per_class` (name to precision, recall, f1,
     support), `macro_f1`, `weighted_f1`, `matthews` (correlation coefficient), of two classes
-    also `f1` (that of the second), and `confusion_matrix` (rows are true labels, columns
-    predictions). A label that is never predicted has precision 0.
+    also `f1` (that of the second), and, of up to `MATRIX_LABELS`, `confusion_matrix` (rows are
+    true labels, columns predictions). A label that is never predicted has precision 0.
     """
     from sklearn.metrics import (
         confusion_matrix,
@@ -100,7 +102,11 @@ def classification_metrics(
             }
             for index, name in enumerate(names)
         },
-        "confusion_matrix": confusion_matrix(labels, predictions, labels=indices).tolist(),
+        **(
+            {"confusion_matrix": confusion_matrix(labels, predictions, labels=indices).tolist()}
+            if len(names) <= MATRIX_LABELS
+            else {}
+        ),
     }
 
 

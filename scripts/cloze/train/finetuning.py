@@ -180,6 +180,7 @@ class _Finetuning:
 
     def _write_results(self, trainer: Trainer, objective: TaskObjective[Any], script: Path) -> None:
         args, data, state = self._args, objective.data, trainer.state
+        objective.calibrate(trainer.plan.compute)
         fitted = objective.fit(trainer.plan.compute)
         if fitted:
             log.info("training %s %.4f, %d steps", self._task.metric, fitted["score"], state.step)

@@ -103,12 +103,14 @@ class Classification(NamedTuple):
     """What a classifier says of a text.
 
     `label` with its probability `score`, and the `probabilities` of all labels; of a
-    regression the predicted `score` alone.
+    regression the predicted `score` alone. Where labels do not exclude each other, `labels` are
+    those that are given, and `label` the likeliest of all.
     """
 
     label: str | None
     score: float
     probabilities: dict[str, float] | None
+    labels: list[str] | None = None
 
 
 def tasks_of(folder: Path) -> list[str]:
@@ -276,11 +278,15 @@ class Classifier(SamplePredictor[Classification]):
         logits = self._model(batch).float()
         if len(self.labels) == 1:
             return [Classification(None, score, None) for score in logits[:, 0].tolist()]
-        results = []
-        for row in logits.softmax(dim=-1).tolist():
+        results, threshold = [], self._model.label_threshold
+        shares = logits.softmax(dim=-1) if threshold is None else logits.sigmoid()
+        for row in shares.tolist():
             best = int(np.argmax(row))
             probabilities = dict(zip(self.labels, row, strict=True))
-            results.append(Classification(self.labels[best], row[best], probabilities))
+            given = None
+            if threshold is not None:
+                given = [label for label, share in probabilities.items() if share > threshold]
+            results.append(Classification(self.labels[best], row[best], probabilities, given))
         return results
 
 

@@ -229,7 +229,8 @@ def _shown(text: str, results: Sequence[Any]) -> dict[str, Any]:
         if first.probabilities is None:
             return {"score": f"{first.score:.4f}"}
         ordered = sorted(first.probabilities.items(), key=lambda entry: -entry[1])
-        return {"bars": [(first.label, ordered)]}
+        given = first.label if first.labels is None else ", ".join(first.labels) or "No label"
+        return {"bars": [(given, ordered)]}
     if isinstance(first, Spans):
         return {"tagged": _in_parts(text, first)}
     several = len(first) > 1

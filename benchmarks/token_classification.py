@@ -1,0 +1,185 @@
+"""Entities by our fine-tuning and by Hugging Face's: F1, and sentences a second, on one encoder.
+
+The peer is `AutoModelForTokenClassification` in a loop as `transformers.Trainer` has it: batches
+padded to their longest sentence, the first piece of a word labelled, AdamW, clipping, a linear
+schedule, fp32. Ours is `scripts/finetune.py` with the same settings. Both start from one imported
+encoder and see one task folder, which `scripts/prepare_task.py` made; the seeds run in turn. Both
+predict the test split and are judged by `seqeval`, which must agree with our own figures to the
+last digit. Ends with one JSON line: F1 by seed, mean and deviation, sentences a second of
+training, and `ratio`, the median of ours over theirs.
+
+Needs `pip install transformers psutil`.
+Try: python benchmarks/token_classification.py --encoder MODEL_FOLDER --task TASK_FOLDER
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+import torch
+
+sys.path.insert(0, str(measure.SCRIPTS))
+
+from cloze.files import read_json
+from cloze.tasks.tag_scores import tags_outcome
+from cloze.tasks.task import Task, TaskSplit, load_task
+
+IGNORED = -100
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--encoder", type=Path, required=True, help="model folder to start from")
+    parser.add_argument("--task", type=Path, required=True, help="task folder")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--num-train-epochs", type=int, default=3)
+    parser.add_argument("--learning-rate", type=float, default=5e-5)
+    parser.add_argument("--train-batch-size", type=int, default=16)
+    parser.add_argument("--max-length", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    return parser
+
+
+def ours(args: argparse.Namespace, seed: int, folder: Path) -> tuple[float, float]:
+    """Fine-tune and evaluate with the scripts; returns F1 and sentences a second."""
+    model, evaluation = folder / f"ours-{seed}", folder / f"ours-{seed}-evaluation"
+    common = ["--max-length", str(args.max_length), "--threads", str(args.threads)]
+    measure.run(measure.python(
+        "finetune.py",
+        *("--model", args.encoder, "--task", args.task, "--output", model),
+        *("--num-train-epochs", str(args.num_train_epochs), "--seed", str(seed)),
+        *("--learning-rate", str(args.learning_rate), "--precision", "fp32"),
+        *("--train-batch-size", str(args.train_batch_size), *common),
+    ))  # fmt: skip
+    measure.run(measure.python(
+        "evaluate.py",
+        *("--model", model, "--task", args.task, "--split", args.split),
+        *("--output", evaluation, *common),
+    ))  # fmt: skip
+    trained = read_json(model / "metrics.json")["metrics"]
+    speed = args.num_train_epochs * trained["train_examples"] / trained["train_seconds"]
+    return read_json(evaluation / "metrics.json")["metrics"]["entity_f1"], speed
+
+
+def peer(args: argparse.Namespace, task: Task, seed: int) -> tuple[float, float]:
+    """Do the same with `transformers`; returns F1 and sentences a second."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import transformers
+
+    torch.set_num_threads(args.threads)
+    transformers.set_seed(seed)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(args.encoder)
+    model = transformers.AutoModelForTokenClassification.from_pretrained(
+        args.encoder, num_labels=len(task.labels)
+    ).train()
+    collate = transformers.DataCollatorForTokenClassification(tokenizer)
+    encoded = _encoded(tokenizer, task.split("train"), args.max_length)
+    loader: Any = torch.utils.data.DataLoader(
+        encoded,  # type: ignore[arg-type]
+        batch_size=args.train_batch_size,
+        shuffle=True,
+        collate_fn=collate,
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=0.01)
+    steps = args.num_train_epochs * len(loader)
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(0.06 * steps), steps)
+    started = time.perf_counter()
+    for _ in range(args.num_train_epochs):
+        for batch in loader:
+            model(**batch).loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            model.zero_grad()
+    speed = args.num_train_epochs * len(encoded) / (time.perf_counter() - started)
+    split = task.split(args.split)
+    return _f1(task, split, _predictions(model.eval(), tokenizer, split, args)), speed
+
+
+def _encoded(tokenizer: Any, split: TaskSplit, max_length: int) -> list[dict[str, list[int]]]:
+    """Tokenise as `run_ner.py` does: what is too long is cut, the first piece has the label."""
+    words = split.columns["tokens"].to_pylist()
+    found = tokenizer(words, is_split_into_words=True, truncation=True, max_length=max_length)
+    rows = []
+    for number, tags in enumerate(split.labels):
+        numbers = found.word_ids(number)
+        before = [None, *numbers[:-1]]
+        labels = [
+            IGNORED if word is None or word == last else int(tags[word])
+            for word, last in zip(numbers, before, strict=True)
+        ]
+        rows.append({**{key: found[key][number] for key in found}, "labels": labels})
+    return rows
+
+
+@torch.inference_mode()
+def _predictions(
+    model: Any, tokenizer: Any, split: TaskSplit, args: argparse.Namespace
+) -> list[np.ndarray]:
+    """Return the tag of each word; one that was cut off has the first."""
+    rows, found = _encoded(tokenizer, split, args.max_length), []
+    for row, tags in zip(rows, split.labels, strict=True):
+        inputs = {key: torch.tensor([row[key]]) for key in row if key != "labels"}
+        best = model(**inputs).logits[0].argmax(-1).numpy()
+        judged = np.array(row["labels"]) != IGNORED
+        words = np.zeros(len(tags), dtype=np.int64)
+        words[: judged.sum()] = best[judged]
+        found.append(words)
+    return found
+
+
+def _f1(task: Task, split: TaskSplit, predictions: list[np.ndarray]) -> float:
+    """Return F1 by `seqeval`; ours of the same predictions must be the same number."""
+    from seqeval.metrics import f1_score
+
+    sides = [[[task.labels[tag] for tag in row] for row in rows]
+             for rows in (split.labels, predictions)]  # fmt: skip
+    expected = float(f1_score(*sides))
+    words = split.columns["tokens"].to_pylist()
+    own = tags_outcome(task, words, split.labels, predictions).metrics["entity_f1"]
+    if own != expected:
+        sys.exit(f"seqeval says {expected}, ours says {own}")
+    return expected
+
+
+def main() -> None:
+    """Run the benchmark."""
+    args = build_parser().parse_args()
+    task = load_task(args.task)
+    scores: dict[str, list[float]] = {"ours": [], "peer": []}
+    speeds: dict[str, list[float]] = {"ours": [], "peer": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in args.seeds:
+            found = {"ours": ours(args, seed, Path(folder)), "peer": peer(args, task, seed)}
+            for name, (score, speed) in found.items():
+                scores[name].append(score)
+                speeds[name].append(speed)
+            print(json.dumps({"seed": seed, **found}), file=sys.stderr, flush=True)
+    ratios = [one / other for one, other in zip(speeds["ours"], speeds["peer"], strict=True)]
+    deviations = {name: statistics.stdev(found) if len(found) > 1 else None
+                  for name, found in scores.items()}  # fmt: skip
+    measure.report(
+        {
+            "entity_f1": scores,
+            "mean": {name: statistics.mean(found) for name, found in scores.items()},
+            "deviation": deviations,
+            "sentences_per_second": {n: round(statistics.median(s), 1) for n, s in speeds.items()},
+            "ratio": round(statistics.median(ratios), 2),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
