@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "resources" / "sample"
 SCORED = ("pairs-train.tsv", "pairs-validation.tsv")
 REVIEWS = ("reviews-train.tsv", "reviews-validation.tsv")
+SCORED = ("pairs-train.tsv", "pairs-validation.tsv")
 FILES = (
     "corpus.txt",
     *REVIEWS,
