@@ -4,12 +4,16 @@ Reads a model folder with any head. Writes a new folder: weights and configurati
 every tokenizer file, `parity.json` (the largest difference between our outputs and those of
 the folder as `transformers` loads it, for texts drawn from the whole vocabulary) and a model
 card, `README.md`, from the run's own metrics. With --onnx also `model.onnx`, whose outputs are
-compared too. If a difference is more than rounding, there is no folder.
+compared too. A model of vectors also loads with `SentenceTransformer`, and where that library is
+installed its vectors are compared. If a difference is more than rounding, there is no folder.
 
 Try: python scripts/export_hf.py --model MODEL_FOLDER --output /tmp/exported
 """
 
 import argparse
+import dataclasses
+import importlib
+import importlib.util
 import platform
 import sys
 from pathlib import Path
@@ -20,7 +24,9 @@ import torch
 from cloze.cli import capped_threads, log, make_parser, run_script
 from cloze.errors import ClozeError, require_module
 from cloze.files import atomic_folder, read_json, sha256_file, write_json, write_text
+from cloze.model.device import resolve_compute
 from cloze.model.hf import config_from_folder
+from cloze.model.pooling import read_pooling
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ThreadSettings
 from cloze.show.model_card import model_card
@@ -33,12 +39,15 @@ from cloze.use.hf_export import (
     our_outputs,
     parity_texts,
     require_onnx,
+    vectors,
+    vectors_of_sentence_transformers,
     write_folder,
 )
 from cloze.use.predictors import tasks_of
 
 # The graph must not know the shape of the texts that it was traced with.
 _TRACED_TEXTS = 2
+_SENTENCE_TRANSFORMERS = "sentence_transformers"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -101,6 +110,14 @@ def _certify(model: Path, folder: Path, transformers: Any, *, with_onnx: bool) -
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+    if (pooling := read_pooling(folder)) is not None:
+        compared["pooling"] = dataclasses.asdict(pooling)
+        name, library = _SENTENCE_TRANSFORMERS, importlib.util.find_spec(_SENTENCE_TRANSFORMERS)
+        if library is None:
+            log.warning("warning: %s is not installed, so its vectors were not compared", name)
+        else:
+            compared[name] = _compared_vectors(model, folder, [first for first, _ in texts])
+            versions[name] = importlib.import_module(name).__version__
     if with_onnx:
         path = folder / "model.onnx"
         export_onnx(peer, {key: value[:_TRACED_TEXTS] for key, value in inputs.items()}, path)
@@ -115,6 +132,15 @@ def _certify(model: Path, folder: Path, transformers: Any, *, with_onnx: bool) -
         "texts": texts,
         "sha256": {path.name: sha256_file(path) for path in files},
     }
+
+
+def _compared_vectors(model: Path, folder: Path, texts: list[str]) -> dict[str, Any]:
+    library = importlib.import_module(_SENTENCE_TRANSFORMERS)
+    compute = resolve_compute(
+        "cpu", "fp32", "off", torch.get_num_threads(), 0.0, fastest_fp32=False
+    )
+    theirs = vectors_of_sentence_transformers(folder, texts, library)
+    return _compared(vectors(model, texts, compute), theirs, _SENTENCE_TRANSFORMERS)
 
 
 def _compared(ours: Outputs, theirs: Outputs, what: str) -> dict[str, Any]:

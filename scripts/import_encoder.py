@@ -3,7 +3,8 @@
 Reads a folder that `transformers` wrote: `config.json` of a BERT, or of a ModernBERT with
 global attention; `model.safetensors`, in one file or several; `tokenizer.json` or
 `vocab.txt`. Writes a model folder as `pretrain.py` does, with a masked-language head if the
-model has one, and `metrics.json`. Nothing is unpickled unless --unpickle asks for it.
+model has one and the pooling of sentence-transformers if the folder has it, and `metrics.json`.
+Nothing is unpickled unless --unpickle asks for it.
 
 Try: python scripts/import_encoder.py --pretrained bert-base-uncased --output /tmp/imported
 """
@@ -16,8 +17,9 @@ from cloze.cli import log, make_parser, run_script
 from cloze.errors import ClozeError
 from cloze.files import sha256_file
 from cloze.metrics import Stopwatch, write_metrics
-from cloze.model.encoder import Encoder
+from cloze.model.encoder import Encoder, EncoderConfig
 from cloze.model.hf import import_model, import_tokenizer, save_model
+from cloze.model.pooling import read_pooling, write_pooling
 from cloze.settings.encoders import ImportSettings
 from cloze.settings.fields import add_flags
 
@@ -45,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
     model, unused = import_model(args.pretrained, unpickle=args.unpickle)
     import_tokenizer(args.pretrained, args.output, model.config.vocab_size)
     save_model(args.output, model, args.output)
+    _take_over_pooling(args.pretrained, args.output, model.config)
     if unused:
         log.info("left out, as no part of the encoder: %s", ", ".join(unused))
     files = sorted({path for pattern in _READ for path in args.pretrained.glob(pattern)})
@@ -61,6 +64,17 @@ def run(args: argparse.Namespace) -> None:
         script=Path(__file__),
         seconds=stopwatch.read(),
     )
+
+
+def _take_over_pooling(pretrained: Path, output: Path, config: EncoderConfig) -> None:
+    """Write how the folder's vectors are made, where it is one of sentence-transformers."""
+    try:
+        pooling = read_pooling(pretrained)
+    except ClozeError as error:
+        log.warning("warning: its vectors are left out: %s", error)
+        return
+    if pooling is not None:
+        write_pooling(output, pooling, config)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,9 +4,10 @@ Reads nothing; writes FOLDER/corpus.txt (reviews, one a paragraph, an empty line
 two), FOLDER/reviews-train.tsv and FOLDER/reviews-validation.tsv (columns sentence and
 label: 0 negative, 1 positive), FOLDER/entities-train.conll and entities-validation.conll
 (a word and its tag a line, an empty line between sentences), FOLDER/topics-train.csv and
-topics-validation.csv (columns text and labels, several separated by commas), and
+topics-validation.csv (columns text and labels, several separated by commas),
 FOLDER/questions-train.json and questions-validation.json (questions on other reviews, as SQuAD
-2.0 has them). One seed gives the same bytes everywhere.
+2.0 has them), and FOLDER/pairs-train.tsv and pairs-validation.tsv (columns first, second and
+score: 0 to 5, how alike the two are). One seed gives the same bytes everywhere.
 
 Try: python scripts/make_sample.py --output /tmp/sample
 """
@@ -56,6 +57,9 @@ def run(args: argparse.Namespace) -> None:
         version = json.dumps(squad["version"])
         text = f'{{"version": {version}, "data": [\n{articles}\n]}}\n'
         write_text(args.output / f"questions-{split}.json", text)
+    for split, pairs in (("train", sample.train_pairs), ("validation", sample.validation_pairs)):
+        lines = ["first\tsecond\tscore", *("\t".join(map(str, pair)) for pair in pairs)]
+        write_text(args.output / f"pairs-{split}.tsv", "\n".join(lines) + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:

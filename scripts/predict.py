@@ -62,7 +62,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     embed = uses.add_parser("embed", formatter_class=formatter, help="a vector for each text")
     embed.add_argument(
-        "--pooling", choices=POOLINGS, default="mean", help="of all tokens, or the first's"
+        "--pooling",
+        choices=POOLINGS,
+        help="of all tokens, or the first's; unset: as the folder's modules.json says, else mean",
+    )
+    embed.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        help="vectors of length 1; unset: as the folder's modules.json says, else as they are",
     )
     for use in (fill, classify, tag, answer):
         use.add_argument("--json", action="store_true", help="write a JSON object a line")
@@ -129,12 +136,16 @@ def _predictor(args: argparse.Namespace, compute: Compute) -> Predictor[Any]:
         return Tagger(args.model, compute, max_length)
     if args.use == "answer":
         return Answerer(args.model, compute, args.max_length)
-    return Embedder(args.model, compute, args.max_length, args.pooling)
+    return _embedder(args, compute)
+
+
+def _embedder(args: argparse.Namespace, compute: Compute) -> Embedder:
+    return Embedder(args.model, compute, args.max_length, args.pooling, args.normalize)
 
 
 def _embed_to_file(args: argparse.Namespace, source: TextSource, compute: Compute) -> None:
     suffix = embedding_suffix(args.output)
-    embedder = Embedder(args.model, compute, args.max_length, args.pooling)
+    embedder = _embedder(args, compute)
     with (
         atomic_path(args.output) as temporary,
         open_embeddings(temporary, suffix, embedder.size) as writer,

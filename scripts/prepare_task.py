@@ -29,7 +29,13 @@ from cloze.settings.fields import add_flags
 from cloze.settings.tasks import TaskSettings, default_objective, missing_columns
 from cloze.tasks.hold_out import hold_out
 from cloze.tasks.kind import kind_of
-from cloze.tasks.task import TaskSplit, describe_split, overlap_with_train, write_split
+from cloze.tasks.task import (
+    TaskSplit,
+    describe_split,
+    documents_path,
+    overlap_with_train,
+    write_split,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -92,6 +98,8 @@ def run(args: argparse.Namespace) -> None:
         write_split(path, part)
         # Whoever depends on task.json thereby depends on every split.
         facts["splits"][split]["sha256"] = sha256_file(path)
+        if part.documents is not None:
+            facts["splits"][split]["documents_sha256"] = sha256_file(documents_path(path))
     if "test" not in splits:
         (args.output / "test.parquet").unlink(missing_ok=True)
     write_json(args.output / "task.json", facts)

@@ -171,3 +171,25 @@ def test_every_kind_of_noun_has_participles():
 def test_another_seed_gives_another_sample(sample: Sample):
     writer = Writer(random.Random("1 corpus"), (SEEN, HELD_OUT))
     assert writer.review(-1) not in sample.reviews
+
+
+def test_pairs_are_balanced_and_keep_to_their_halves(sample: Sample):
+    assert Counter(score for *_, score in sample.train_pairs) == dict.fromkeys((0, 2, 3, 5), 400)
+    assert Counter(score for *_, score in sample.validation_pairs) == dict.fromkeys(
+        (0, 2, 3, 5), 100
+    )
+    train = [halves_in(text) for first, second, _ in sample.train_pairs for text in (first, second)]
+    assert set().union(*train) == {SEEN}
+    halves = Counter(
+        tuple(halves_in(f"{first} {second}")) for first, second, _ in sample.validation_pairs
+    )
+    assert halves == {(SEEN,): 200, (HELD_OUT,): 200}
+
+
+def test_no_sentence_of_the_pairs_occurs_twice_or_in_the_corpus(sample: Sample):
+    corpus = "\n".join(sample.reviews).casefold()
+    pairs = [*sample.train_pairs, *sample.validation_pairs]
+    sentences = [text.casefold() for first, second, _ in pairs for text in (first, second)]
+    assert len(set(sentences)) == len(sentences)
+    validation = [text for first, second, _ in sample.validation_pairs for text in (first, second)]
+    assert [text for text in validation if text.casefold() in corpus] == []

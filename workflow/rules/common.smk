@@ -11,7 +11,14 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from cloze.settings.code_key import code_key
 from cloze.settings.config import Config
 from cloze.settings.recipes import forget_recipes, recipes, write_recipes
-from cloze.settings.tasks import FINETUNING_OBJECTIVES, TASK_KINDS, default_objective, module_of
+from cloze.settings.tasks import (
+    FINETUNING_OBJECTIVES,
+    TASK_KINDS,
+    collection_files,
+    default_objective,
+    is_qrels,
+    module_of,
+)
 from cloze.errors import ClozeError
 from cloze.files import write_text
 

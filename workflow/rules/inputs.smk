@@ -92,9 +92,13 @@ def tokenizer_source(wildcards):
 
 
 def task_files(wildcards):
-    """Return the files that a task is read from."""
+    """Return the files that a task is read from, with the collections that qrels judge."""
     require_inputs(CONFIG.files.keys_of_task(wildcards.task))
-    return list(CONFIG.files.tasks[wildcards.task].values())
+    files = list(CONFIG.files.tasks[wildcards.task].values())
+    judged = [
+        part for file in files if is_qrels(Path(file)) for part in collection_files(Path(file))
+    ]
+    return [*files, *dict.fromkeys(map(str, judged))]
 
 
 def split_of_shard(wildcards):

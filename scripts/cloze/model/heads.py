@@ -141,7 +141,7 @@ class SequenceClassifier(nn.Module):
         Its shape follows from the batch's and from N alone. What stands where a row has no
         sample means nothing; `sample_slots` tells where there is one.
         """
-        pooled_BND = _pooled(self.encoder, batch, self.pooling, num_samples)
+        pooled_BND = pooled_samples(self.encoder, batch, self.pooling, num_samples)
         activation = torch.tanh if self.config.layout == "bert" else F.gelu
         pooled_BND = self.pooler_norm(activation(self.pooler_dense(pooled_BND)))
         return self.classifier(self.dropout(pooled_BND))
@@ -221,11 +221,11 @@ def embed_samples(encoder: Encoder, batch: PackedBatch, pooling: str = "mean") -
     if pooling not in POOLINGS:
         raise ClozeError(f"pooling: {pooling!r} is unknown; use one of {', '.join(POOLINGS)}")
     num_samples = int(batch.sample_ids.max())
-    pooled_BND = _pooled(encoder, batch, pooling, num_samples)
+    pooled_BND = pooled_samples(encoder, batch, pooling, num_samples)
     return pooled_BND[sample_slots(batch, num_samples)]
 
 
-def _pooled(encoder: Encoder, batch: PackedBatch, pooling: str, num_samples: int) -> Tensor:
+def pooled_samples(encoder: Encoder, batch: PackedBatch, pooling: str, num_samples: int) -> Tensor:
     """Return one vector for each of the first N samples of every row, float32 [B, N, D].
 
     pooling: `mean` of the sample's last hidden states or `cls`, that of its first token.

@@ -22,6 +22,7 @@ from cloze.model.heads import (
     SequenceClassifier,
     TokenClassifier,
 )
+from cloze.model.pooling import Pooling, SentenceEncoder, read_pooling, write_pooling
 from cloze.model.weights import (
     export_state,
     has_tied_masked_lm_head,
@@ -40,7 +41,12 @@ from cloze.tokens.tokenizer import (
 )
 
 ModelWithHeads = (
-    MaskedLM | MaskedLMWithNextSentence | SequenceClassifier | TokenClassifier | QuestionAnswerer
+    MaskedLM
+    | MaskedLMWithNextSentence
+    | SequenceClassifier
+    | TokenClassifier
+    | QuestionAnswerer
+    | SentenceEncoder
 )
 SavedModel = ModelWithHeads | Encoder
 _Model = TypeVar("_Model", bound=SavedModel)
@@ -52,6 +58,7 @@ _ARCHITECTURES = {
     TokenClassifier: "ForTokenClassification",
     QuestionAnswerer: "ForQuestionAnswering",
     Encoder: "Model",
+    SentenceEncoder: "Model",
 }
 _MULTI_LABEL, _LABEL_THRESHOLD = "multi_label_classification", "label_threshold"
 # The name that it has in `run_qa.py` of `transformers`, which keeps what it does not know.
@@ -283,6 +290,20 @@ def load_question_answerer(folder: Path) -> QuestionAnswerer:
     return model
 
 
+def load_sentence_encoder(folder: Path, pooling: Pooling | None = None) -> SentenceEncoder:
+    """Load an encoder that gives vectors, pooled as given or else as the folder says.
+
+    Raises `ClozeError` if neither says how.
+    """
+    pooling = pooling or read_pooling(folder)
+    if pooling is None:
+        raise ClozeError(
+            f"{folder}: has no modules.json, which says how texts become vectors; fine-tune the "
+            "encoder on a task of sentence_similarity, with num_train_epochs 0 to leave it as it is"
+        )
+    return _filled(SentenceEncoder(config_from_folder(folder), pooling), folder)
+
+
 class LoadedParts(NamedTuple):
     """Which weights of a model's heads came from a folder and which were drawn anew.
 
@@ -380,6 +401,8 @@ def save_model(
     with atomic_path(folder / "model.safetensors") as temporary:
         state = export_state(_below_a_head(model), model.config.layout)
         save_file(state, temporary, metadata={"format": "pt"})
+    if isinstance(model, SentenceEncoder):
+        write_pooling(folder, model.pooling, model.config)
 
 
 class Imported(NamedTuple):

@@ -94,6 +94,31 @@ class Objective(ABC, Generic[B]):
         """Forget what `record` kept by itself after `step`, which a resumed run makes again."""
 
 
+class CoupledObjective(Objective[B]):
+    """An objective whose examples need each other: a batch's loss is no sum over its rows.
+
+    Where a batch is computed in parts or by several processes, gradient caching (Gao et al. 2021,
+    "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup") makes it one: all
+    outputs are computed without a graph, then the gradient of the loss in them, and the parts
+    are computed again with that gradient. So the memory is that of a part and the gradient that of
+    the whole batch.
+    """
+
+    @classmethod
+    @abstractmethod
+    def outputs(cls, model: nn.Module, batch: B) -> Tensor:
+        """Return what the loss reads of each row of a batch, [num_rows, …]."""
+
+    @classmethod
+    @abstractmethod
+    def decoupled(cls, batch: B, outputs: Tensor, total: Callable[[Tensor], Tensor]) -> B:
+        """Return the batch with the gradient of its loss in `outputs`, those of all its rows.
+
+        The loss of such a batch is a sum over its rows, with the value and the gradient of the
+        global batch's. `total` sums a tensor over the processes.
+        """
+
+
 class LossModule(nn.Module):
     """A model together with its loss: what is compiled and what processes share."""
 

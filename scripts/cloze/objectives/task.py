@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -57,6 +57,10 @@ class TaskObjective(Objective[B]):
 
     metric_for_best_model = "held_out_score"
     greater_is_better = True
+    has_head: ClassVar[bool] = True
+    """Whether there are weights besides the encoder's, which only training makes useful."""
+    recipe: ClassVar[tuple[str, ...]] = ("classifier_dropout", "class_weights")
+    """Settings of this kind alone that `metrics.json` tells of."""
     model: Any
 
     def __init__(self, model: nn.Module, data: TrainingRows, settings: Namespace) -> None:
@@ -112,6 +116,17 @@ class TaskObjective(Objective[B]):
     @abstractmethod
     def outcome(cls, task: Task, split: TaskSplit, encoded: EncodedTexts, outputs: Any) -> Outcome:
         """Return what outputs for all texts of a split are worth, and what is kept of each row."""
+
+    def pooling(self) -> dict[str, str]:
+        """Return what the head reads of a text, where it reads one vector."""
+        pooling = getattr(self.model, "pooling", None)
+        return {} if pooling is None else {"classifier_pooling": pooling}
+
+    def fit(self, compute: Compute) -> dict[str, Any]:
+        """Return what the model is worth on the training split; empty where that has no measure."""
+        outputs = self.predict(self.model, self.data.encoded, compute, None)
+        data = self.data
+        return self.outcome(data.task, data.split, data.encoded, outputs).metrics
 
     def evaluate(self, compute: Compute, num_examples: int) -> dict[str, float]:
         """Return the task's score on the rows that are held out, all of them."""

@@ -32,8 +32,9 @@ class FinetuningLength:
 
     num_train_epochs: int | None = setting(
         None,
-        "passes over the training split; unset: 10 below 10,000 rows, 3 below 200,000, else 2",
-        minimum=1,
+        "passes over the training split; unset: 10 below 10,000 rows, 3 below 200,000, else 2; 0: "
+        "the encoder as it is, of sentence_similarity alone",
+        minimum=0,
     )
     max_steps: int | None = setting(
         None, "end after so many steps instead of num_train_epochs", minimum=1
@@ -84,6 +85,15 @@ class FinetuningRecipe(TextSettings, FinetuningLength):
         None,
         "what the head reads of a text; unset: mean (modernbert), cls (bert, always)",
         choices=POOLINGS,
+    )
+    pooling: str | None = setting(
+        None,
+        "of sentence_similarity: what makes a text's vector; unset: as the encoder's folder says, "
+        "else mean",
+        choices=POOLINGS,
+    )
+    temperature: float = setting(
+        0.05, "of sentence_similarity: what cosines are divided by in the loss", above=0
     )
     dropout: float = setting(0.1, "on hidden states and attention", minimum=0, maximum=1)
     classifier_dropout: float = setting(0.1, "before the last layer", minimum=0, maximum=1)

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from dataclasses import dataclass
+from pathlib import Path
 
 from cloze.settings.fields import setting
 
@@ -9,6 +10,7 @@ from cloze.settings.fields import setting
 # trained. A module is imported only where its kind is used, so that its code is part of the key of
 # these stages alone.
 TASK_KINDS = {
+    "sentence_similarity": "cloze.tasks.sentence_similarity:SentenceSimilarity",
     "classification": "cloze.tasks.labels:Classes",
     "regression": "cloze.tasks.labels:Scores",
     "token_classification": "cloze.tasks.token_labels:TokenLabels",
@@ -16,6 +18,7 @@ TASK_KINDS = {
     "question_answering": "cloze.tasks.question_answering:Questions",
 }
 FINETUNING_OBJECTIVES = {
+    "sentence_similarity": "cloze.objectives.sentence_similarity:SentenceSimilarity",
     "classification": "cloze.objectives.classification:Classification",
     "regression": "cloze.objectives.regression:Regression",
     "token_classification": "cloze.objectives.token_classification:TokenClassification",
@@ -30,7 +33,9 @@ TASK_FORMATS = ("csv", "tsv", "jsonl", "parquet", "conll", "conllu", "squad")
 # Those whose answers are compared as SQuAD and MLQA do; `other` has no articles.
 ANSWER_LANGUAGES = ("en", "ar", "de", "es", "hi", "vi", "zh", "other")
 SCHEMES = ("bio", "iob1", "bioes", "plain")
+SIMILARITY_LOSSES = ("multiple_negatives_ranking", "cosent", "simcse")
 METRICS = (
+    *("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"),
     *("accuracy", "f1", "macro_f1", "matthews", "accuracy_and_f1"),
     *("pearson", "spearman", "pearson_and_spearman"),
     *("entity_f1", "token_accuracy", "micro_f1"),
@@ -52,6 +57,17 @@ def missing_columns(task: "TaskSettings | Namespace") -> list[str]:
     return [key for key in _NEEDED_COLUMNS.get(objective, ()) if getattr(task, key) is None]
 
 
+def is_qrels(path: Path) -> bool:
+    """Whether a file is the judgements of a collection in BEIR's layout: `qrels/SPLIT.tsv`."""
+    return path.parent.name == "qrels" and path.suffix == ".tsv"
+
+
+def collection_files(qrels: Path) -> list[Path]:
+    """Return the documents and queries that qrels judge, those that there are, perhaps packed."""
+    names = ("corpus.jsonl", "queries.jsonl")
+    return [path for name in names for path in sorted(qrels.parent.parent.glob(f"{name}*"))]
+
+
 def default_objective(regression: bool) -> str:
     """Return what is learnt of texts with scores or with classes where a task does not say."""
     return "regression" if regression else "classification"
@@ -71,6 +87,9 @@ class TaskSettings:
     )
     text_pair_column: str | None = setting(
         None, "column with the second text; unset: texts stand alone; of questions unset: context"
+    )
+    negative_column: str | None = setting(
+        None, "of sentence_similarity: column with a text that is not to be close to the first"
     )
     label_column: str | None = setting(
         None,
@@ -113,6 +132,17 @@ class TaskSettings:
         None,
         "what is learnt of the texts; unset: classification, or regression of scores",
         choices=tuple(FINETUNING_OBJECTIVES),
+    )
+    similarity_loss: str | None = setting(
+        None,
+        "of sentence_similarity: what is learnt of the training file; unset: cosent of scores, "
+        "multiple_negatives_ranking of pairs and qrels, simcse of texts alone",
+        choices=SIMILARITY_LOSSES,
+    )
+    leave_out_unanswered_queries: bool = setting(
+        False,
+        "of sentence_similarity: leave queries without a relevant document out and count them, "
+        "instead of refusing the qrels",
     )
     metric: str | None = setting(
         None,

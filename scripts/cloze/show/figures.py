@@ -145,6 +145,18 @@ def scatter_figure(points: Sequence[Sequence[float]]) -> str:
     return drawing(draw, _SQUARE)
 
 
+def cosines_figure(points: Sequence[Sequence[float]]) -> str:
+    """Draw [score, cosine] pairs; the two have scales of their own."""
+
+    def draw(axes: Axes) -> None:
+        scores, cosines = zip(*points, strict=True)
+        axes.scatter(scores, cosines, s=8, color=FIRST, alpha=0.45, linewidths=0)
+        axes.set_xlabel("score")
+        axes.set_ylabel("cosine, mean over seeds")
+
+    return drawing(draw, _SQUARE)
+
+
 def confusion_figure(matrix: Sequence[Sequence[float]], labels: Sequence[str]) -> str:
     """Draw counts [num_labels, num_labels], rows true, columns predicted.
 

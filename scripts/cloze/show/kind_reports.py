@@ -5,8 +5,10 @@ from cloze.show.kind_report import KindReport
 from cloze.show.label_sets_report import LabelSetsReport
 from cloze.show.labels_report import ClassesReport, ScoresReport
 from cloze.show.tags_report import TagsReport
+from cloze.show.vectors_report import VectorsReport
 
 KIND_REPORTS: dict[str, KindReport] = {
+    "sentence_similarity": VectorsReport(),
     "classification": ClassesReport(),
     "regression": ScoresReport(),
     "token_classification": TagsReport(),

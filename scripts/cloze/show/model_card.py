@@ -23,6 +23,11 @@ from transformers import pipeline
 
 model = pipeline("{pipeline}", model=".")
 ```"""
+_USE_OF_VECTORS = """```python
+from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer(".").encode(["one text", "another text"])
+```"""
 
 # `transformers` 5 has no pipeline for it.
 _USE_OF_ANSWERS = """```python
@@ -40,6 +45,13 @@ scores[~(inside[:, None] & inside).triu()] = -torch.inf
 start, end = divmod(int(scores.argmax()), len(inside))
 answer = context[offsets[start][0] : offsets[end][1]]
 ```"""
+
+
+def _use(task: str, pipeline: str, parity: Mapping[str, Any]) -> str:
+    """Return how a program uses the model."""
+    if task == "answer":
+        return _USE_OF_ANSWERS
+    return _USE_OF_VECTORS if "pooling" in parity else _USE.format(pipeline=pipeline)
 
 
 def model_card(
@@ -64,7 +76,7 @@ def model_card(
         f"{config.vocab_size:,} tokens in the vocabulary, texts of up to "
         f"{config.max_position_embeddings} tokens. Made with Cloze.",
         "## Use",
-        _USE_OF_ANSWERS if task == "answer" else _USE.format(pipeline=pipeline),
+        _use(task, pipeline, parity),
         "The largest difference between the outputs of `transformers` "
         f"{parity['versions']['transformers']} and those of Cloze is "
         f"{parity['max_abs_difference']:.2g} (`parity.json`).",

@@ -162,9 +162,7 @@ def _difference_from_baseline(sources: Sources, facts: Mapping[str, Any]) -> dic
         return _as_facts(paired_difference_of_sums(metric, ours.statistics, baseline[None]))
     baseline = np.array(facts["predictions"])
     return _as_facts(
-        paired_difference(
-            metric, ours.labels, ours.predictions, baseline[None], len(sources.task.labels)
-        )
+        paired_difference(metric, ours.labels, ours.predictions, baseline[None], ours.num_labels)
     )
 
 

@@ -3,13 +3,14 @@
 A folder holds `train.parquet`, `validation.parquet` and, where the source has labels for
 it, `test.parquet`, and `task.json`. Columns: `text` string; `label` of the kind's type, int32 of
 classes and float64 of scores; `text_pair` string in a task of pairs; `group` string where rows
-that belong together must stay in one split; and what else the kind of the task has.
+that belong together must stay in one split; and what else the kind of the task has. Where rows
+are queries, `{split}-documents.parquet` has what they search: `id` and `text`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,13 @@ _TEXTS_AT_ONCE = 1024
 _OPTIONAL = ("text_pair", "group")
 
 
+class Documents(NamedTuple):
+    """What the queries of a split search: ids and texts, in the order of the source."""
+
+    ids: list[str]
+    texts: list[str]
+
+
 @dataclass(frozen=True)
 class TaskSplit:
     """Texts and their labels, in the order of the source.
@@ -34,7 +42,7 @@ class TaskSplit:
     row has several; of other kinds an object a row, of the arrow type `label_type`. `pairs`: each
     row's second text, if the task has one; `groups`: what each row belongs to, if the source
     says so; `columns`: what else the kind has of each row, by name; `joins_first_texts`: as in
-    `TaskKind`.
+    `TaskKind`; `documents`: what the rows search, where they are queries.
     """
 
     texts: list[str]
@@ -44,6 +52,7 @@ class TaskSplit:
     columns: Mapping[str, pa.Array] = field(default_factory=dict)
     label_type: pa.DataType | None = None
     joins_first_texts: bool = True
+    documents: Documents | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -65,6 +74,7 @@ class TaskSplit:
             {name: values.take(pa.array(rows)) for name, values in self.columns.items()},
             self.label_type,
             self.joins_first_texts,
+            self.documents,
         )
 
     def label_array(self) -> pa.Array:
@@ -142,8 +152,28 @@ class Task:
         pairs, groups = (
             table[name].to_pylist() if name in table.column_names else None for name in _OPTIONAL
         )
-        label_type = table.schema.field("label").type
-        return TaskSplit(texts, labels, pairs, groups, columns, label_type, kind.joins_first_texts)
+        return TaskSplit(
+            texts,
+            labels,
+            pairs,
+            groups,
+            columns,
+            table.schema.field("label").type,
+            kind.joins_first_texts,
+            self._documents(split),
+        )
+
+    def _documents(self, split: str) -> Documents | None:
+        if "documents" not in self.facts["splits"][split]:
+            return None
+        path = documents_path(self.split_path(split))
+        try:
+            table = pq.read_table(require_file(path))
+            return Documents(table["id"].to_pylist(), table["text"].to_pylist())
+        except (pa.ArrowException, KeyError) as error:
+            raise ClozeError(
+                f"{path}: not a task's documents ({error}); prepare it again"
+            ) from error
 
     def text_columns(self, split: str) -> list[str]:
         """Return the columns of a split that hold text: one, or two if its rows are pairs.
@@ -189,6 +219,15 @@ def write_split(path: Path, split: TaskSplit) -> None:
             columns[name] = pa.array(values, pa.string())
     with atomic_path(path) as temporary:
         pq.write_table(pa.table({**columns, **split.columns}), temporary, compression="zstd")
+    if split.documents is not None:
+        ids, texts = (pa.array(values, pa.string()) for values in split.documents)
+        with atomic_path(documents_path(path)) as temporary:
+            pq.write_table(pa.table({"id": ids, "text": texts}), temporary, compression="zstd")
+
+
+def documents_path(split: Path) -> Path:
+    """Return where the documents lie that the queries of a split's file search."""
+    return split.with_name(f"{split.stem}-documents.parquet")
 
 
 def describe_split(split: TaskSplit, names: Sequence[str], kind: TaskKind) -> dict[str, Any]:

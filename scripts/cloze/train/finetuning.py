@@ -84,6 +84,7 @@ def _inputs(args: argparse.Namespace) -> list[Path]:
     return [
         *(args.model / name for name in names),
         *(args.task / name for name in ("task.json", "train.parquet")),
+        *args.task.glob("train-documents.parquet"),
     ]
 
 
@@ -154,9 +155,16 @@ class _Finetuning:
     def _plan(self, objective: TaskObjective[Any], threads: int) -> TrainingPlan:
         args, max_steps, warmup = self._args, self._args.max_steps, self._args.warmup_ratio
         if max_steps is None and args.budget is None:
-            epochs = args.num_train_epochs or default_epochs(len(objective.data.split))
+            epochs = args.num_train_epochs
+            if epochs is None:
+                epochs = default_epochs(len(objective.data.split))
+            if not epochs and objective.has_head:
+                raise ClozeError(
+                    "num_train_epochs 0: would leave the head of this task as it was drawn; train "
+                    "at least one"
+                )
             max_steps = epochs * objective.steps_per_epoch(args.train_batch_size)
-        if max_steps is not None:
+        if max_steps:
             warmup = math.ceil(warmup * max_steps) / max_steps
         return TrainingPlan(
             resolve_compute(args.device, args.precision, args.compile, threads, 0.0),
@@ -177,13 +185,14 @@ class _Finetuning:
     def _write_results(self, trainer: Trainer, objective: TaskObjective[Any], script: Path) -> None:
         args, data, state = self._args, objective.data, trainer.state
         objective.calibrate(trainer.plan.compute)
-        outputs = objective.predict(objective.model, data.encoded, trainer.plan.compute, None)
-        fitted = objective.outcome(self._task, data.split, data.encoded, outputs).metrics
-        log.info("training %s %.4f, %d steps", self._task.metric, fitted["score"], state.step)
+        fitted = objective.fit(trainer.plan.compute)
+        if fitted:
+            log.info("training %s %.4f, %d steps", self._task.metric, fitted["score"], state.step)
         records = self._run.metrics.read()
         epoch = objective.steps_per_epoch(args.train_batch_size)
         losses = [r["loss"] for r in records if "loss" in r and r["step"] > state.step - epoch]
-        tokens = round(state.step / epoch * data.encoded.lengths[data.train_texts].sum())
+        tokens = round(state.step / epoch * objective.tokens_per_example * objective.num_examples)
+        recipe = ("dropout", *objective.recipe)
         metrics: dict[str, Any] = {
             "task": self._task.name,
             "seed": args.seed,
@@ -191,16 +200,14 @@ class _Finetuning:
             "recipe": {
                 **trainer.plan.settings,
                 "num_train_epochs": round(state.step / epoch, 3),
-                "dropout": args.dropout,
-                "classifier_dropout": args.classifier_dropout,
+                **{name: getattr(args, name) for name in recipe},
                 **objective.text_recipe(args),
-                "class_weights": args.class_weights,
-                **_pooling(objective.model),
+                **objective.pooling(),
                 "early_stopping_patience": args.early_stopping_patience,
             },
             "num_parameters": sum(p.numel() for p in objective.model.parameters()),
             "train_examples": len(data.train),
-            "train_score": fitted["score"],
+            "train_score": fitted.get("score"),
             **({"train_accuracy": fitted["accuracy"]} if "accuracy" in fitted else {}),
             "train_loss": sum(losses) / len(losses) if losses else None,
             "held_out_scores": [r["held_out_score"] for r in records if "held_out_score" in r],
@@ -209,7 +216,7 @@ class _Finetuning:
             "steps": state.step,
             "tokens": tokens,
             "train_seconds": state.train_seconds,
-            "tokens_per_second": tokens / state.train_seconds,
+            "tokens_per_second": tokens / state.train_seconds if state.step else None,
             "resumed_from": state.resumed_from,
             "device": trainer.plan.compute.device,
             "precision": trainer.plan.compute.precision,
@@ -224,12 +231,6 @@ class _Finetuning:
                 script=script,
                 seconds=self._stopwatch.read(),
             )
-
-
-def _pooling(model: nn.Module) -> dict[str, str]:
-    """Return what the head reads of a text, where it reads one vector."""
-    pooling = getattr(model, "pooling", None)
-    return {} if pooling is None else {"classifier_pooling": pooling}
 
 
 def default_epochs(num_rows: int) -> int:

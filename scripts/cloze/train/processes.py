@@ -63,13 +63,16 @@ class World:
         dist.all_reduce(values)
         return bool(values[0] > 0), tuple(values[1:].tolist())
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Return the mean of a tensor over the processes."""
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum of a tensor over the processes."""
         if self.size > 1:
             values = values.clone()
             dist.all_reduce(values)
-            values /= self.size
         return values
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of a tensor over the processes."""
+        return self.total(values) / self.size if self.size > 1 else values
 
     def broadcast(self, model: nn.Module) -> None:
         """Give every process the main process's weights."""

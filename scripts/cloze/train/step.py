@@ -5,7 +5,7 @@ import hashlib
 import math
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cloze.model.encoder import Encoder
 from cloze.model.kernels import assume_constant_capability
-from cloze.objectives.objective import Batch, LossModule, Objective
+from cloze.objectives.objective import Batch, CoupledObjective, LossModule, Objective
 from cloze.train.budget import Span
 from cloze.train.memory import out_of_memory
 from cloze.train.plan import TrainingPlan, TrainingRecipe
@@ -50,7 +50,8 @@ class TrainingStep:
         if world.size > 1:
             loss = self._parallel = DistributedDataParallel(loss)
         self._loss: Callable[[Batch], Tensor] = loss
-        if plan.compute.compile:
+        # Compiled code draws other dropout than the pass that caches outputs.
+        if plan.compute.compile and not isinstance(objective, CoupledObjective):
             assume_constant_capability()
             self._loss = torch.compile(loss, dynamic=False)
 
@@ -76,22 +77,40 @@ class TrainingStep:
         return loss, norm
 
     def _backward(self, batch: Any, step: int, micro_batch_size: int) -> Tensor:
+        num_parts = math.ceil(batch.num_rows / micro_batch_size)
+        if isinstance(self._objective, CoupledObjective) and max(num_parts, self._world.size) > 1:
+            batch = self._decoupled(self._objective, batch, step, micro_batch_size)
         if self._world.size > 1:
             # Processes average their gradients, and the batch's is a sum.
             batch = batch.weighted(self._world.size)
-        starts = range(0, batch.num_rows, micro_batch_size)
         total: Tensor | None = None
-        for part, start in enumerate(starts):
-            rows = batch.rows(start, start + micro_batch_size) if len(starts) > 1 else batch
-            # Dropout must not depend on how often the run was resumed.
-            torch.manual_seed(_dropout_seed(self._recipe.seed, step, self._world.rank, part))
-            with self._only_after_the_last(part, len(starts)):
+        for part, rows in enumerate(self._parts(batch, step, micro_batch_size)):
+            with self._only_after_the_last(part, num_parts):
                 with self._compute.autocast():
                     loss = self._loss(rows)
                 self.scaler.scale(loss).backward()
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
         return total
+
+    def _parts(self, batch: Any, step: int, micro_batch_size: int) -> Iterator[Any]:
+        """Yield the micro-batches of a batch, each with PyTorch's generator as it is to be."""
+        starts = range(0, batch.num_rows, micro_batch_size)
+        for part, start in enumerate(starts):
+            rows = batch.rows(start, start + micro_batch_size) if len(starts) > 1 else batch
+            # Dropout must not depend on how often the run was resumed.
+            torch.manual_seed(_dropout_seed(self._recipe.seed, step, self._world.rank, part))
+            yield rows
+
+    def _decoupled(
+        self, objective: CoupledObjective, batch: Any, step: int, micro_batch_size: int
+    ) -> Any:
+        """Return the batch with the gradient of its loss in its outputs, of the same dropout."""
+        outputs = []
+        with torch.no_grad(), self._compute.autocast():
+            for rows in self._parts(batch, step, micro_batch_size):
+                outputs.append(objective.outputs(objective.model, rows))
+        return objective.decoupled(batch, torch.cat(outputs), self._world.total)
 
     def _only_after_the_last(
         self, part: int, parts: int

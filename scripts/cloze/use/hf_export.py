@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cloze.errors import ClozeError, require_module
 from cloze.files import atomic_path, read_json, write_json, write_text
+from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig, PackedBatch
 from cloze.model.hf import (
     config_from_folder,
@@ -23,6 +24,7 @@ from cloze.model.hf import (
     load_question_answerer,
     load_token_classifier,
 )
+from cloze.model.pooling import read_pooling, write_pooling
 from cloze.objectives.texts import encode_texts, pack_texts
 from cloze.tokens.tokenizer import (
     is_wordpiece,
@@ -33,7 +35,8 @@ from cloze.tokens.tokenizer import (
     vocab_size,
     write_tokenizer_config,
 )
-from cloze.use.predictors import tasks_of
+from cloze.use.predictors import Embedder, tasks_of
+from cloze.use.texts import Text
 
 _AUTO_CLASSES = {
     "fill-mask": "AutoModelForMaskedLM",
@@ -78,7 +81,8 @@ def write_folder(model: Path, output: Path) -> None:
     """Write weights, configuration and every tokenizer file that `transformers` looks for.
 
     Weights and configuration are copied to the bit, and `tokenizer.json` unless it frames
-    texts in another way than the model knows. Raises `ClozeError` for an encoder with
+    texts in another way than the model knows. A model of vectors also gets the files that
+    `SentenceTransformer` looks for. Raises `ClozeError` for an encoder with
     relative positions, which `transformers` 5 has no class for.
     """
     config = config_from_folder(model)
@@ -97,6 +101,8 @@ def write_folder(model: Path, output: Path) -> None:
         with atomic_path(output / "tokenizer.json") as temporary:
             tokenizer.save(str(temporary))
     _write_tokenizer_settings(output, tokenizer, config)
+    if (pooling := read_pooling(model)) is not None:
+        write_pooling(output, pooling, config)
     if is_wordpiece(tokenizer):
         write_text(output / "vocab.txt", "\n".join(tokens_by_id(tokenizer)) + "\n")
 
@@ -236,6 +242,23 @@ class TransformersModel:
         """Return what the model computes."""
         found = self.model(**inputs)
         return unpadded(inputs, [found[name] for name in self.output_names])
+
+
+def vectors(folder: Path, texts: Sequence[str], compute: Compute) -> Outputs:
+    """Return the vectors that Cloze computes with a folder, as its `modules.json` says."""
+    found = Embedder(folder, compute)([Text(text, None, "text") for text in texts])
+    return Outputs([], [torch.from_numpy(vector) for vector in found])
+
+
+def vectors_of_sentence_transformers(
+    folder: Path, texts: Sequence[str], sentence_transformers: ModuleType
+) -> Outputs:
+    """Return the vectors that `SentenceTransformer` computes with a folder on the CPU."""
+    model = sentence_transformers.SentenceTransformer(
+        str(folder), device="cpu", local_files_only=True
+    )
+    found = model.encode(list(texts), show_progress_bar=False, convert_to_numpy=True)
+    return Outputs([], [torch.from_numpy(vector) for vector in found])
 
 
 def unpadded(inputs: Mapping[str, Tensor], outputs: Sequence[Tensor]) -> Outputs:

@@ -14,9 +14,10 @@ from torch import nn
 from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.model.device import Compute
-from cloze.model.encoder import Encoder, EncoderConfig, PackedBatch
-from cloze.model.heads import MaskedLM, SequenceClassifier, embed_samples
-from cloze.model.hf import load_classifier, load_encoder, load_masked_lm
+from cloze.model.encoder import EncoderConfig, PackedBatch
+from cloze.model.heads import MaskedLM, SequenceClassifier
+from cloze.model.hf import load_classifier, load_masked_lm, load_sentence_encoder
+from cloze.model.pooling import Pooling, SentenceEncoder, read_pooling
 from cloze.objectives.texts import (
     ROW_TOKENS,
     EncodedTexts,
@@ -291,21 +292,36 @@ class Classifier(SamplePredictor[Classification]):
 
 
 class Embedder(SamplePredictor[np.ndarray]):
-    """Gives each text a vector, float32 [D]; pooling as in `heads.embed_samples`."""
+    """Gives each text a vector, float32 [D], as the folder's `modules.json` says.
+
+    `pooling` and `normalize` None: as there, and where there is none the mean as it is; the
+    tokens that are kept of a text likewise.
+    """
 
     task = "embed"
-    _model: Encoder
+    _model: SentenceEncoder
 
     def __init__(
-        self, folder: Path, compute: Compute, max_length: int | None = None, pooling: str = "mean"
+        self,
+        folder: Path,
+        compute: Compute,
+        max_length: int | None = None,
+        pooling: str | None = None,
+        normalize: bool | None = None,
     ) -> None:
-        super().__init__(folder, compute, max_length)
-        self._pooling = pooling
+        given = read_pooling(folder) or Pooling()
+        self._pooling = Pooling(
+            pooling or given.mode, given.normalize if normalize is None else normalize
+        )
+        self._pooling = Pooling(
+            pooling or given.mode, given.normalize if normalize is None else normalize
+        )
+        super().__init__(folder, compute, max_length or given.max_length)
         self.size = self._model.config.hidden_size
 
     def _load(self, folder: Path) -> tuple[nn.Module, EncoderConfig]:
-        encoder = load_encoder(folder)
+        encoder = load_sentence_encoder(folder, self._pooling)
         return encoder, encoder.config
 
     def _run(self, batch: PackedBatch) -> Sequence[np.ndarray]:
-        return list(embed_samples(self._model, batch, self._pooling).cpu().numpy())
+        return list(self._model(batch).cpu().numpy())
