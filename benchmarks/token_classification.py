@@ -56,18 +56,18 @@ def ours(args: argparse.Namespace, seed: int, folder: Path) -> tuple[float, floa
     """Fine-tune and evaluate with the scripts; returns F1 and sentences a second."""
     model, evaluation = folder / f"ours-{seed}", folder / f"ours-{seed}-evaluation"
     common = ["--max-length", str(args.max_length), "--threads", str(args.threads)]
-    measure.run(measure.python(
-        "finetune.py",
+    training: measure.Command = [
         *("--model", args.encoder, "--task", args.task, "--output", model),
         *("--num-train-epochs", str(args.num_train_epochs), "--seed", str(seed)),
         *("--learning-rate", str(args.learning_rate), "--precision", "fp32"),
         *("--train-batch-size", str(args.train_batch_size), *common),
-    ))  # fmt: skip
-    measure.run(measure.python(
-        "evaluate.py",
+    ]
+    evaluating: measure.Command = [
         *("--model", model, "--task", args.task, "--split", args.split),
         *("--output", evaluation, *common),
-    ))  # fmt: skip
+    ]
+    measure.run(measure.python("finetune.py", *training))
+    measure.run(measure.python("evaluate.py", *evaluating))
     trained = read_json(model / "metrics.json")["metrics"]
     speed = args.num_train_epochs * trained["train_examples"] / trained["train_seconds"]
     return read_json(evaluation / "metrics.json")["metrics"]["entity_f1"], speed

@@ -126,7 +126,7 @@ def _certify(model: Path, folder: Path, transformers: Any, *, with_onnx: bool) -
             versions[name] = require_module(name, "--onnx", "onnx", name).__version__
     files = sorted(path for path in folder.iterdir() if path.is_file())
     return {
-        "output": peer.output_name,
+        "output": ", ".join(peer.output_names),
         **compared,
         "versions": versions,
         "texts": texts,

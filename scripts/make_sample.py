@@ -4,9 +4,10 @@ Reads nothing; writes FOLDER/corpus.txt (reviews, one a paragraph, an empty line
 two), FOLDER/reviews-train.tsv and FOLDER/reviews-validation.tsv (columns sentence and
 label: 0 negative, 1 positive), FOLDER/entities-train.conll and entities-validation.conll
 (a word and its tag a line, an empty line between sentences), FOLDER/topics-train.csv and
-topics-validation.csv (columns text and labels, several separated by commas), and
-FOLDER/pairs-train.tsv and pairs-validation.tsv (columns first, second and score: 0 to 5, how
-alike the two are). One seed gives the same bytes everywhere.
+topics-validation.csv (columns text and labels, several separated by commas),
+FOLDER/questions-train.json and questions-validation.json (questions on other reviews, as SQuAD
+2.0 has them), and FOLDER/pairs-train.tsv and pairs-validation.tsv (columns first, second and
+score: 0 to 5, how alike the two are). One seed gives the same bytes everywhere.
 
 Try: python scripts/make_sample.py --output /tmp/sample
 """
@@ -14,6 +15,7 @@ Try: python scripts/make_sample.py --output /tmp/sample
 import argparse
 import csv
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from cloze.cli import make_parser, non_negative_int, run_script
 from cloze.files import write_text
 from cloze.sample.data import build_sample
 from cloze.sample.entities import build_entities
+from cloze.sample.questions import build_questions
 from cloze.sample.topics import build_topics
 
 
@@ -48,6 +51,12 @@ def run(args: argparse.Namespace) -> None:
         writer.writerow(("text", "labels"))
         writer.writerows((text, ",".join(labels)) for text, labels in texts)
         write_text(args.output / f"topics-{split}.csv", stream.getvalue())
+    for split, squad in build_questions(args.seed).items():
+        # An article a line, so that a change shows as one.
+        articles = ",\n".join(json.dumps(part, ensure_ascii=False) for part in squad["data"])
+        version = json.dumps(squad["version"])
+        text = f'{{"version": {version}, "data": [\n{articles}\n]}}\n'
+        write_text(args.output / f"questions-{split}.json", text)
     for split, pairs in (("train", sample.train_pairs), ("validation", sample.validation_pairs)):
         lines = ["first\tsecond\tscore", *("\t".join(map(str, pair)) for pair in pairs)]
         write_text(args.output / f"pairs-{split}.tsv", "\n".join(lines) + "\n")

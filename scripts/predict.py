@@ -1,4 +1,4 @@
-"""Use a model: fill masks, classify, tag or embed texts, as many as there are.
+"""Use a model: fill masks, classify, tag or embed texts, answer questions, as many as there are.
 
 Texts come from arguments, from files (`.txt` a text a line; a column of `.csv`, `.tsv`,
 `.jsonl` or `.parquet`) or from standard input, and are read as they are needed: memory does
@@ -32,6 +32,7 @@ from cloze.model.device import Compute, limit_primitive_cache, resolve_compute
 from cloze.settings.encoders import POOLINGS
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ComputeSettings
+from cloze.use.answerer import Answerer, FoundAnswer
 from cloze.use.embeddings import embedding_suffix, open_embeddings
 from cloze.use.predictors import (
     Classification,
@@ -56,6 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
     fill.add_argument("--top-k", type=positive_int, default=5, help="candidates for each mask")
     classify = uses.add_parser("classify", formatter_class=formatter, help="a label or a score")
     tag = uses.add_parser("tag", formatter_class=formatter, help="entities, or a tag for each word")
+    answer = uses.add_parser(
+        "answer", formatter_class=formatter, help="a piece of its context for each question"
+    )
     embed = uses.add_parser("embed", formatter_class=formatter, help="a vector for each text")
     embed.add_argument(
         "--pooling",
@@ -67,21 +71,27 @@ def build_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="vectors of length 1; unset: as the folder's modules.json says, else as they are",
     )
-    for use in (fill, classify, tag):
+    for use in (fill, classify, tag, answer):
         use.add_argument("--json", action="store_true", help="write a JSON object a line")
         use.add_argument("--output", type=Path, help="file to write; unset: standard output")
     embed.add_argument(
         "--output", type=Path, help=".npy or .parquet to write; unset: JSON lines to the output"
     )
-    for use in (fill, classify, tag, embed):
+    for use in (fill, classify, tag, answer, embed):
         _add_common_flags(use)
+    answer.set_defaults(column=["question", "context"])
     return parser
 
 
 def _add_common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     texts = parser.add_argument_group("texts")
-    texts.add_argument("texts", nargs="*", metavar="TEXT", help="texts, if no file is named")
+    texts.add_argument(
+        "texts",
+        nargs="*",
+        metavar="TEXT",
+        help="texts, if no file is named; of answer: question, context",
+    )
     texts.add_argument(
         "--input", type=Path, nargs="+", default=[], metavar="FILE", help="files; -: standard input"
     )
@@ -100,7 +110,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Predict, a window of texts at a time."""
-    source = TextSource.of(args.texts, args.input, args.column, args.format)
+    source = TextSource.of(args.texts, args.input, args.column, args.format, args.use == "answer")
     limit_primitive_cache()
     compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
     if args.use == "embed" and args.output is not None:
@@ -124,6 +134,8 @@ def _predictor(args: argparse.Namespace, compute: Compute) -> Predictor[Any]:
     if args.use == "tag":
         max_length = args.max_length or finetuning_limits(args.model).max_length
         return Tagger(args.model, compute, max_length)
+    if args.use == "answer":
+        return Answerer(args.model, compute, args.max_length)
     return _embedder(args, compute)
 
 
@@ -183,6 +195,11 @@ def _as_json(text: Text, result: Any) -> str:
 
 
 def _as_text(text: Text, result: Any) -> str:
+    if isinstance(result, FoundAnswer):
+        answer, place = "no answer", "-"
+        if result.answer:
+            answer, place = _printable(result.answer), f"{result.start}:{result.end}"
+        return f"{answer}\t{result.score:.4f}\t{place}\t{_printable(text.first)}\n"
     shown = "\t".join(_printable(part) for part in text.parts)
     if isinstance(result, Classification):
         label = [] if result.label is None else [result.label]

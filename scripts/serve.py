@@ -2,7 +2,8 @@
 
 Reads a model folder; answers on the loopback address alone, so nothing but this machine
 reaches it, and sends nothing anywhere. `GET /api` says what the model does; `POST
-/api/classify`, `/api/tag`, `/api/fill-mask` and `/api/embed` take `{"texts": ["…"]}`.
+/api/classify`, `/api/tag`, `/api/fill-mask` and `/api/embed` take `{"texts": ["…"]}`,
+`/api/answer` `{"texts": [["question", "context"]]}`.
 
 Try: python scripts/serve.py --model MODEL_FOLDER
 """

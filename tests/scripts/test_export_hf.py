@@ -12,7 +12,12 @@ from safetensors.torch import load_file, save_file
 import export_hf
 from cloze.files import read_json, sha256_file, write_json
 from cloze.model.encoder import Encoder
-from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
+from cloze.model.heads import (
+    MaskedLM,
+    MaskedLMWithNextSentence,
+    QuestionAnswerer,
+    SequenceClassifier,
+)
 from cloze.model.hf import load_classifier, save_model
 from cloze.use.hf_export import Outputs, measure_parity
 from tests.tiny import write_tokenizer
@@ -27,6 +32,7 @@ HEADS = {
         lambda config: SequenceClassifier(config, num_labels=3),
         "AutoModelForSequenceClassification",
     ),
+    "answerer": (QuestionAnswerer, "AutoModelForQuestionAnswering"),
     "encoder": (Encoder, "AutoModel"),
 }
 

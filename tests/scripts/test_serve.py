@@ -8,9 +8,13 @@ import requests
 
 import serve
 from cloze.model.device import Compute
+from cloze.model.heads import QuestionAnswerer
+from cloze.model.hf import save_model
 from cloze.use.predictors import Embedder
 from cloze.use.service import ModelService
 from cloze.use.texts import Text
+from tests.tiny import write_tokenizer
+from tests.tiny_model import make_config, perturbed
 from tests.tiny_task import write_encoder
 from tests.unit.test_predictors import write_classifier
 
@@ -24,9 +28,9 @@ def start(folder):
     """A running server for a model folder, as `serve.py` makes it."""
     from cloze.use.web import make_app
 
-    listener = serve._listen(0)
+    listener, service = serve._listen(0), ModelService(folder, CPU)
     server = uvicorn.Server(
-        uvicorn.Config(make_app(ModelService(folder, CPU)), log_level="warning", access_log=False)
+        uvicorn.Config(make_app(service), log_level="warning", access_log=False)
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -34,6 +38,7 @@ def start(folder):
         url=f"http://127.0.0.1:{listener.getsockname()[1]}",
         address=listener.getsockname(),
         folder=folder,
+        service=service,
         stop=lambda: (setattr(server, "should_exit", True), thread.join()),
     )
 
@@ -41,6 +46,17 @@ def start(folder):
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
     folder = write_classifier(tmp_path_factory.mktemp("served") / "a<b>c", ["bad", "<i>good</i>"])
+    server = start(folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def answerer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served") / "answerer"
+    model = perturbed(QuestionAnswerer(make_config()))
+    model.null_threshold = -1000.0
+    save_model(folder, model, write_tokenizer(folder / "tokenizer").parent)
     server = start(folder)
     yield server
     server.stop()
@@ -77,6 +93,31 @@ def test_texts_and_pairs_are_classified(classifier):
     assert one["score"] == one["probabilities"][one["label"]]
     (pair,) = ask(classifier, "classify", ["w1", "w2"]).json()["results"]
     assert (pair["text"], pair["second_text"]) == ("w1", "w2")
+
+
+def test_questions_are_answered_from_their_context(answerer):
+    (found,) = ask(answerer, "answer", ["w1 w2", "w3 w4 w5"]).json()["results"]
+    assert found == {
+        "question": "w1 w2", "context": "w3 w4 w5", "answer": "", "start": 0, "end": 0,
+        "score": found["no_answer_probability"],
+        "no_answer_probability": found["no_answer_probability"],
+    }  # fmt: skip
+    response = ask(answerer, "answer", "w1 w2")
+    assert response.status_code == 422
+    assert "has no context; give each question the text" in response.json()["error"]
+
+
+@pytest.mark.parametrize("threshold", [-1000.0, 1000.0])
+def test_the_page_shows_the_answer_in_its_context_as_text(answerer, threshold):
+    model = answerer.service._predictors["answer"]._model
+    model.null_threshold, kept = threshold, model.null_threshold
+    page = submit(answerer, use="answer", text="w1", second_text="<b>w3</b>").text
+    model.null_threshold = kept
+    assert ("<h2>No answer</h2>" in page) == (threshold < 0)
+    assert ("<mark>" in page) == (threshold > 0)
+    assert "<b>" not in page
+    shown = page.split("<p class=tagged>")[1].split("</p>")[0]
+    assert shown.replace("<mark>", "").replace("</mark>", "") == "&lt;b&gt;w3&lt;/b&gt;"
 
 
 def test_masks_are_filled(encoder):

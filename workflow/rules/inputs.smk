@@ -94,9 +94,11 @@ def tokenizer_source(wildcards):
 def task_files(wildcards):
     """Return the files that a task is read from, with the collections that qrels judge."""
     require_inputs(CONFIG.files.keys_of_task(wildcards.task))
-    files = list(map(Path, CONFIG.files.tasks[wildcards.task].values()))
-    judged = [part for file in files if is_qrels(file) for part in collection_files(file)]
-    return list(dict.fromkeys(map(str, [*files, *judged])))
+    files = list(CONFIG.files.tasks[wildcards.task].values())
+    judged = [
+        part for file in files if is_qrels(Path(file)) for part in collection_files(Path(file))
+    ]
+    return [*files, *dict.fromkeys(map(str, judged))]
 
 
 def split_of_shard(wildcards):

@@ -184,10 +184,15 @@ class TokenClassifier(_TokenHead):
 
 
 class QuestionAnswerer(_TokenHead):
-    """Start and end of an answer; `(Modern)BertForQuestionAnswering` of `transformers`."""
+    """Start and end of an answer; `(Modern)BertForQuestionAnswering` of `transformers`.
+
+    `null_threshold`: no answer is given where its score is higher than the best one's by more than
+    this; None where every question has an answer.
+    """
 
     def __init__(self, config: EncoderConfig, classifier_dropout: float = 0.0) -> None:
         super().__init__(config, classifier_dropout)
+        self.null_threshold: float | None = None
         self.span_classifier = nn.Linear(config.hidden_size, 2)
         initialize_weights(self, config)
 

@@ -61,6 +61,8 @@ _ARCHITECTURES = {
     SentenceEncoder: "Model",
 }
 _MULTI_LABEL, _LABEL_THRESHOLD = "multi_label_classification", "label_threshold"
+# The name that it has in `run_qa.py` of `transformers`, which keeps what it does not know.
+_NULL_THRESHOLD = "null_score_diff_threshold"
 _FAMILIES = {"bert": "Bert", "modernbert": "ModernBert"}
 
 # What BERT's own vocabularies were made for.
@@ -281,8 +283,11 @@ def load_token_classifier(folder: Path) -> tuple[TokenClassifier, list[str]]:
 
 
 def load_question_answerer(folder: Path) -> QuestionAnswerer:
-    """Load a model fine-tuned to find answers."""
-    return _filled(QuestionAnswerer(config_from_folder(folder)), folder)
+    """Load a model fine-tuned to find answers, with its threshold for giving none."""
+    model = _filled(QuestionAnswerer(config_from_folder(folder)), folder)
+    threshold = read_json(folder / "config.json").get(_NULL_THRESHOLD)
+    model.null_threshold = None if threshold is None else float(threshold)
+    return model
 
 
 def load_sentence_encoder(folder: Path, pooling: Pooling | None = None) -> SentenceEncoder:
@@ -381,6 +386,8 @@ def save_model(
     hf_config = config_to_hf(model.config, architecture)
     if isinstance(model, SequenceClassifier) and model.config.layout == "modernbert":
         hf_config["classifier_pooling"] = model.pooling
+    if isinstance(model, QuestionAnswerer) and model.null_threshold is not None:
+        hf_config[_NULL_THRESHOLD] = model.null_threshold
     if labels is not None:
         hf_config["id2label"] = {str(index): name for index, name in enumerate(labels)}
         hf_config["label2id"] = {name: index for index, name in enumerate(labels)}

@@ -86,6 +86,11 @@ class TaskObjective(Objective[B]):
         )
 
     @classmethod
+    def text_recipe(cls, settings: Namespace) -> dict[str, Any]:
+        """Return by what `encode` reads rows, for the record of a run."""
+        return {"max_length": settings.max_length, "truncation": settings.truncation}
+
+    @classmethod
     @abstractmethod
     def build(cls, config: EncoderConfig, task: Task, settings: Namespace) -> nn.Module:
         """Return an encoder with the head of the task, drawn from PyTorch's generator."""

@@ -96,7 +96,7 @@ def _pairs(
     def fresh(polarity: int, about: str = "", same_domain: int = 0) -> str:
         while True:
             sentence = writer.labelled(polarity)
-            key, is_right = sentence.casefold(), (writer.domain == about) == bool(same_domain)
+            key, is_right = sentence.casefold(), (writer.subject[0] == about) == bool(same_domain)
             if is_right and key not in taken and key not in forbidden:
                 taken.add(key)
                 return sentence
@@ -105,7 +105,7 @@ def _pairs(
         turn = len(pairs)
         polarity, same_polarity, same_domain = 1 - 2 * (turn % 2), turn // 2 % 2, turn // 4 % 2
         first = fresh(polarity)
-        second = fresh(polarity if same_polarity else -polarity, writer.domain, same_domain)
+        second = fresh(polarity if same_polarity else -polarity, writer.subject[0], same_domain)
         pairs.append((first, second, SAME_POLARITY * same_polarity + SAME_DOMAIN * same_domain))
     return pairs
 

@@ -53,9 +53,9 @@ class Writer:
         return self._sentence("{opinion+}", polarity)
 
     @property
-    def domain(self) -> str:
-        """What the last text is about: the name of its domain."""
-        return self._domain.name
+    def subject(self) -> tuple[str, str]:
+        """The domain's name and the item that the last text is about."""
+        return self._domain.name, self._fixed["item"]
 
     def _below(self, bound: int) -> int:
         return int(self._rng.random() * bound)

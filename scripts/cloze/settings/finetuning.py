@@ -15,6 +15,15 @@ class TextSettings:
 
     max_length: int = setting(128, "tokens kept of a text or a pair", minimum=1)
     truncation: str = setting("head", "what a longer text keeps", choices=TRUNCATIONS)
+    doc_stride: int | None = setting(
+        None,
+        "of questions: tokens that two windows of a long context share, half a window at most; "
+        "unset: 128",
+        minimum=0,
+    )
+    max_answer_length: int | None = setting(
+        None, "of questions: tokens of an answer, at most; unset: 30", minimum=1
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

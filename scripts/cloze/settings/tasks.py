@@ -14,7 +14,7 @@ TASK_KINDS = {
     "regression": "cloze.tasks.labels:Scores",
     "token_classification": "cloze.tasks.token_labels:TokenLabels",
     "multi_label_classification": "cloze.tasks.label_sets:LabelSets",
-    "sentence_similarity": "cloze.tasks.sentence_similarity:SentenceSimilarity",
+    "question_answering": "cloze.tasks.question_answering:Questions",
 }
 FINETUNING_OBJECTIVES = {
     "classification": "cloze.objectives.classification:Classification",
@@ -23,18 +23,20 @@ FINETUNING_OBJECTIVES = {
     "multi_label_classification": (
         "cloze.objectives.multi_label_classification:MultiLabelClassification"
     ),
-    "sentence_similarity": "cloze.objectives.sentence_similarity:SentenceSimilarity",
+    "question_answering": "cloze.objectives.question_answering:QuestionAnswering",
 }
 # Kinds whose files have no usual names for their columns.
 _NEEDED_COLUMNS = dict.fromkeys(("classification", "regression"), ("text_column", "label_column"))
-TASK_FORMATS = ("csv", "tsv", "jsonl", "parquet", "conll", "conllu")
+TASK_FORMATS = ("csv", "tsv", "jsonl", "parquet", "conll", "conllu", "squad")
+# Those whose answers are compared as SQuAD and MLQA do; `other` has no articles.
+ANSWER_LANGUAGES = ("en", "ar", "de", "es", "hi", "vi", "zh", "other")
 SCHEMES = ("bio", "iob1", "bioes", "plain")
 SIMILARITY_LOSSES = ("multiple_negatives_ranking", "cosent", "simcse")
 METRICS = (
     *("accuracy", "f1", "macro_f1", "matthews", "accuracy_and_f1"),
     *("pearson", "spearman", "pearson_and_spearman"),
     *("entity_f1", "token_accuracy", "micro_f1"),
-    *("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"),
+    *("answer_f1", "exact_match"),
 )
 
 
@@ -78,16 +80,18 @@ class TaskSettings:
     text_column: str | None = setting(
         None,
         "column with the text; of tagged words a column of CoNLL, counted from 0, or of lists; "
-        "unset: the first, form, or tokens",
+        "unset: the first, form, or tokens; of questions unset: question",
     )
     text_pair_column: str | None = setting(
-        None, "column with the second text; unset: texts stand alone"
+        None, "column with the second text; unset: texts stand alone; of questions unset: context"
     )
     negative_column: str | None = setting(
         None, "of sentence_similarity: column with a text that is not to be close to the first"
     )
     label_column: str | None = setting(
-        None, "column with the label; of tagged words unset: the last of CoNLL, upos, or tags"
+        None,
+        "column with the label; of tagged words unset: the last of CoNLL, upos, or tags; of "
+        "questions unset: answers",
     )
     label_columns: list[str] | None = setting(
         None, "of several labels at once: a column of 0 and 1 for each label, which it names"
@@ -101,8 +105,16 @@ class TaskSettings:
         "as the training file's tags show",
         choices=SCHEMES,
     )
+    language: str = setting(
+        "en",
+        "of answers to questions: whose articles, punctuation and words count when two are "
+        "compared",
+        choices=ANSWER_LANGUAGES,
+    )
     group_column: str | None = setting(
-        None, "column that says which rows belong together; a hold-out never divides them"
+        None,
+        "column that says which rows belong together; a hold-out never divides them; of questions "
+        "unset: title",
     )
     header: bool = setting(
         True, "whether CSV and TSV have a header row; without one, columns are numbers from 0"
@@ -132,8 +144,7 @@ class TaskSettings:
     metric: str | None = setting(
         None,
         "what the task is judged by; unset: accuracy, of scores pearson_and_spearman, of entities "
-        "entity_f1, of plain tags token_accuracy, of several labels micro_f1, of vectors spearman "
-        "or, where answers are ranked, ndcg_at_10",
+        "entity_f1, of plain tags token_accuracy, of several labels micro_f1, of answers answer_f1",
         choices=METRICS,
     )
     origin: str = setting("", "where the data comes from, for the report")

@@ -1,5 +1,6 @@
 """The kinds of tasks that reports know, by the objective that `task.json` names."""
 
+from cloze.show.answers_report import AnswersReport
 from cloze.show.kind_report import KindReport
 from cloze.show.label_sets_report import LabelSetsReport
 from cloze.show.labels_report import ClassesReport, ScoresReport
@@ -11,7 +12,7 @@ KIND_REPORTS: dict[str, KindReport] = {
     "regression": ScoresReport(),
     "token_classification": TagsReport(),
     "multi_label_classification": LabelSetsReport(),
-    "sentence_similarity": VectorsReport(),
+    "question_answering": AnswersReport(),
 }
 
 

@@ -10,6 +10,7 @@ _PIPELINES = {
     "fill-mask": "fill-mask",
     "classify": "text-classification",
     "tag": "token-classification",
+    "answer": "question-answering",
     "embed": "feature-extraction",
 }
 _LAYOUTS = {
@@ -27,6 +28,30 @@ from sentence_transformers import SentenceTransformer
 
 vectors = SentenceTransformer(".").encode(["one text", "another text"])
 ```"""
+
+# `transformers` 5 has no pipeline for it.
+_USE_OF_ANSWERS = """```python
+import torch
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+model = AutoModelForQuestionAnswering.from_pretrained(".")
+inputs = tokenizer(question, context, return_tensors="pt", return_offsets_mapping=True)
+inside = torch.tensor([part == 1 for part in inputs.sequence_ids(0)])
+offsets = inputs.pop("offset_mapping")[0]
+outputs = model(**inputs)
+scores = outputs.start_logits[0, :, None] + outputs.end_logits[0]
+scores[~(inside[:, None] & inside).triu()] = -torch.inf
+start, end = divmod(int(scores.argmax()), len(inside))
+answer = context[offsets[start][0] : offsets[end][1]]
+```"""
+
+
+def _use(task: str, pipeline: str, parity: Mapping[str, Any]) -> str:
+    """Return how a program uses the model."""
+    if task == "answer":
+        return _USE_OF_ANSWERS
+    return _USE_OF_VECTORS if "pooling" in parity else _USE.format(pipeline=pipeline)
 
 
 def model_card(
@@ -51,7 +76,7 @@ def model_card(
         f"{config.vocab_size:,} tokens in the vocabulary, texts of up to "
         f"{config.max_position_embeddings} tokens. Made with Cloze.",
         "## Use",
-        _USE_OF_VECTORS if "pooling" in parity else _USE.format(pipeline=pipeline),
+        _use(task, pipeline, parity),
         "The largest difference between the outputs of `transformers` "
         f"{parity['versions']['transformers']} and those of Cloze is "
         f"{parity['max_abs_difference']:.2g} (`parity.json`).",

@@ -23,6 +23,8 @@ METRIC_NAMES = {
     "entity_f1": "F1 of entities",
     "token_accuracy": "accuracy of words",
     "micro_f1": "micro F1",
+    "answer_f1": "F1 of answers",
+    "exact_match": "exact match",
 }
 
 
@@ -33,7 +35,7 @@ def percent(share: float | None) -> str:
 
 def unit(metric: str) -> str:
     """Return what stands behind a score: only an accuracy is a percentage of something."""
-    return " %" if metric in ("accuracy", "token_accuracy") else ""
+    return " %" if metric in ("accuracy", "token_accuracy", "exact_match") else ""
 
 
 def with_deviation(score: Mapping[str, Any]) -> str:

@@ -50,12 +50,12 @@ class HoldOut:
 def hold_out(split: TaskSplit, fraction: float, seed: int) -> HoldOut:
     """Hold out about a `fraction` (0..1) of a split; the seed draws it.
 
-    Rows of pairs, and rows with a group, are joined by every text and group that they share,
-    also by way of other rows; such groups are drawn until they hold the fraction or more. Of
-    single texts the fraction of the distinct ones that stand inside no other text is drawn,
-    and rows inside a held-out one are in neither part. Then every class that has two groups
-    gets one on each side where the others allow it. Nothing is held out where the rows are
-    too few or all belong together.
+    Rows of pairs, and rows with a group, are joined by every text and group that they share (by
+    second texts and groups alone unless the split joins first ones), also by way of other rows;
+    such groups are drawn until they hold the fraction or more. Of single texts the fraction of
+    the distinct ones that stand inside no other text is drawn, and rows inside a held-out one are
+    in neither part. Then every class that has two groups gets one on each side where the others
+    allow it. Nothing is held out where the rows are too few or all belong together.
     """
     if split.pairs is None and split.groups is None:
         return _hold_out_texts(split, fraction, seed)
@@ -99,7 +99,7 @@ def _joined_rows(split: TaskSplit) -> tuple[str, np.ndarray]:
     or in more than 100.
     """
     rows = np.arange(len(split))
-    texts = [*split.texts, *(split.pairs or ())]
+    texts = [*(split.texts if split.joins_first_texts else ()), *(split.pairs or ())]
     distinct, node = _numbered(" ".join(normalized_words(text)) for text in texts)
     joins = np.bincount(node)[node] <= min(len(split) / 2, _MOST_ROWS)
     joins &= np.array([text != "" for text in distinct])[node]

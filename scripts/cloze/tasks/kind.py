@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 TABLES = ("csv", "tsv", "jsonl", "parquet")
 """The formats of tables, of `settings.tasks.TASK_FORMATS`."""
 
+_FORMATS_BY_SUFFIX = {"json": "squad"}
+
 
 class Row(Protocol):
     """One row of a source file; `place` says where, as a person would look it up."""
@@ -68,6 +70,8 @@ class TaskKind(ABC):
     """What it can be judged by."""
     columns: ClassVar[Mapping[str, pa.DataType]] = {}
     """What a split holds of each row besides text, label, second text and group."""
+    joins_first_texts: ClassVar[bool] = True
+    """Whether a hold-out keeps rows with the same first text together."""
 
     @abstractmethod
     def read(self, settings: Namespace, path: Path) -> Iterator[Row]:
@@ -158,7 +162,8 @@ def open_single(
 
 
 def _format_of(path: Path, name: str, formats: Sequence[str]) -> str:
-    kind = Path(name).suffix.lower().removeprefix(".")
+    suffix = Path(name).suffix.lower().removeprefix(".")
+    kind = _FORMATS_BY_SUFFIX.get(suffix, suffix)
     if kind not in TASK_FORMATS:
         raise ClozeError(
             f"{path}: the name does not say what the file is; give --format ({', '.join(formats)})"

@@ -142,7 +142,7 @@ class SentenceSimilarity(TaskKind):
             None if first.group is None else [str(row.group) for row in rows],
             {"negative": pa.array([row.negative for row in rows], pa.string())},
             label_type,
-            first.documents,
+            documents=first.documents,
         )
 
     def describe(self, split: TaskSplit, names: Sequence[str]) -> dict[str, Any]:

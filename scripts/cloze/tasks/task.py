@@ -41,8 +41,8 @@ class TaskSplit:
     `labels` [num_rows, …]: int64 classes, float64 scores, bool [num_rows, num_labels] where a
     row has several; of other kinds an object a row, of the arrow type `label_type`. `pairs`: each
     row's second text, if the task has one; `groups`: what each row belongs to, if the source
-    says so; `columns`: what else the kind has of each row, by name; `documents`: what the rows
-    search, where they are queries.
+    says so; `columns`: what else the kind has of each row, by name; `joins_first_texts`: as in
+    `TaskKind`; `documents`: what the rows search, where they are queries.
     """
 
     texts: list[str]
@@ -51,6 +51,7 @@ class TaskSplit:
     groups: list[str] | None = None
     columns: Mapping[str, pa.Array] = field(default_factory=dict)
     label_type: pa.DataType | None = None
+    joins_first_texts: bool = True
     documents: Documents | None = None
 
     def __len__(self) -> int:
@@ -72,6 +73,7 @@ class TaskSplit:
             None if self.groups is None else [self.groups[row] for row in rows],
             {name: values.take(pa.array(rows)) for name, values in self.columns.items()},
             self.label_type,
+            self.joins_first_texts,
             self.documents,
         )
 
@@ -157,6 +159,7 @@ class Task:
             groups,
             columns,
             table.schema.field("label").type,
+            kind.joins_first_texts,
             self._documents(split),
         )
 

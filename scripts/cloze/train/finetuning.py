@@ -34,6 +34,7 @@ _HELD_OUT_FRACTION = 0.1
 _NOT_IN_RECIPE = {"model", "task", "output", "run_dir", "log"} | {
     item.name for item in dataclasses.fields(MachineSettings)
 }
+_NOT_OF_TASK = {"name", "origin", "splits", "sources", "overlap_with_train", "hold_out"}
 # Passes over the training split, by its rows at most. Small tasks need the steps (Mosbach
 # et al. 2021, §5: 20 epochs where 3 were usual), large ones do not.
 _EPOCHS_BY_ROWS = ((10_000, 10), (200_000, 3), (math.inf, 2))
@@ -65,7 +66,10 @@ def _recipe(args: argparse.Namespace, task: Task, script: Path) -> dict[str, Any
     """Everything that decides the weights, up to rounding: flags, the bytes read, the code."""
     recipe: dict[str, Any] = {k: v for k, v in vars(args).items() if k not in _NOT_IN_RECIPE}
     # Not the whole of task.json: another split to evaluate on changes no weight.
-    recipe["task"] = {"labels": task.labels, "objective": task.objective, "metric": task.metric}
+    recipe["task"] = {
+        **{key: value for key, value in task.facts.items() if key not in _NOT_OF_TASK},
+        **{"labels": task.labels, "objective": task.objective, "metric": task.metric},
+    }
     files = [path for path in _inputs(args) if path.name != "task.json"]
     recipe["inputs"] = {path.name: sha256_file(require_file(path)) for path in files}
     tables = (TASK_KINDS, FINETUNING_OBJECTIVES)
@@ -188,7 +192,7 @@ class _Finetuning:
         epoch = objective.steps_per_epoch(args.train_batch_size)
         losses = [r["loss"] for r in records if "loss" in r and r["step"] > state.step - epoch]
         tokens = round(state.step / epoch * objective.tokens_per_example * objective.num_examples)
-        recipe = ("dropout", "max_length", "truncation", *objective.recipe)
+        recipe = ("dropout", *objective.recipe)
         metrics: dict[str, Any] = {
             "task": self._task.name,
             "seed": args.seed,
@@ -197,6 +201,7 @@ class _Finetuning:
                 **trainer.plan.settings,
                 "num_train_epochs": round(state.step / epoch, 3),
                 **{name: getattr(args, name) for name in recipe},
+                **objective.text_recipe(args),
                 **objective.pooling(),
                 "early_stopping_patience": args.early_stopping_patience,
             },

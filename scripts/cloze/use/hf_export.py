@@ -21,6 +21,7 @@ from cloze.model.hf import (
     load_classifier,
     load_encoder,
     load_masked_lm,
+    load_question_answerer,
     load_token_classifier,
 )
 from cloze.model.pooling import read_pooling, write_pooling
@@ -41,8 +42,10 @@ _AUTO_CLASSES = {
     "fill-mask": "AutoModelForMaskedLM",
     "classify": "AutoModelForSequenceClassification",
     "tag": "AutoModelForTokenClassification",
+    "answer": "AutoModelForQuestionAnswering",
     "embed": "AutoModel",
 }
+_OUTPUTS = {"answer": ("start_logits", "end_logits"), "embed": ("last_hidden_state",)}
 # Relative to the largest output, at least 1: a handful of roundings of float32.
 _TOLERANCE = 1e-5
 _TEXTS = 12
@@ -54,8 +57,8 @@ class Outputs(NamedTuple):
     """What a model makes of some texts, tensors without padding.
 
     `input_ids`: each text's tokens; `values`: of each text the logits [num_labels] of a
-    classifier, the logits [L, num_labels] of one of tokens, the logits [L, V] of a masked-language
-    model or hidden states [L, D].
+    classifier, the logits [L, num_labels] of one of tokens, those of start and end [L, 2], the
+    logits [L, V] of a masked-language model or hidden states [L, D].
     """
 
     input_ids: list[list[int]]
@@ -207,6 +210,9 @@ def _forward(folder: Path) -> Callable[[PackedBatch, int], Tensor]:
     if task == "tag":
         tagger = load_token_classifier(folder)[0].eval()
         return lambda batch, length: tagger(batch)[0, :length]
+    if task == "answer":
+        answerer = load_question_answerer(folder).eval()
+        return lambda batch, length: answerer(batch)[0, :length]
     if task == "fill-mask":
         masked_lm = load_masked_lm(folder).eval()
         return lambda batch, length: masked_lm(batch, torch.arange(length)[None])[0]
@@ -219,7 +225,7 @@ class TransformersModel:
 
     def __init__(self, folder: Path, transformers: ModuleType) -> None:
         task = tasks_of(folder)[0]
-        self.output_name = "last_hidden_state" if task == "embed" else "logits"
+        self.output_names = _OUTPUTS.get(task, ("logits",))
         auto_class = getattr(transformers, _AUTO_CLASSES[task])
         self.model = auto_class.from_pretrained(folder, local_files_only=True).eval().float()
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -235,7 +241,7 @@ class TransformersModel:
     def outputs(self, inputs: Mapping[str, Tensor]) -> Outputs:
         """Return what the model computes."""
         found = self.model(**inputs)
-        return unpadded(inputs, found[self.output_name])
+        return unpadded(inputs, [found[name] for name in self.output_names])
 
 
 def vectors(folder: Path, texts: Sequence[str], compute: Compute) -> Outputs:
@@ -255,9 +261,10 @@ def vectors_of_sentence_transformers(
     return Outputs([], [torch.from_numpy(vector) for vector in found])
 
 
-def unpadded(inputs: Mapping[str, Tensor], values: Tensor) -> Outputs:
-    """Take a padded batch of outputs, [N, L, …] or [N, num_labels], apart."""
+def unpadded(inputs: Mapping[str, Tensor], outputs: Sequence[Tensor]) -> Outputs:
+    """Take a padded batch of outputs apart: [N, L, …] or [N, num_labels], or several of [N, L]."""
     kept = inputs["attention_mask"].bool()
+    values = outputs[0] if len(outputs) == 1 else torch.stack(list(outputs), dim=-1)
     per_token = values.dim() == 3
     return Outputs(
         [ids[mask].tolist() for ids, mask in zip(inputs["input_ids"], kept, strict=True)],
@@ -296,18 +303,17 @@ def require_onnx() -> None:
         require_module(name, "--onnx", "onnx", _PACKAGES)
 
 
-class _FirstOutput(nn.Module):
-    """A `transformers` model that takes its inputs in a fixed order and returns one tensor."""
+class _FirstOutputs(nn.Module):
+    """A `transformers` model that takes its inputs in a fixed order and returns some tensors."""
 
-    def __init__(self, model: nn.Module, names: list[str]) -> None:
+    def __init__(self, model: nn.Module, names: list[str], num_outputs: int) -> None:
         super().__init__()
-        self.model, self.names = model, names
+        self.model, self.names, self.num_outputs = model, names, num_outputs
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the logits or, of a bare encoder, the last hidden states."""
         outputs = self.model(**dict(zip(self.names, inputs, strict=True)), return_dict=False)
-        first: Tensor = outputs[0]
-        return first
+        return tuple(outputs[: self.num_outputs])
 
 
 def export_onnx(peer: TransformersModel, inputs: Mapping[str, Tensor], path: Path) -> None:
@@ -318,11 +324,11 @@ def export_onnx(peer: TransformersModel, inputs: Mapping[str, Tensor], path: Pat
         # The exporter warns of what it simplifies; the parity check says whether it was right.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _FirstOutput(peer.model, names),
+            _FirstOutputs(peer.model, names, len(peer.output_names)),
             tuple(inputs.values()),
             path,
             input_names=names,
-            output_names=[peer.output_name],
+            output_names=list(peer.output_names),
             dynamic_shapes=(tuple(axes for _ in names),),
             opset_version=_OPSET,
             dynamo=True,
@@ -336,4 +342,4 @@ def onnx_outputs(path: Path, inputs: Mapping[str, Tensor]) -> Outputs:
     runtime = require_module("onnxruntime", "--onnx", "onnx", _PACKAGES)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     arrays = {name: value.numpy() for name, value in inputs.items()}
-    return unpadded(inputs, torch.from_numpy(session.run(None, arrays)[0]))
+    return unpadded(inputs, [torch.from_numpy(found) for found in session.run(None, arrays)])

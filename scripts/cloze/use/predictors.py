@@ -40,12 +40,13 @@ _BATCH_TOKENS = {"cpu": 1024, "mps": 8192, "cuda": 8192}
 # Of rows that are not full: of a lone short text, and of long ones.
 _LENGTHS_MULTIPLE = 8
 
-TASKS = ("fill-mask", "classify", "tag", "embed")
+TASKS = ("fill-mask", "classify", "tag", "answer", "embed")
 _TASK_OF_HEAD = {
     "ForMaskedLM": "fill-mask",
     "ForPreTraining": "fill-mask",
     "ForSequenceClassification": "classify",
     "ForTokenClassification": "tag",
+    "ForQuestionAnswering": "answer",
 }
 Result = TypeVar("Result")
 

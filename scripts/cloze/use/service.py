@@ -9,6 +9,7 @@ import numpy as np
 
 from cloze.model.device import Compute
 from cloze.tokens.tokenizer import load_tokenizer, special_tokens
+from cloze.use.answerer import Answerer, FoundAnswer
 from cloze.use.predictors import (
     Classification,
     Classifier,
@@ -24,6 +25,9 @@ from cloze.use.texts import Text
 
 def as_record(text: Text, result: Any) -> dict[str, Any]:
     """Return a text and what was predicted for it as JSON holds it."""
+    if isinstance(result, FoundAnswer):
+        known = {key: value for key, value in result._asdict().items() if value is not None}
+        return {"question": text.first, "context": text.second, **known}
     record: dict[str, Any] = {"text": text.first}
     if text.second is not None:
         record["second_text"] = text.second
@@ -78,4 +82,6 @@ def _load(use: str, folder: Path, compute: Compute) -> Predictor[Any]:
         return Classifier(folder, compute, *finetuning_limits(folder))
     if use == "tag":
         return Tagger(folder, compute, finetuning_limits(folder).max_length)
+    if use == "answer":
+        return Answerer(folder, compute)
     return Embedder(folder, compute)

@@ -37,9 +37,9 @@ class Text(NamedTuple):
 class TextSource:
     """Where texts come from; iterated, it reads them as they are asked for, again each time.
 
-    `texts` are used as they are. Where there are none, `files` are read (`-`: standard
-    input). A file of `format` `text` holds a text a line, an empty one for a blank line,
-    so that line n and result n belong together; of any other format, a text or a pair a
+    `texts` are used as they are, if `paired` two at a time. Where there are none, `files` are read
+    (`-`: standard input). A file of `format` `text` holds a text a line, an empty one for a blank
+    line, so that line n and result n belong together; of any other format, a text or a pair a
     row, in `columns`. `format` None follows the file's suffix. Packed files (`.gz`, `.xz`,
     `.zst`) are read in place.
     """
@@ -48,6 +48,7 @@ class TextSource:
     files: Sequence[Path]
     columns: Sequence[str]
     format: str | None = None
+    paired: bool = False
 
     @classmethod
     def of(
@@ -56,21 +57,31 @@ class TextSource:
         files: Sequence[Path],
         columns: Sequence[str],
         format: str | None,
+        paired: bool = False,
     ) -> Self:
         """Return the source that a command line names: texts, else files, else standard input.
 
-        Raises `ClozeError` for texts beside files and for more than two columns.
+        paired: two texts each make one. Raises `ClozeError` for texts beside files, for an odd
+        number of them where they are paired, and for columns that are too many or too few.
         """
+        if paired and len(texts) % 2:
+            raise ClozeError(f"{texts[-1]!r} has no second text; give texts in twos")
+        if paired and len(columns) != 2:
+            raise ClozeError("--column: names one column; name that of the second text, too")
         if texts and files:
             raise ClozeError("--input: texts were given as arguments too; give one of the two")
         if len(columns) > 2:
             raise ClozeError(f"--column: {len(columns)} names; a text has one, a pair two")
-        return cls(texts, files if texts or files else [Path("-")], columns, format)
+        return cls(texts, files if texts or files else [Path("-")], columns, format, paired)
 
     def __iter__(self) -> Iterator[Text]:
         """Yield the texts in order; raises `ClozeError` for what cannot be read as text."""
-        for number, text in enumerate(self.texts, start=1):
-            yield Text(_whole(text, f"text {number}"), None, f"text {number}")
+        texts = [_whole(text, f"text {number}") for number, text in enumerate(self.texts, start=1)]
+        pairs = (
+            zip(texts[::2], texts[1::2], strict=True) if self.paired else ((t, None) for t in texts)
+        )
+        for number, (first, second) in enumerate(pairs, start=1):
+            yield Text(first, second, f"text {number}")
         for file in self.files:
             if str(file) == "-":
                 yield from self._read(sys.stdin.buffer, "standard input", self.format or "text")
@@ -81,7 +92,7 @@ class TextSource:
     def count(self) -> int | None:
         """Return about how many texts there are, None if only reading them would tell."""
         if self.texts:
-            return len(self.texts)
+            return len(self.texts) // (2 if self.paired else 1)
         total = 0
         for file in self.files:
             held = None if str(file) == "-" else _count(file, self.format or _format_of(file.name))

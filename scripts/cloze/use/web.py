@@ -22,6 +22,7 @@ from starlette.routing import Route
 from cloze.errors import ClozeError
 from cloze.files import resource
 from cloze.pages import render
+from cloze.use.answerer import FoundAnswer
 from cloze.use.predictors import Classification
 from cloze.use.service import ModelService, as_record
 from cloze.use.tagger import Spans
@@ -44,6 +45,7 @@ _HINTS = {
     "fill-mask": "Write {mask} where a word is to be filled in.",
     "classify": "A second text is read as the other half of a pair.",
     "tag": "Words are tagged in the first text.",
+    "answer": "Write the question as the text and what it is answered from as the second one.",
     "embed": "With a second text you also see how alike the two are.",
 }
 
@@ -81,7 +83,8 @@ async def _answer_form(request: Request) -> Response:
         if use == "embed" and second:
             texts = [Text(text, None, "text") for text in (first, second)]
         results = await run_in_threadpool(service.predict, use, texts)
-        return _page(service, use, first, second, _shown(first, results))
+        shown = _shown(second if use == "answer" else first, results)
+        return _page(service, use, first, second, shown)
     except HTTPException as error:
         status, message = error.status_code, error.detail
     except ClozeError as error:
@@ -217,7 +220,10 @@ def _page(
 
 
 def _shown(text: str, results: Sequence[Any]) -> dict[str, Any]:
-    """Return what the page shows of one text's result, or of two embeddings."""
+    """Return what the page shows of one text's result, or of two embeddings.
+
+    text: that which the result has places in.
+    """
     first = results[0]
     if isinstance(first, np.ndarray):
         found = {"size": len(first), "numbers": " ".join(f"{value:.3f}" for value in first[:8])}
@@ -231,6 +237,8 @@ def _shown(text: str, results: Sequence[Any]) -> dict[str, Any]:
         ordered = sorted(first.probabilities.items(), key=lambda entry: -entry[1])
         given = first.label if first.labels is None else ", ".join(first.labels) or "No label"
         return {"bars": [(given, ordered)]}
+    if isinstance(first, FoundAnswer):
+        return {"answer": first, "passage": _around(text, first)}
     if isinstance(first, Spans):
         return {"tagged": _in_parts(text, first)}
     several = len(first) > 1
@@ -240,6 +248,11 @@ def _shown(text: str, results: Sequence[Any]) -> dict[str, Any]:
             for number, candidates in enumerate(first, start=1)
         ]
     }
+
+
+def _around(context: str, found: FoundAnswer) -> tuple[str, str, str]:
+    """Return a context in three parts, the second of which is the answer."""
+    return context[: found.start], context[found.start : found.end], context[found.end :]
 
 
 def _in_parts(text: str, tagged: Spans) -> list[tuple[str, str]]:
