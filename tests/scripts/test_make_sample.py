@@ -7,7 +7,6 @@ from make_sample import main
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "resources" / "sample"
-SCORED = ("pairs-train.tsv", "pairs-validation.tsv")
 REVIEWS = ("reviews-train.tsv", "reviews-validation.tsv")
 SCORED = ("pairs-train.tsv", "pairs-validation.tsv")
 FILES = (

@@ -10,6 +10,7 @@ from cloze.settings.fields import setting
 # trained. A module is imported only where its kind is used, so that its code is part of the key of
 # these stages alone.
 TASK_KINDS = {
+    "sentence_similarity": "cloze.tasks.sentence_similarity:SentenceSimilarity",
     "classification": "cloze.tasks.labels:Classes",
     "regression": "cloze.tasks.labels:Scores",
     "token_classification": "cloze.tasks.token_labels:TokenLabels",
@@ -17,6 +18,7 @@ TASK_KINDS = {
     "question_answering": "cloze.tasks.question_answering:Questions",
 }
 FINETUNING_OBJECTIVES = {
+    "sentence_similarity": "cloze.objectives.sentence_similarity:SentenceSimilarity",
     "classification": "cloze.objectives.classification:Classification",
     "regression": "cloze.objectives.regression:Regression",
     "token_classification": "cloze.objectives.token_classification:TokenClassification",
@@ -33,6 +35,7 @@ ANSWER_LANGUAGES = ("en", "ar", "de", "es", "hi", "vi", "zh", "other")
 SCHEMES = ("bio", "iob1", "bioes", "plain")
 SIMILARITY_LOSSES = ("multiple_negatives_ranking", "cosent", "simcse")
 METRICS = (
+    *("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"),
     *("accuracy", "f1", "macro_f1", "matthews", "accuracy_and_f1"),
     *("pearson", "spearman", "pearson_and_spearman"),
     *("entity_f1", "token_accuracy", "micro_f1"),

@@ -8,6 +8,7 @@ from cloze.show.tags_report import TagsReport
 from cloze.show.vectors_report import VectorsReport
 
 KIND_REPORTS: dict[str, KindReport] = {
+    "sentence_similarity": VectorsReport(),
     "classification": ClassesReport(),
     "regression": ScoresReport(),
     "token_classification": TagsReport(),
