@@ -245,6 +245,8 @@ def test_from_files_to_a_report_and_a_folder_of_sentence_transformers(tmp_path, 
     assert export_hf.main(["--model", str(model), "--output", str(tmp_path / "exported")]) == 0
     parity = read_json(tmp_path / "exported" / "parity.json")
     assert parity["sentence_transformers"]["max_abs_difference"] < 1e-5
+    card = (tmp_path / "exported" / "README.md").read_text()
+    assert "SentenceTransformer" in card
     texts = ["w1 w2 w3", "w4", " ".join(["w5"] * 30)]
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
     vectors = tmp_path / "vectors.npy"
