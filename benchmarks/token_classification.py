@@ -57,14 +57,14 @@ def ours(args: argparse.Namespace, seed: int, folder: Path) -> tuple[float, floa
     model, evaluation = folder / f"ours-{seed}", folder / f"ours-{seed}-evaluation"
     common = ["--max-length", str(args.max_length), "--threads", str(args.threads)]
     training: measure.Command = [
-        *("--model", args.encoder, "--task", args.task, "--output", model),
+        *("--model", str(args.encoder), "--task", str(args.task), "--output", str(model)),
         *("--num-train-epochs", str(args.num_train_epochs), "--seed", str(seed)),
         *("--learning-rate", str(args.learning_rate), "--precision", "fp32"),
         *("--train-batch-size", str(args.train_batch_size), *common),
     ]
     evaluating: measure.Command = [
-        *("--model", model, "--task", args.task, "--split", args.split),
-        *("--output", evaluation, *common),
+        *("--model", str(model), "--task", str(args.task), "--split", str(args.split)),
+        *("--output", str(evaluation), *common),
     ]
     measure.run(measure.python("finetune.py", *training))
     measure.run(measure.python("evaluate.py", *evaluating))

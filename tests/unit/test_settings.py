@@ -17,9 +17,10 @@ from cloze.settings.fields import add_flags, from_args, keys_of, render_flags
 from cloze.settings.finetuning import FinetuningRecipe, FinetuningSettings, TextSettings
 from cloze.settings.machine import MachineSettings
 from cloze.settings.pretraining import PretrainingSettings
-from cloze.settings.tasks import METRICS, TaskSettings
+from cloze.settings.tasks import FINETUNING_OBJECTIVES, METRICS, TASK_KINDS, TaskSettings
 from cloze.settings.tokenizers import TokenizerSettings
-from cloze.tasks.scores import metric_parts
+from cloze.show.kind_reports import KIND_REPORTS
+from cloze.tasks.kind import kind_of
 from cloze.tokens.shards import EXTENSIONS
 from tests.configurations import config
 
@@ -176,7 +177,8 @@ def test_a_default_of_a_script_is_its_own() -> None:
 def test_choices_are_what_the_library_knows() -> None:
     assert {*READERS, PYTHON_DOCS} == set(CORPUS_FORMATS)
     assert set(EXTENSIONS) == set(SHARD_FORMATS)
-    assert all(metric_parts(metric) for metric in METRICS)
+    assert {metric for name in TASK_KINDS for metric in kind_of(name).metrics} == set(METRICS)
+    assert TASK_KINDS.keys() == FINETUNING_OBJECTIVES.keys() == KIND_REPORTS.keys()
 
 
 @pytest.mark.parametrize(
