@@ -1,12 +1,10 @@
 """What batches of vectors cost."""
 
-import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
 from cloze.objectives.contrastive import (
     cosent_loss,
-    cosine_similarity_loss,
     false_negatives,
     multiple_negatives_ranking_loss,
 )
@@ -65,9 +63,3 @@ def test_cosent_knows_no_scale_of_scores_and_nothing_of_equal_ones():
     one, other = (cosent_loss(first, second, scores * scale, 0.05) for scale in (1, 7))
     torch.testing.assert_close(one, other)
     assert cosent_loss(first, second, torch.ones(4), 0.05) == 0
-
-
-def test_the_squared_error_is_that_of_cosines():
-    vectors = torch.eye(2)
-    scores = torch.tensor([1.0, 0.5])
-    assert cosine_similarity_loss(vectors, vectors, scores) == pytest.approx(0.125)

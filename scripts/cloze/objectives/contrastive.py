@@ -50,11 +50,3 @@ def cosent_loss(first: Tensor, second: Tensor, scores: Tensor, temperature: floa
     is_above = scores[:, None] > scores[None, :]
     terms = differences.masked_fill(~is_above, -torch.inf).flatten()
     return torch.logsumexp(torch.cat([terms.new_zeros(1), terms]), dim=0)
-
-
-def cosine_similarity_loss(first: Tensor, second: Tensor, scores: Tensor) -> Tensor:
-    """Return the mean squared error of the cosines of pairs [P, D] and scores float32 [P].
-
-    Reimers and Gurevych 2019, §3.
-    """
-    return F.mse_loss(F.cosine_similarity(first.float(), second.float(), dim=-1), scores)

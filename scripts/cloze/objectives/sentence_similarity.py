@@ -100,10 +100,11 @@ class PairBatch:
 class SentenceSimilarity(TaskObjective[PairBatch], CoupledObjective[PairBatch]):
     """Cosines of pairs: by their scores, or against the other texts of the batch.
 
-    Pairs with scores learn by CoSENT, whose order of cosines is what Spearman's correlation
-    measures. Pairs without learn by multiple negatives ranking, with hard negatives where the
-    task has a column of them, and texts alone as in unsupervised SimCSE (Gao et al. 2021, §3): a
-    text and itself under other dropout are the pair.
+    Pairs with scores learn by CoSENT, which asks for the order of cosines that Spearman's
+    correlation measures and needs no scale; no comparison with squared error was made. Pairs
+    without learn by multiple negatives ranking, with hard negatives where the task has a column
+    of them, and texts alone as in unsupervised SimCSE (Gao et al. 2021, §3): a text and itself
+    under other dropout are the pair.
     """
 
     has_head = False
