@@ -1,9 +1,12 @@
 """The code part of a key: what changes a digest, and which files a script's closure holds."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cloze.settings import code_key as kept_module
 from cloze.settings.code_key import code_key, digest_source
 from cloze.settings.tasks import FINETUNING_OBJECTIVES, module_of
 
@@ -163,3 +166,44 @@ def test_no_script_depends_on_the_workflow(script: str) -> None:
         (SCRIPTS / name).read_text("utf-8") for name in modules(reached) if name.endswith(".py")
     ]
     assert not any("import snakemake" in source for source in sources)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache folder, which this process has not looked at yet."""
+
+    def forget() -> None:
+        for function in (kept_module._cache_file, kept_module._kept, kept_module._read):
+            function.cache_clear()
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    forget()
+    yield tmp_path / "cache" / "cloze"
+    forget()
+
+
+def test_what_was_read_before_is_not_read_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = code_key(SCRIPTS / "report.py")
+    (file,) = cache.iterdir()
+    kept_module._kept.cache_clear()
+    kept_module._read.cache_clear()
+    monkeypatch.setattr(kept_module, "_module", None)
+    assert code_key(SCRIPTS / "report.py") == expected
+    assert file.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": 1}', '{"a": []}'])
+def test_a_cache_that_cannot_be_read_or_written_costs_time_alone(cache: Path, content: str) -> None:
+    expected = code_key(SCRIPTS / "download.py")
+    (file,) = cache.iterdir()
+    file.write_text(content)
+    kept_module._kept.cache_clear()
+    kept_module._read.cache_clear()
+    assert code_key(SCRIPTS / "download.py") == expected
+    shutil.rmtree(cache)
+    cache.write_text("a file where the folder should be")
+    kept_module._kept.cache_clear()
+    kept_module._read.cache_clear()
+    assert code_key(SCRIPTS / "download.py") == expected
