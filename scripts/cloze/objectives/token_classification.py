@@ -4,7 +4,7 @@ import dataclasses
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -96,6 +96,11 @@ class TokenClassification(TaskObjective[TokenBatch]):
         """Return the sentences as tokens, long ones as windows that overlap by half."""
         require_tokenizer(tokenizer, vocab_size)
         return encode_words(tokenizer, split.columns["tokens"].to_pylist(), settings.max_length)
+
+    @classmethod
+    def text_recipe(cls, settings: Namespace) -> dict[str, Any]:
+        """Return how sentences are read: long ones are windows, so nothing is cut."""
+        return {"max_length": settings.max_length}
 
     @classmethod
     def build(cls, config: EncoderConfig, task: Task, settings: Namespace) -> TokenClassifier:

@@ -29,7 +29,7 @@ from cloze.tasks.task import Task
 
 _LOWEST = {"matthews": -1.0, "pearson": -1.0, "spearman": -1.0, "pearson_and_spearman": -1.0}
 # What `task_metrics` holds besides single numbers that describe the predictions.
-_NO_MEASURES = {"score", "examples", "correct", "truncated_texts"}
+_NO_MEASURES = {"score", "threshold", "null_threshold"}
 
 
 def build_report(name: str, sources: Sources, *others: Sources) -> dict[str, Any]:
@@ -121,7 +121,8 @@ def _measures(evaluations: Evaluations) -> dict[str, float]:
     return {
         name: evaluations.summary(name).mean
         for name, value in evaluations.seeds[0].metrics.items()
-        if isinstance(value, int | float) and name not in _NO_MEASURES
+        # Whole numbers are counts.
+        if isinstance(value, float) and name not in _NO_MEASURES
     }
 
 

@@ -107,7 +107,8 @@ def _tiles(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if report["paired_difference"]:
         gain = points(report["paired_difference"])
         yield "gain from pretraining", gain, "points, with 95 % interval"
-    yield "evaluated", f"{report['examples']:,}", f"{report['split']} rows"
+    rows = kind_report(report["task"]).row_name
+    yield "evaluated", f"{report['examples']:,}", f"{report['split']} {rows}"
 
 
 def _bars(report: Mapping[str, Any]) -> list[tuple[str, str, float]]:

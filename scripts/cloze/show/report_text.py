@@ -69,7 +69,8 @@ def result_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     score, task, metric = report["score"], report["task"], report["score"]["metric"]
     yield "task", f"{task['name']} ({task['origin'] or 'origin not declared'})"
     times = "" if metric == "accuracy" else f" ({METRIC_NAMES[metric]}, times 100)"
-    evaluated = f"on {report['examples']:,} {report['split']} rows"
+    rows = kind_report(task).row_name
+    evaluated = f"on {report['examples']:,} {report['split']} {rows}"
     name = "accuracy" if metric == "accuracy" else "score"
     yield name, f"{with_deviation(score)}{times} {evaluated}"
     if score["ci95"] is None:

@@ -56,7 +56,8 @@ class TagsReport(KindReport):
     def sections(self, report: Report) -> Iterator[Section]:
         """Yield the tables of types and confusions, and the sentences."""
         yield "BY TYPE, mean over seeds", table(*type_table(report["types"]))
-        yield "MOST FREQUENT CONFUSIONS, words of the first seed", table(*_confusions(report))
+        if report["confusions"]:
+            yield "MOST FREQUENT CONFUSIONS, words of the first seed", table(*_confusions(report))
         yield "SENTENCES WITH THE MOST MISTAKES, first seed", _sentences(report)
 
     def page(self, report: Report) -> str:
