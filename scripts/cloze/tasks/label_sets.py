@@ -18,14 +18,13 @@ _YES = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false":
 
 
 class RowOfSeveral(NamedTuple):
-    """One row of a source file; `flags`: the 0 and 1 of a row that says so of every label."""
+    """One row of a source file."""
 
     place: str
     text: str
     labels: list[str]
     pair: str | None = None
     group: str | None = None
-    flags: list[bool] | None = None
 
 
 class LabelSets(TaskKind):
@@ -44,31 +43,26 @@ class LabelSets(TaskKind):
         columns = [name for name in (text, pair, group, *of_labels) if name is not None]
         for place, values in read_table(settings, path, columns):
             where = f"{path}: {place}"
-            flags: list[bool] | None
             if settings.label_columns:
-                flags = [_flag(values[name], name, where) for name in of_labels]
-                labels = [name for name, given in zip(of_labels, flags, strict=True) if given]
+                labels = [name for name in of_labels if _flag(values[name], name, where)]
             else:
-                labels, flags = self._listed(values[of_labels[0]], settings, where)
+                labels = self._listed(values[of_labels[0]], settings, where)
             yield RowOfSeveral(
                 place,
                 text_of(values[text], text, where),
                 labels,
                 None if pair is None else text_of(values[pair], pair, where),
                 None if group is None else group_of(values[group], group, where),
-                flags,
             )
 
-    def _listed(
-        self, value: Any, settings: Namespace, where: str
-    ) -> tuple[list[str], list[bool] | None]:
-        """Return the labels of a cell, and its flags where it has a 0 or 1 for every label."""
+    def _listed(self, value: Any, settings: Namespace, where: str) -> list[str]:
+        """Return the labels that a cell lists, or has a 1 for where it has one for each label."""
         column = settings.label_column
         if value is None:
-            return [], None
+            return []
         if isinstance(value, str):
             parts = (part.strip() for part in value.split(settings.label_separator))
-            return [part for part in parts if part], None
+            return [part for part in parts if part]
         if not isinstance(value, list):
             raise ClozeError(
                 f"{where}: column {column!r} holds {shown(value)}, no list of labels; a task with "
@@ -76,12 +70,12 @@ class LabelSets(TaskKind):
             )
         names = settings.labels or []
         if len(value) == len(names) and all(str(part) in _YES and part != "" for part in value):
-            flags = [_flag(part, column, where) for part in value]
-            return [name for name, given in zip(names, flags, strict=True) if given], flags
+            given = [_flag(part, column, where) for part in value]
+            return [name for name, has_it in zip(names, given, strict=True) if has_it]
         for part in value:
             if not isinstance(part, str | int) or isinstance(part, bool):
                 raise ClozeError(f"{where}: column {column!r} holds {shown(part)}, no label")
-        return [str(part).strip() for part in value], None
+        return [str(part).strip() for part in value]
 
     def label_names(self, settings: Namespace, train: Sequence[RowOfSeveral]) -> list[str]:
         """Return the labels of the settings or else of the training rows, sorted."""
