@@ -71,7 +71,7 @@ def objective(tmp_path_factory):
 def test_a_batch_points_to_the_words_of_its_answers(objective):
     assert objective.data.encoded.windows_per_question.min() == 2
     batch = objective.batch(0, 64, 0.0, None)
-    tokens = batch.packed.input_ids.gather(1, batch.columns.flatten(1)).view(batch.columns.shape)
+    tokens = batch.packed.input_ids.gather(1, batch.targets.flatten(1)).view(batch.targets.shape)
     pairs = {tuple(pair) for pair in tokens[batch.weights > 0].tolist()}
     # [CLS] twice, or the words with which answers start and end, w1 and w2.
     assert pairs == {(2, 2), (6, 7)}

@@ -1,9 +1,7 @@
 """Answers to questions as spans of a context: where one starts and where it ends."""
 
-import dataclasses
 import math
 from argparse import Namespace
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.model.device import Compute
-from cloze.model.encoder import EncoderConfig, PackedBatch
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import QuestionAnswerer
 from cloze.model.hf import load_question_answerer
 from cloze.objectives.answer_spans import (
@@ -26,8 +24,7 @@ from cloze.objectives.answer_spans import (
     encode_questions,
     find_answers,
 )
-from cloze.objectives.objective import map_tensors, moved
-from cloze.objectives.task import TaskObjective, TrainingRows, predict_batches
+from cloze.objectives.task import TargetBatch, TaskObjective, TrainingRows, predict_batches
 from cloze.objectives.texts import EncodedTexts, pack_texts, slot_values
 from cloze.tasks.answers import best_null_threshold
 from cloze.tasks.kind import Outcome
@@ -44,36 +41,6 @@ _PLACES = 8
 _LOWEST = -1e30
 
 
-@dataclass(frozen=True)
-class AnswerBatch:
-    """Packed windows with the answer of each.
-
-    `columns`: int64 [B, N, 2], the tokens of the row where each window's answer starts and ends;
-    `weights`: float32 [B, N], 0 where a row has no n-th window.
-    """
-
-    packed: PackedBatch
-    columns: Tensor
-    weights: Tensor
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of this batch."""
-        return self.weights.shape[0]
-
-    def to(self, device: torch.device) -> "AnswerBatch":
-        """Return the batch on `device`."""
-        return map_tensors(self, lambda tensor: moved(tensor, device))
-
-    def rows(self, start: int, stop: int) -> "AnswerBatch":
-        """Return rows `start` to `stop`, which share the memory of this batch."""
-        return map_tensors(self, lambda tensor: tensor[start:stop])
-
-    def weighted(self, factor: float) -> "AnswerBatch":
-        """Return the batch with its loss times `factor`."""
-        return dataclasses.replace(self, weights=self.weights * factor)
-
-
 class SpanLogits(NamedTuple):
     """A model's logits of start and end at every token, float32 [num_tokens, 2], and its threshold.
 
@@ -84,8 +51,11 @@ class SpanLogits(NamedTuple):
     null_threshold: float | None
 
 
-class QuestionAnswering(TaskObjective[AnswerBatch]):
-    """Cross-entropy of an answer's first and last token in each window, [CLS] where none is."""
+class QuestionAnswering(TaskObjective[TargetBatch]):
+    """Cross-entropy of an answer's first and last token in each window, [CLS] where none is.
+
+    Targets are int64 [B, N, 2], the tokens of the row where each window's answer starts and ends.
+    """
 
     model: QuestionAnswerer
     _encoded: EncodedQuestions
@@ -129,7 +99,7 @@ class QuestionAnswering(TaskObjective[AnswerBatch]):
 
     def batch(
         self, step: int, batch_size: int, progress: float, part: tuple[int, int] | None
-    ) -> AnswerBatch:
+    ) -> TargetBatch:
         """Return windows of the global batch of a step; see `Objective.batch`."""
         texts = self._texts_of_batch(step, batch_size)
         own = texts if part is None else texts[part[0] : part[1]]
@@ -142,17 +112,17 @@ class QuestionAnswering(TaskObjective[AnswerBatch]):
         first = packed.first_positions(places)
         ones = np.full(len(self._encoded.lengths), 1 / len(texts), dtype=np.float32)
         weights = slot_values(packed, order, ones if len(own) else 0 * ones, places)
-        return AnswerBatch(
+        return TargetBatch(
             packed,
             first[:, :, None] + torch.from_numpy(np.stack(sides, axis=-1)),
             torch.from_numpy(weights),
         )
 
     @classmethod
-    def loss(cls, model: nn.Module, batch: AnswerBatch) -> Tensor:
+    def loss(cls, model: nn.Module, batch: TargetBatch) -> Tensor:
         """Return the sum of weight times loss over the windows of a batch, a float32 scalar."""
         logits = model(batch.packed)
-        return (span_losses(logits, batch.packed.sample_ids, batch.columns) * batch.weights).sum()
+        return (span_losses(logits, batch.packed.sample_ids, batch.targets) * batch.weights).sum()
 
     @classmethod
     def predict(

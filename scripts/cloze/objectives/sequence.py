@@ -4,11 +4,9 @@ A kind of task is a subclass in a module of its own, which says what it learns (
 `losses`) and what its predictions are worth (`outcome`); see `classification`.
 """
 
-import dataclasses
 import math
 from abc import abstractmethod
 from argparse import Namespace
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from cloze.model.device import Compute
-from cloze.model.encoder import EncoderConfig, PackedBatch
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import DEFAULT_POOLING, SequenceClassifier
 from cloze.model.hf import load_classifier
-from cloze.objectives.objective import map_tensors, moved
-from cloze.objectives.task import TaskObjective, TrainingRows, predict_batches
+from cloze.objectives.task import (
+    TargetBatch,
+    TaskObjective,
+    TrainingRows,
+    predict_batches,
+)
 from cloze.objectives.texts import EncodedTexts, pack_texts, slot_values
 from cloze.tasks.task import Task, TaskSplit
 
@@ -30,38 +32,8 @@ from cloze.tasks.task import Task, TaskSplit
 _PLACES = 8
 
 
-@dataclass(frozen=True)
-class SequenceBatch:
-    """Packed texts with a target and a weight at each text's place in its row.
-
-    `targets`: [B, N], int64 classes or float32 scores, or float32 [B, N, num_labels];
-    `weights`: float32 [B, N], 0 where a row has no n-th text.
-    """
-
-    packed: PackedBatch
-    targets: Tensor
-    weights: Tensor
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of this batch."""
-        return self.targets.shape[0]
-
-    def to(self, device: torch.device) -> "SequenceBatch":
-        """Return the batch on `device`."""
-        return map_tensors(self, lambda tensor: moved(tensor, device))
-
-    def rows(self, start: int, stop: int) -> "SequenceBatch":
-        """Return rows `start` to `stop`, which share the memory of this batch."""
-        return map_tensors(self, lambda tensor: tensor[start:stop])
-
-    def weighted(self, factor: float) -> "SequenceBatch":
-        """Return the batch with its loss times `factor`."""
-        return dataclasses.replace(self, weights=self.weights * factor)
-
-
-class SequenceObjective(TaskObjective[SequenceBatch]):
-    """Learn one target a text."""
+class SequenceObjective(TaskObjective[TargetBatch]):
+    """Learn one target a text: an int64 class, a float32 score, or float32 [num_labels]."""
 
     model: SequenceClassifier
 
@@ -99,7 +71,7 @@ class SequenceObjective(TaskObjective[SequenceBatch]):
 
     def batch(
         self, step: int, batch_size: int, progress: float, part: tuple[int, int] | None
-    ) -> SequenceBatch:
+    ) -> TargetBatch:
         """Return texts of the global batch of a step; see `Objective.batch`."""
         texts = self._texts_of_batch(step, batch_size)
         own = texts if part is None else texts[part[0] : part[1]]
@@ -110,10 +82,10 @@ class SequenceObjective(TaskObjective[SequenceBatch]):
         total = weights.sum() if part is None else self._weights[texts].sum()
         weights = weights / total if len(own) else np.zeros_like(weights)
         targets = slot_values(batch, order, self._targets, places)
-        return SequenceBatch(batch, torch.from_numpy(targets), torch.from_numpy(weights))
+        return TargetBatch(batch, torch.from_numpy(targets), torch.from_numpy(weights))
 
     @classmethod
-    def loss(cls, model: nn.Module, batch: SequenceBatch) -> Tensor:
+    def loss(cls, model: nn.Module, batch: TargetBatch) -> Tensor:
         """Return the sum of weight times loss over the texts of a batch, a float32 scalar."""
         logits = model.row_logits(batch.packed, batch.targets.shape[1])  # type: ignore[operator]
         losses = cls.losses(logits.flatten(0, 1).float(), batch.targets.flatten(0, 1))

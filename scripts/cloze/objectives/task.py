@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from cloze.cli import progress
 from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig, PackedBatch
 from cloze.model.hf import LoadedParts, load_matching
-from cloze.objectives.objective import B, Objective
+from cloze.objectives.objective import B, Objective, map_tensors, moved
 from cloze.objectives.texts import EncodedTexts, encode_texts, packed_batches
 from cloze.settings.tasks import FINETUNING_OBJECTIVES
 from cloze.tasks.kind import Outcome
@@ -50,6 +50,36 @@ class TrainingRows:
     def train_texts(self) -> np.ndarray:
         """Numbers of the encoded texts that are trained on, int64; a long row may have several."""
         return self.encoded.texts_of(self.train)
+
+
+@dataclass(frozen=True)
+class TargetBatch:
+    """Packed texts, what is to be learnt at some places of each row, and what that counts.
+
+    `targets`: [B, P, …] of the type that the loss takes, the places P being those of a row's
+    texts or of its tokens; `weights`: float32 [B, P], 0 where nothing is learnt.
+    """
+
+    packed: PackedBatch
+    targets: Tensor
+    weights: Tensor
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of this batch."""
+        return self.targets.shape[0]
+
+    def to(self, device: torch.device) -> Self:
+        """Return the batch on `device`."""
+        return map_tensors(self, lambda tensor: moved(tensor, device))
+
+    def rows(self, start: int, stop: int) -> Self:
+        """Return rows `start` to `stop`, which share the memory of this batch."""
+        return map_tensors(self, lambda tensor: tensor[start:stop])
+
+    def weighted(self, factor: float) -> Self:
+        """Return the batch with its loss times `factor`."""
+        return dataclasses.replace(self, weights=self.weights * factor)
 
 
 class TaskObjective(Objective[B]):

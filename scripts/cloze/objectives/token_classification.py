@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from cloze.cli import progress
 from cloze.errors import ClozeError
 from cloze.model.device import Compute
-from cloze.model.encoder import EncoderConfig, PackedBatch
+from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import TokenClassifier
 from cloze.model.hf import load_token_classifier
-from cloze.objectives.objective import map_tensors, moved
-from cloze.objectives.task import TaskObjective, TrainingRows, predict_batches
+from cloze.objectives.task import (
+    TargetBatch,
+    TaskObjective,
+    TrainingRows,
+    predict_batches,
+)
 from cloze.objectives.texts import EncodedTexts, pack_texts, require_tokenizer, token_values
 from cloze.tasks.kind import Outcome
 from cloze.tasks.tag_scores import tags_outcome
@@ -45,36 +49,7 @@ class EncodedWords(EncodedTexts):
         return dataclasses.replace(super().take(texts), words=self.words[self.tokens_of(texts)])
 
 
-@dataclass(frozen=True)
-class TokenBatch:
-    """Packed sentences with a target and a weight at each token.
-
-    `targets`: int64 [B, L]; `weights`: float32 [B, L], 0 where no word is judged.
-    """
-
-    packed: PackedBatch
-    targets: Tensor
-    weights: Tensor
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of this batch."""
-        return self.targets.shape[0]
-
-    def to(self, device: torch.device) -> "TokenBatch":
-        """Return the batch on `device`."""
-        return map_tensors(self, lambda tensor: moved(tensor, device))
-
-    def rows(self, start: int, stop: int) -> "TokenBatch":
-        """Return rows `start` to `stop`, which share the memory of this batch."""
-        return map_tensors(self, lambda tensor: tensor[start:stop])
-
-    def weighted(self, factor: float) -> "TokenBatch":
-        """Return the batch with its loss times `factor`."""
-        return dataclasses.replace(self, weights=self.weights * factor)
-
-
-class TokenClassification(TaskObjective[TokenBatch]):
+class TokenClassification(TaskObjective[TargetBatch]):
     """Cross-entropy of each word's tag, the mean over the words of a batch."""
 
     model: TokenClassifier
@@ -114,7 +89,7 @@ class TokenClassification(TaskObjective[TokenBatch]):
 
     def batch(
         self, step: int, batch_size: int, progress: float, part: tuple[int, int] | None
-    ) -> TokenBatch:
+    ) -> TargetBatch:
         """Return sentences of the global batch of a step; see `Objective.batch`."""
         texts = self._texts_of_batch(step, batch_size)
         own = texts if part is None else texts[part[0] : part[1]]
@@ -123,14 +98,14 @@ class TokenClassification(TaskObjective[TokenBatch]):
         targets = token_values(self._encoded, packed, order, self._targets, _NO_WORD)
         total = max(1, int(self._words_of_text[texts].sum()))
         weights = (targets != _NO_WORD).astype(np.float32) * (1 / total if len(own) else 0.0)
-        return TokenBatch(
+        return TargetBatch(
             packed,
             torch.from_numpy(np.maximum(targets, 0)),
             torch.from_numpy(weights.astype(np.float32)),
         )
 
     @classmethod
-    def loss(cls, model: nn.Module, batch: TokenBatch) -> Tensor:
+    def loss(cls, model: nn.Module, batch: TargetBatch) -> Tensor:
         """Return the sum of weight times cross-entropy in nats, a float32 scalar."""
         logits = model(batch.packed).flatten(0, 1).float()
         losses = F.cross_entropy(logits, batch.targets.flatten(), reduction="none")
