@@ -47,11 +47,6 @@ def score_of_sums(metric: str, sums: np.ndarray) -> np.ndarray:
     return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
 
 
-def default_metric(is_regression: bool) -> str:
-    """Return the metric of a task that names none."""
-    return "pearson_and_spearman" if is_regression else "accuracy"
-
-
 def check_metric(metric: str, labels: Sequence[str]) -> None:
     """Raise `ClozeError` if a task with these labels (one: a score) has no such metric."""
     if (len(labels) == 1) != metric.startswith(_OF_SCORES):

@@ -21,7 +21,6 @@ from cloze.errors import ClozeError
 from cloze.files import atomic_path, read_json, require_file
 from cloze.settings.tasks import default_objective
 from cloze.tasks.kind import TaskKind, kind_of
-from cloze.tasks.scores import default_metric
 
 _TEXTS_AT_ONCE = 1024
 _OPTIONAL = ("text_pair", "group")
@@ -114,7 +113,7 @@ class Task:
     @property
     def metric(self) -> str:
         """The measure that the task is judged by, one of `METRICS`."""
-        return str(self.facts.get("metric") or default_metric(self.is_regression))
+        return str(self.facts.get("metric") or self.kind.metrics[0])
 
     @property
     def splits(self) -> list[str]:
