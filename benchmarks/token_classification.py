@@ -2,18 +2,21 @@
 
 The peer is `AutoModelForTokenClassification` in a loop as `transformers.Trainer` has it: batches
 padded to their longest sentence, the first piece of a word labelled, AdamW, clipping, a linear
-schedule, fp32. Ours is `scripts/finetune.py` with the same settings. Both start from one imported
-encoder and see one task folder, which `scripts/prepare_task.py` made; the seeds run in turn. Both
-predict the test split and are judged by `seqeval`, which must agree with our own figures to the
-last digit. Ends with one JSON line: F1 by seed, mean and deviation, sentences a second of
-training, and `ratio`, the median of ours over theirs.
+schedule, fp32. Ours is `scripts/finetune.py` with the same settings, its precision that of
+--precision. Both start from one imported encoder and see one task folder, which
+`scripts/prepare_task.py` made; the seeds run in turn. Both predict the test split and are judged
+by `seqeval`, which must agree with our own figures to the last digit. After each seed the peer
+does some steps with sentences padded to --max-length too, as `run_ner.py --pad_to_max_length`.
+Ends with one JSON line: F1 by seed, mean and deviation, sentences a second of training, and
+`ratio` and `ratio_padded`, the medians of ours over theirs.
 
 Needs `pip install transformers psutil`.
 Try: python benchmarks/token_classification.py --encoder MODEL_FOLDER --task TASK_FOLDER
 """
 
 import argparse
-import json
+import itertools
+import math
 import os
 import statistics
 import sys
@@ -33,6 +36,7 @@ from cloze.tasks.tag_scores import tags_outcome
 from cloze.tasks.task import Task, TaskSplit, load_task
 
 IGNORED = -100
+_PADDED_STEPS = 20
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--train-batch-size", type=int, default=16)
     parser.add_argument("--max-length", type=int, default=128)
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     return parser
 
@@ -73,8 +78,8 @@ def ours(args: argparse.Namespace, seed: int, folder: Path) -> tuple[float, floa
     return read_json(evaluation / "metrics.json")["metrics"]["entity_f1"], speed
 
 
-def peer(args: argparse.Namespace, task: Task, seed: int) -> tuple[float, float]:
-    """Do the same with `transformers`; returns F1 and sentences a second."""
+def peer(args: argparse.Namespace, task: Task, seed: int) -> tuple[float, float, float]:
+    """Do the same with `transformers`; returns F1 and sentences a second, those padded last."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import transformers
 
@@ -84,28 +89,36 @@ def peer(args: argparse.Namespace, task: Task, seed: int) -> tuple[float, float]
     model = transformers.AutoModelForTokenClassification.from_pretrained(
         args.encoder, num_labels=len(task.labels)
     ).train()
-    collate = transformers.DataCollatorForTokenClassification(tokenizer)
     encoded = _encoded(tokenizer, task.split("train"), args.max_length)
-    loader: Any = torch.utils.data.DataLoader(
-        encoded,  # type: ignore[arg-type]
-        batch_size=args.train_batch_size,
-        shuffle=True,
-        collate_fn=collate,
-    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=0.01)
-    steps = args.num_train_epochs * len(loader)
+    steps = args.num_train_epochs * math.ceil(len(encoded) / args.train_batch_size)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(0.06 * steps), steps)
-    started = time.perf_counter()
-    for _ in range(args.num_train_epochs):
-        for batch in loader:
+
+    def train(steps: int, **padding: Any) -> float:
+        """Return sentences a second."""
+        collate = transformers.DataCollatorForTokenClassification(tokenizer, **padding)
+        loader: Any = torch.utils.data.DataLoader(
+            encoded,  # type: ignore[arg-type]
+            batch_size=args.train_batch_size,
+            shuffle=True,
+            collate_fn=collate,
+        )
+        started, sentences = time.perf_counter(), 0
+        epochs = itertools.chain.from_iterable(itertools.repeat(loader))
+        for batch in itertools.islice(epochs, steps):
             model(**batch).loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
             model.zero_grad()
-    speed = args.num_train_epochs * len(encoded) / (time.perf_counter() - started)
+            sentences += len(batch["labels"])
+        return sentences / (time.perf_counter() - started)
+
+    speed = train(steps)
     split = task.split(args.split)
-    return _f1(task, split, _predictions(model.eval(), tokenizer, split, args)), speed
+    f1 = _f1(task, split, _predictions(model.eval(), tokenizer, split, args))
+    model.train()
+    return f1, speed, train(_PADDED_STEPS, padding="max_length", max_length=args.max_length)
 
 
 def _encoded(tokenizer: Any, split: TaskSplit, max_length: int) -> list[dict[str, list[int]]]:
@@ -159,15 +172,22 @@ def main() -> None:
     args = build_parser().parse_args()
     task = load_task(args.task)
     scores: dict[str, list[float]] = {"ours": [], "peer": []}
-    speeds: dict[str, list[float]] = {"ours": [], "peer": []}
+    speeds: dict[str, list[float]] = {"ours": [], "peer": [], "peer_padded": []}
     with tempfile.TemporaryDirectory() as folder:
         for seed in args.seeds:
-            found = {"ours": ours(args, seed, Path(folder)), "peer": peer(args, task, seed)}
-            for name, (score, speed) in found.items():
-                scores[name].append(score)
-                speeds[name].append(speed)
-            print(json.dumps({"seed": seed, **found}), file=sys.stderr, flush=True)
-    ratios = [one / other for one, other in zip(speeds["ours"], speeds["peer"], strict=True)]
+            f1, speed = ours(args, seed, Path(folder))
+            peer_f1, peer_speed, padded_speed = peer(args, task, seed)
+            scores["ours"].append(f1)
+            scores["peer"].append(peer_f1)
+            speeds["ours"].append(speed)
+            speeds["peer"].append(peer_speed)
+            speeds["peer_padded"].append(padded_speed)
+            print(f"seed {seed}: {scores} {speeds}", file=sys.stderr, flush=True)
+
+    def ratio(name: str) -> float:
+        pairs = zip(speeds["ours"], speeds[name], strict=True)
+        return round(statistics.median(one / other for one, other in pairs), 2)
+
     deviations = {name: statistics.stdev(found) if len(found) > 1 else None
                   for name, found in scores.items()}  # fmt: skip
     measure.report(
@@ -176,7 +196,8 @@ def main() -> None:
             "mean": {name: statistics.mean(found) for name, found in scores.items()},
             "deviation": deviations,
             "sentences_per_second": {n: round(statistics.median(s), 1) for n, s in speeds.items()},
-            "ratio": round(statistics.median(ratios), 2),
+            "ratio": ratio("peer"),
+            "ratio_padded": ratio("peer_padded"),
         }
     )
 
