@@ -1,9 +1,10 @@
 """Turn labelled files into a task folder: one shape, checked labels, known origin.
 
-Reads a training file and a validation file (CSV, TSV, JSONL or parquet, also compressed),
-perhaps a test file and further files to evaluate on, each under a name. Writes `train.parquet`,
-`validation.parquet` and so on (columns `text`, `label`; `text_pair` and `group` where named),
-`task.json` and `metrics.json`, with how much of each split stands in the training split.
+Reads training and validation files (CSV, TSV, JSONL or parquet, also compressed; a folder stands
+for its files), perhaps test files and further ones to evaluate on, each split under a name. Writes
+`train.parquet`, `validation.parquet` and so on (columns `text`, `label`; `text_pair` and `group`
+where named), `task.json` and `metrics.json`, with how much of each split stands in the training
+split, and `bad-rows.jsonl` where --max-bad-rows let some be left out.
 
 With --hold-out-fraction the validation split is a part of the training file that shares no
 row, and no part of a row, with what is left to train on: choose hyper-parameters there and
@@ -17,22 +18,26 @@ Try: python scripts/prepare_task.py --train resources/sample/reviews-train.tsv
 """
 
 import argparse
+import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from cloze.cli import log, make_parser, progress, run_script
 from cloze.errors import ClozeError
-from cloze.files import sha256_file, write_json
+from cloze.files import matching_files, sha256_file, write_json, write_text
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.settings.fields import add_flags
 from cloze.settings.tasks import TaskSettings, default_objective, missing_columns
 from cloze.tasks.hold_out import hold_out
-from cloze.tasks.kind import kind_of
+from cloze.tasks.kind import LeftOut, RowError, TaskKind, kind_of
+from cloze.tasks.labels import shown_files
 from cloze.tasks.task import (
     TaskSplit,
     describe_split,
     documents_path,
+    joined,
     overlap_with_train,
     write_split,
 )
@@ -41,16 +46,22 @@ from cloze.tasks.task import (
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
     parser = make_parser(__doc__)
-    parser.add_argument("--train", type=Path, required=True, help="file with the training rows")
-    parser.add_argument("--validation", type=Path, help="file with the validation rows")
-    parser.add_argument("--test", type=Path, help="file with labelled test rows")
+    for split, rows in (("train", "training"), ("validation", "validation"), ("test", "test")):
+        parser.add_argument(
+            f"--{split}",
+            type=Path,
+            nargs="+",
+            required=split == "train",
+            metavar="FILE",
+            help=f"files or folders with the labelled {rows} rows",
+        )
     parser.add_argument(
         "--split",
-        nargs=2,
+        nargs="+",
         action="append",
         default=[],
         metavar=("NAME", "FILE"),
-        help="a further split to evaluate on and its file with labelled rows; repeatable",
+        help="a further split to evaluate on and its files with labelled rows; repeatable",
     )
     parser.add_argument("--name", help="the task's name; unset: that of the output folder")
     add_flags(parser, TaskSettings)
@@ -61,18 +72,22 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Read, check and write every split."""
     stopwatch = Stopwatch()
-    sources = _sources(args)
+    sources, left_out = _sources(args), LeftOut(args)
     kind = kind_of(args.objective or default_objective(args.regression))
     for key in missing_columns(args):
         raise ClozeError(f"--{key.replace('_', '-')}: missing; name the column of the files")
     rows = {
-        split: list(progress(kind.read(args, path), unit=" rows", description=path.name))
-        for split, path in sources.items()
+        path: list(progress(kind.read(args, path, left_out), unit=" rows", description=path.name))
+        for path in dict.fromkeys(path for paths in sources.values() for path in paths)
     }
-    names = kind.label_names(args, rows["train"])
+    names = kind.label_names(args, [row for path in sources["train"] for row in rows[path]])
     metric = args.metric or kind.default_metric(args, names)
     kind.check_metric(metric, names)
-    splits = {split: kind.encode(sources[split], rows[split], names) for split in rows}
+    splits = {
+        split: joined([_encode(kind, path, rows[path], names, left_out) for path in paths])
+        for split, paths in sources.items()
+    }
+    counts = _left_out(args, sources, left_out)
     held_out = {} if args.hold_out_fraction is None else _hold_out(args, splits, names)
     facts: dict[str, Any] = {
         "name": args.name or args.output.resolve().name,
@@ -81,10 +96,11 @@ def run(args: argparse.Namespace) -> None:
         "metric": metric,
         "origin": args.origin,
         **kind.facts(args),
+        **({"left_out": counts} if counts else {}),
         "splits": {split: describe_split(part, names, kind) for split, part in splits.items()},
         "sources": {
-            split: {"file": path.name, "sha256": sha256_file(path)}
-            for split, path in sources.items()
+            split: [{"file": path.name, "sha256": sha256_file(path)} for path in paths]
+            for split, paths in sources.items()
         },
         "overlap_with_train": {
             split: overlap_with_train(splits["train"], part)
@@ -107,30 +123,89 @@ def run(args: argparse.Namespace) -> None:
         args.output / "metrics.json",
         metrics=facts,
         args=args,
-        inputs=sources.values(),
+        inputs=[path for paths in sources.values() for path in paths],
         script=Path(__file__),
         seconds=stopwatch.read(),
     )
 
 
-def _sources(args: argparse.Namespace) -> dict[str, Path]:
+def _sources(args: argparse.Namespace) -> dict[str, list[Path]]:
+    """Return the files of each split, and have the arguments name them, folders expanded."""
+    args.train = _files("--train", args.train)
     sources = {"train": args.train}
     if args.hold_out_fraction is None:
         if args.validation is None:
             raise ClozeError("--validation: give a validation file, or --hold-out-fraction")
-        sources["validation"] = args.validation
+        sources["validation"] = args.validation = _files("--validation", args.validation)
     elif not 0 < args.hold_out_fraction < 1:
         raise ClozeError("--hold-out-fraction: must lie between 0 and 1, both excluded")
     if args.test is not None:
-        sources["test"] = args.test
-    for name, file in args.split:
+        sources["test"] = args.test = _files("--test", args.test)
+    for number, (name, *files) in enumerate(args.split):
         if name in (*sources, "validation", "test") or Path(name).name != name:
             raise ClozeError(
                 f"--split {name}: give it a name of its own, which is no path and none of train, "
                 "validation and test"
             )
-        sources[name] = Path(file)
+        if not files:
+            raise ClozeError(f"--split {name}: name its files after it")
+        sources[name] = _files(f"--split {name}", map(Path, files))
+        args.split[number] = [name, *map(str, sources[name])]
     return sources
+
+
+def _files(flag: str, paths: Iterable[Path]) -> list[Path]:
+    """Return files, and those of folders in order of their path, hidden ones left out."""
+    found = list[Path]()
+    for path in paths:
+        inside = [path / name for name in matching_files(path, "*")] if path.is_dir() else [path]
+        if not inside:
+            raise ClozeError(f"{flag}: {path}: the folder has no files")
+        found += inside
+    for path in found:
+        if found.count(path) > 1:
+            raise ClozeError(f"{flag}: {path}: is named twice; name it once")
+    return found
+
+
+def _encode(
+    kind: TaskKind, path: Path, rows: list[Any], names: list[str], left_out: LeftOut
+) -> TaskSplit:
+    """Return the rows as a split, without those that `left_out` takes note of."""
+    while True:
+        try:
+            return kind.encode(path, rows, names)
+        except RowError as error:
+            left_out.add(path, error.place, error)
+            rows = [row for row in rows if row.place != error.place]
+
+
+def _left_out(
+    args: argparse.Namespace, sources: dict[str, list[Path]], left_out: LeftOut
+) -> dict[str, dict[str, int]]:
+    """Write and count the rows that were left out: of each split those unlabelled, and bad ones."""
+    path = args.output / "bad-rows.jsonl"
+    path.unlink(missing_ok=True)
+    if left_out.bad:
+        lines = [json.dumps(row, ensure_ascii=False) for row in left_out.bad]
+        write_text(path, "".join(f"{line}\n" for line in lines))
+    counts = {
+        split: {
+            "unlabelled": sum(left_out.unlabelled[path] for path in paths),
+            "bad": sum(row["file"] in map(str, paths) for row in left_out.bad),
+        }
+        for split, paths in sources.items()
+    }
+    for split, found in counts.items():
+        if any(found.values()):
+            log.warning(
+                "%s: left out %d rows without a label and %d bad rows%s",
+                split,
+                found["unlabelled"],
+                found["bad"],
+                f", listed in {path}" if found["bad"] else "",
+            )
+    return {split: found for split, found in counts.items() if any(found.values())}
 
 
 def _hold_out(
@@ -141,8 +216,8 @@ def _hold_out(
     parts = hold_out(everything, args.hold_out_fraction, args.hold_out_seed)
     if not parts.held_out.size or not parts.train.size:
         raise ClozeError(
-            f"{args.train}: a hold-out of {args.hold_out_fraction} leaves one side empty "
-            f"({parts.train.size} rows to train on, {parts.held_out.size} held out); "
+            f"{shown_files(args.train)}: a hold-out of {args.hold_out_fraction} leaves one side "
+            f"empty ({parts.train.size} rows to train on, {parts.held_out.size} held out); "
             "choose another --hold-out-fraction"
         )
     splits["train"] = everything.take(parts.train)

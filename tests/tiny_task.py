@@ -1,7 +1,9 @@
 """A tiny sentence task and a tiny encoder for it, shared by the tests of fine-tuning."""
 
 import random
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +12,8 @@ from cloze.files import write_json
 from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM
 from cloze.model.hf import save_model
+from cloze.settings.fields import keys_of
+from cloze.settings.tasks import TaskSettings
 from cloze.tasks.evaluations import write_predictions
 from cloze.tasks.kind import Outcome
 from cloze.tasks.labels import Classes, label_columns
@@ -18,6 +22,12 @@ from tests.tiny import write_tokenizer
 
 LABELS = ["negative", "positive"]
 GOOD, BAD = "w1", "w2"
+
+
+def task_settings(**given: Any) -> Namespace:
+    """The settings of `prepare_task.py`, those that are not given at their defaults."""
+    defaults = {key.name: key.default for key in keys_of(TaskSettings)}
+    return Namespace(**{**defaults, "train": [Path("train")], **given})
 
 
 def make_split(num_rows: int, seed: int) -> TaskSplit:

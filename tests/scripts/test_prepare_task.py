@@ -67,8 +67,8 @@ def test_a_csv_task_is_written_and_described(tmp_path, files):
         "sha256": sha256_file(tmp_path / "task" / "train.parquet"),
     }  # fmt: skip
     assert facts["overlap_with_train"] == {"validation": {"equal": 1, "inside": 2}}
-    assert facts["sources"]["train"]["file"] == "train.csv"
-    assert len(facts["sources"]["train"]["sha256"]) == 64
+    assert facts["sources"]["train"][0]["file"] == "train.csv"
+    assert len(facts["sources"]["train"][0]["sha256"]) == 64
     assert "test" not in facts["splits"]
     assert not (tmp_path / "task" / "test.parquet").exists()
 
@@ -343,3 +343,110 @@ def test_the_published_twitter_split_is_known_to_measure_memory(tmp_path):
     assert overlap["equal"] >= 517
     assert prepare(tmp_path, train, None, *columns, "--hold-out-fraction", "0.1") == 0
     assert load_task(tmp_path / "task").facts["overlap_with_train"]["validation"]["same_group"] == 0
+
+
+LABELS = ("--labels", "negative", "positive")
+
+
+def test_a_split_is_read_from_files_and_folders_in_order(tmp_path, files):
+    folder = tmp_path / "more"
+    folder.mkdir()
+    write(folder / "b.tsv", "sentence\tlabel\nfrom b\t0\n")
+    write(folder / "a.csv", "sentence;label\nfrom a;1\n")
+    write(folder / ".hidden.csv", "x")
+    assert prepare(tmp_path, files[0], files[1], *LABELS, "--test", str(folder)) == 0
+    assert rows(tmp_path, "test") == [("from a", 1), ("from b", 0)]
+    facts = load_task(tmp_path / "task").facts
+    assert [source["file"] for source in facts["sources"]["test"]] == ["a.csv", "b.tsv"]
+    assert prepare(
+        tmp_path, files[0], files[1], *LABELS, "--train", *map(str, (files[0], folder / "a.csv"))
+    ) == 0  # fmt: skip
+    assert rows(tmp_path, "train")[3:] == [("from a", 1)]
+
+
+def test_files_that_hold_nothing_or_stand_twice_are_named(tmp_path, files, capsys):
+    (tmp_path / "empty").mkdir()
+    assert f"--test: {tmp_path / 'empty'}: the folder has no files" in failure(
+        capsys, tmp_path, *files, *LABELS, "--test", str(tmp_path / "empty")
+    )
+    assert f"--test: {files[0]}: is named twice" in failure(
+        capsys, tmp_path, *files, *LABELS, "--test", str(files[0]), str(files[0])
+    )
+    assert "--split more: name its files" in failure(
+        capsys, tmp_path, *files, *LABELS, "--split", "more"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "names", "expected"),
+    [
+        (("0.0", "1.0"), [], ["0", "1"]),
+        (("0.0", "1.0"), LABELS, ["negative", "positive"]),
+        (("False", "True"), LABELS, ["negative", "positive"]),
+        (("false", "true"), [], ["false", "true"]),
+        (("1", "2.0"), [], ["1", "2"]),
+        (("01", "1"), [], ["01", "1"]),
+        (("0.5", "1.0"), [], ["0.5", "1.0"]),
+    ],
+)
+def test_labels_are_the_numbers_and_flags_that_they_are_written_as(
+    tmp_path, written, names, expected
+):
+    text = "sentence,label\n" + "".join(f"a {label},{label}\n" for label in written)
+    files = [write(tmp_path / f"{name}.csv", text) for name in ("train", "validation")]
+    assert prepare(tmp_path, *files, *names) == 0
+    assert load_task(tmp_path / "task").labels == expected
+    assert [label for _, label in rows(tmp_path, "train")] == [0, 1]
+
+
+def test_floats_and_flags_of_parquet_are_labels(tmp_path):
+    for name, values in {"train": [0.0, 1.0, None], "validation": [True, False, True]}.items():
+        table = pa.table({"sentence": ["a", "b", "c"], "label": values})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    files = [tmp_path / f"{name}.parquet" for name in ("train", "validation")]
+    assert prepare(tmp_path, *files, *LABELS, "--unlabelled", "drop") == 0
+    assert rows(tmp_path, "train") == [("a", 0), ("b", 1)]
+    assert rows(tmp_path, "validation") == [("a", 1), ("b", 0), ("c", 1)]
+    counts = load_task(tmp_path / "task").facts["left_out"]
+    assert counts == {"train": {"unlabelled": 1, "bad": 0}}
+
+
+def test_rows_without_a_label_stop_the_run_or_are_left_out_and_counted(tmp_path, capsys):
+    text = "sentence,label\na,1\nb,-1\nc,-\nd,\ne,0\n"
+    files = [write(tmp_path / f"{name}.csv", text) for name in ("train", "validation")]
+    assert "train.csv: line 5: the label is missing" in failure(capsys, tmp_path, *files)
+    assert prepare(tmp_path, *files, "--unlabelled", "drop") == 0
+    assert "left out 3 rows without a label and 0 bad rows" in capsys.readouterr().err
+    assert load_task(tmp_path / "task").labels == ["0", "1"]
+    assert rows(tmp_path, "train") == [("a", 1), ("e", 0)]
+    # A label that the task names is one.
+    assert prepare(tmp_path, *files, "--unlabelled", "drop", "--labels", "-1", "0", "1") == 0
+    assert rows(tmp_path, "train") == [("a", 2), ("b", 0), ("e", 1)]
+
+
+def test_a_class_called_minus_one_is_questioned(tmp_path, capsys):
+    files = [write(tmp_path / f"{name}.csv", "sentence,label\na,1\nb,-1\nc,0\n") for name in "tv"]
+    assert prepare(tmp_path, *files) == 0
+    assert "the label '-1' is taken for a class" in capsys.readouterr().err
+
+
+def test_bad_rows_are_left_out_up_to_a_number_and_kept_with_the_reason(tmp_path, capsys):
+    bad = "sentence,label\na,1\nb\nc,maybe\nd,0\n"
+    files = write(tmp_path / "train.csv", bad), write(tmp_path / "validation.csv", VALIDATION)
+    assert "line 3: 1 columns where" in failure(capsys, tmp_path, *files, *LABELS)
+    message = failure(capsys, tmp_path, *files, *LABELS, "--max-bad-rows", "1")
+    assert "'maybe' is not one of" in message
+    assert "bad row 2, and --max-bad-rows allows 1" in message
+    assert prepare(tmp_path, *files, *LABELS, "--max-bad-rows", "2") == 0
+    assert rows(tmp_path, "train") == [("a", 1), ("d", 0)]
+    kept = (tmp_path / "task" / "bad-rows.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in kept]
+    assert [(row["file"], row["place"]) for row in found] == [
+        (str(files[0]), "line 3"), (str(files[0]), "line 4"),
+    ]  # fmt: skip
+    assert "'maybe' is not one of the task's labels" in found[1]["reason"]
+    assert load_task(tmp_path / "task").facts["left_out"]["train"]["bad"] == 2
+    # What another preparation left there is gone.
+    good = write(tmp_path / "train.csv", TRAIN)
+    assert prepare(tmp_path, good, files[1], *LABELS) == 0
+    assert not (tmp_path / "task" / "bad-rows.jsonl").exists()

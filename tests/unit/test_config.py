@@ -109,7 +109,6 @@ def test_values_are_coerced_by_the_schema(path: str, given: Any, kept: Any) -> N
         ("corpora__mine__files", ["hf://datasets/a/b/c"], "config: corpora.mine.files: source 'hf"),
         ("corpora__mine__files", ["a{1..0}"], "config: corpora.mine.files: 'a{1..0}': the range"),
         ("corpora__mine__files", ["a", "a"], "config: corpora.mine.files: a stands there twice"),
-        ("tasks__mood__train", "a{1..2}.tsv", "tasks.mood.train: one file belongs here, not 2"),
         ("runs", [{"encoder": "smal"}], "config: runs[0].encoder: 'smal' is not in encoders; did"),
         ("runs", [{"seeds": [4]}], "config: runs[0].name: missing; it ends the report's file name"),
         ("runs", [{"encoder": "small"}] * 2, "two runs write results/sst2-small_report.txt"),
@@ -209,7 +208,18 @@ def test_a_report_tells_of_validation_and_of_test_if_there_is_one() -> None:
     tested = config(tasks__mood__test="test.tsv", tasks__mood__splits={"slang": "slang.tsv"})
     assert tested.reports["sst2"][1].splits == ("validation", "test")
     assert tested.settings.tasks["mood"].evaluation_splits == ["validation", "test", "slang"]
-    assert tested.files.tasks["mood"]["slang"] == "slang.tsv"
+    assert tested.files.tasks["mood"]["slang"] == ["slang.tsv"]
+
+
+def test_a_split_of_a_task_is_a_file_a_folder_or_a_list() -> None:
+    sources = ["a.tsv", "b{1..2}.tsv", {"source": "https://host/c.tsv", "sha256": "0" * 64}]
+    found = config(tasks__mood__train=sources, tasks__mood__validation="folder")
+    files = found.files.tasks["mood"]
+    assert files["train"] == ["a.tsv", "b1.tsv", "b2.tsv", "resources/mood/c.tsv"]
+    assert files["validation"] == ["folder"]
+    assert found.files.keys_of_task("mood")["tasks.mood.train"] == files["train"]
+    with pytest.raises(ClozeError, match=r"config: tasks\.mood\.train: a\.tsv stands there twice"):
+        config(tasks__mood__train=["a.tsv", "a.tsv"])
     named = config(
         tasks__mood__splits={"slang": "slang.tsv"},
         reports={"all": {"task": "mood"}, "slang": {"task": "mood", "split": "slang"}},

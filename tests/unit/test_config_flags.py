@@ -13,7 +13,7 @@ def test_a_corpus_and_a_task_share_one_download() -> None:
     found = Config(raw)
     assert list(found.files.downloads) == ["resources/mine/x.parquet"]
     assert found.files.corpora["mine"] == {"input": ["resources/mine/x.parquet"]}
-    assert found.files.tasks["mine"]["train"] == "resources/mine/x.parquet"
+    assert found.files.tasks["mine"]["train"] == ["resources/mine/x.parquet"]
 
 
 def test_local_files_are_used_in_place_unless_a_hash_must_be_checked() -> None:

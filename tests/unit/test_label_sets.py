@@ -10,22 +10,23 @@ from sklearn.metrics import f1_score
 
 from cloze.errors import ClozeError
 from cloze.objectives.multi_label_classification import LabelLogits, MultiLabelClassification
+from cloze.tasks.kind import LeftOut
 from cloze.tasks.label_sets import LabelSets, label_sets_outcome
 from cloze.tasks.scores import score_of_sums
 from cloze.tasks.task import Task, TaskSplit
+from tests.tiny_task import task_settings
 
 NAMES = ["joy", "fear", "love"]
 
 
 def settings(**given) -> Namespace:
-    none = ("text_pair_column", "group_column", "format", "labels", "label_columns")
-    columns = {"text_column": "text", "label_column": "labels", "label_separator": ","}
-    return Namespace(**{**dict.fromkeys(none), **columns, "header": True, "train": "t", **given})
+    return task_settings(**{"text_column": "text", "label_column": "labels", **given})
 
 
 def read(path: Path, text: str, **given) -> list[list[str]]:
     path.write_text(text, encoding="utf-8")
-    return [row.labels for row in LabelSets().read(settings(**given), path)]
+    found = settings(**given)
+    return [row.labels for row in LabelSets().read(found, path, LeftOut(found))]
 
 
 def test_labels_are_listed_in_a_cell_with_any_separator(tmp_path):

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from argparse import Namespace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cloze.errors import ClozeError
+from cloze.tasks.kind import LeftOut
 from cloze.tasks.question_answering import (
     Answer,
     AnswerPredictions,
@@ -22,16 +22,14 @@ from cloze.tasks.question_answering import (
 )
 from cloze.tasks.scores import score_of_sums
 from cloze.tasks.task import Task, write_split
+from tests.tiny_task import task_settings
 
 CONTEXT = "Die Stadt Köln hat 1 Dom. Köln liegt am Rhein."
 
 
 def read_questions(path: Path, format: str | None = None, **changes: Any) -> list[QuestionRow]:
-    columns = ("text_column", "text_pair_column", "label_column", "group_column")
-    given = {"format": format, "header": True, "labels": None, "language": "en", "train": path}
-    settings = Namespace(**dict.fromkeys(columns), **given)
-    vars(settings).update(changes)
-    return list(Questions().read(settings, path))
+    settings = task_settings(format=format, train=[path], **changes)
+    return list(Questions().read(settings, path, LeftOut(settings)))
 
 
 def described(rows: list[QuestionRow]) -> dict[str, Any]:
@@ -271,8 +269,8 @@ class TestOutcome:
 
 
 def test_a_training_file_without_any_answer_is_refused():
-    settings = Namespace(labels=None, train="train.json")
+    settings = task_settings(train=[Path("train.json")])
     with pytest.raises(ClozeError, match=r"train\.json: no question has an answer"):
         Questions().label_names(settings, TestOutcome.ROWS[1:2])
     with pytest.raises(ClozeError, match="--labels: questions have answers and no labels"):
-        Questions().label_names(Namespace(labels=["a"], train="t"), TestOutcome.ROWS)
+        Questions().label_names(task_settings(labels=["a"]), TestOutcome.ROWS)

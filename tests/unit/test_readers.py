@@ -23,6 +23,7 @@ from cloze.corpus.readers import (
     read_parquet,
     read_tsv,
 )
+from cloze.corpus.tables import Dialect
 from cloze.errors import ClozeError
 
 STRANGE = "e\u0301 日本\u2028語 \x85 👩‍👩‍👧"
@@ -171,7 +172,7 @@ class TestCsvAndTsv:
     def test_without_header_columns_are_numbers(self, tmp_path: Path) -> None:
         path = write(tmp_path / "a.csv", "7,first\n8,second\n")
 
-        documents = read(read_csv, path, columns=Columns("1", "0", header=False))
+        documents = read(read_csv, path, columns=Columns("1", "0", Dialect(header=False)))
 
         assert documents == [Document("a.csv", "7", "first"), Document("a.csv", "8", "second")]
 

@@ -9,23 +9,21 @@ from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOBES
 
 from cloze.errors import ClozeError
+from cloze.tasks.kind import LeftOut
 from cloze.tasks.resampled_scores import paired_difference_of_sums
 from cloze.tasks.scores import score_of_sums
 from cloze.tasks.tag_scores import entities, scheme_of, tags_outcome
 from cloze.tasks.task import Task
 from cloze.tasks.token_labels import TokenLabels
+from tests.tiny_task import task_settings
 
 BIO = ["O", "B-loc", "I-loc", "B-per", "I-per"]
 
 
-def settings(**given) -> Namespace:
-    columns = dict.fromkeys(("text_column", "label_column", "group_column", "format", "labels"))
-    return Namespace(**{**columns, "scheme": None, "header": True, "train": "train", **given})
-
-
 def read(path: Path, text: str, **given):
     path.write_text(text, encoding="utf-8")
-    return list(TokenLabels().read(settings(**given), path))
+    settings = task_settings(**given)
+    return list(TokenLabels().read(settings, path, LeftOut(settings)))
 
 
 def test_conll_takes_any_column_and_any_blank_line(tmp_path):
@@ -88,7 +86,7 @@ def test_what_is_amiss_is_named(tmp_path, name, text, given, message):
 def kind_of(tags: list[list[str]], **given) -> tuple[TokenLabels, list[str]]:
     kind = TokenLabels()
     rows = [Namespace(tags=row) for row in tags]
-    return kind, kind.label_names(settings(**given), rows)
+    return kind, kind.label_names(task_settings(**given), rows)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +103,7 @@ def kind_of(tags: list[list[str]], **given) -> tuple[TokenLabels, list[str]]:
 )
 def test_the_scheme_is_that_of_the_tags_and_contradictions_are_counted(tags, scheme, inconsistent):
     kind, _ = kind_of(tags)
-    assert kind.facts(settings()) == {"scheme": scheme, "inconsistent_tags": inconsistent}
+    assert kind.facts(task_settings()) == {"scheme": scheme, "inconsistent_tags": inconsistent}
 
 
 def test_a_scheme_has_each_prefix_of_every_type():
@@ -128,7 +126,7 @@ def test_a_scheme_that_contradicts_the_tags_is_refused(tags, given, message):
 
 def test_plain_tags_have_no_entities_to_be_judged_by():
     kind, names = kind_of([["NOUN"]])
-    assert kind.default_metric(settings(), names) == "token_accuracy"
+    assert kind.default_metric(task_settings(), names) == "token_accuracy"
     with pytest.raises(ClozeError, match="the tags are plain and mark no entities"):
         kind.check_metric("entity_f1", names)
 

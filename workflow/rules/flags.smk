@@ -104,10 +104,10 @@ def task_flags(wildcards):
 
 
 def task_file_flags(wildcards, input):
-    """Return --train FILE and so on, and --split NAME FILE for splits with names of their own."""
+    """Return --train FILE… and so on, and --split NAME FILE… for splits of names of their own."""
     flags = []
-    for split, file in CONFIG.files.tasks[wildcards.task].items():
-        flags += [f"--{split}", file] if split in SPLITS else ["--split", split, file]
+    for split, files in CONFIG.files.tasks[wildcards.task].items():
+        flags += [f"--{split}", *files] if split in SPLITS else ["--split", split, *files]
     return flags
 
 

@@ -93,8 +93,9 @@ def tokenizer_source(wildcards):
 
 def task_files(wildcards):
     """Return the files that a task is read from, with the collections that qrels judge."""
-    require_inputs(CONFIG.files.keys_of_task(wildcards.task))
-    files = list(CONFIG.files.tasks[wildcards.task].values())
+    named = CONFIG.files.keys_of_task(wildcards.task)
+    require_inputs(named)
+    files = [file for paths in named.values() for path in paths for file in files_below(path)]
     judged = [
         part for file in files if is_qrels(Path(file)) for part in collection_files(Path(file))
     ]

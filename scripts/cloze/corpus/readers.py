@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from cloze.corpus.documents import Document
-from cloze.corpus.text_streams import read_blocks, read_columns, read_text, require_bounded
+from cloze.corpus.tables import Dialect, read_columns
+from cloze.corpus.text_streams import read_blocks, read_text, require_bounded
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 from cloze.files import Share, matching_files
@@ -24,11 +25,11 @@ class Member(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The columns that hold the text and, if any, the title; `header` as in `read_columns`."""
+    """The columns that hold the text and, if any, the title, and how CSV and TSV are written."""
 
     text: str = "text"
     title: str | None = None
-    header: bool = True
+    dialect: Dialect = Dialect()
 
 
 class Reader(Protocol):
@@ -102,7 +103,7 @@ def read_table(members: Iterable[Member], columns: Columns, format: str) -> Iter
     names = [columns.text] if columns.title is None else [columns.text, columns.title]
     for member in members:
         for _, (text, *title) in read_columns(
-            member.stream, member.where, format, names, columns.header
+            member.stream, member.where, format, names, columns.dialect
         ):
             yield Document(member.source, "".join(title), text)
 

@@ -23,6 +23,7 @@ from cloze.corpus.readers import (
     read_parquet,
     read_tsv,
 )
+from cloze.corpus.tables import Dialect
 from cloze.corpus.wikitext import read_wikitext
 from cloze.errors import ClozeError
 from cloze.files import Share
@@ -91,7 +92,8 @@ def _documents(
         documents = read_python_docs()
     else:
         reader, _ = READERS[args.format]
-        columns = Columns(args.text_column, args.title_column, args.header)
+        dialect = Dialect(args.header, args.delimiter, args.quoting)
+        columns = Columns(args.text_column, args.title_column, dialect)
         documents = reader(open_corpus(paths, args.members, share), columns)
     return iter(progress(documents, unit=" documents", description="extract"))
 

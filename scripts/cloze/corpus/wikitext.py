@@ -21,7 +21,8 @@ from functools import partial
 
 from cloze.corpus.documents import Document
 from cloze.corpus.readers import Columns, Member
-from cloze.corpus.text_streams import read_blocks, read_columns, require_bounded
+from cloze.corpus.tables import read_columns
+from cloze.corpus.text_streams import read_blocks, require_bounded
 from cloze.errors import ClozeError
 
 _HEADING = re.compile(r" (=(?: ?=)*) (?!=)(.+)(?<!=) \1 ")

@@ -217,14 +217,18 @@ def _problem(message: str, **about: str) -> PydanticCustomError:
 def _chooser(kinds: tuple[Any, ...]) -> Callable[[Any], str]:
     """Return how one of several kinds of value is chosen.
 
-    A mapping is of the class whose required keys it has, or else of the first one.
+    A mapping is of the class whose required keys it has, or else of the first one; a list is of
+    the kind for lists where there is one beside others.
     """
     classes = {f"<{n}>": kind for n, kind in enumerate(kinds) if _is_class(kind)}
-    first_other = next((f"<{n}>" for n, kind in enumerate(kinds) if not _is_class(kind)), None)
+    others = {f"<{n}>": kind for n, kind in enumerate(kinds) if not _is_class(kind)}
+    of_lists = next((tag for tag, kind in others.items() if get_origin(kind) is list), None)
 
     def choose(value: Any) -> str:
+        if isinstance(value, list | tuple) and of_lists:
+            return of_lists
         if not isinstance(value, Mapping):
-            return first_other or next(iter(classes))
+            return next(iter({**others, **classes}))
         fitting = (tag for tag, cls in classes.items() if _fits(cls, value))
         return next(fitting, next(iter(classes)))
 

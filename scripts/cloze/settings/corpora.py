@@ -26,6 +26,16 @@ class ReadingSettings:
     header: bool = setting(
         True, "whether csv and tsv have a header row; without one, columns are numbers from 0"
     )
+    delimiter: str | None = setting(
+        None,
+        "what separates the columns of csv and tsv, one character or tab; unset: as the first "
+        "rows show",
+    )
+    quoting: bool | None = setting(
+        None,
+        "whether quotation marks in csv and tsv enclose text; unset: in csv, and in tsv where "
+        "they can be nothing else",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,8 @@ class Source:
 
 # A path, file:, https: or hf:// by itself; {00..12} and {a,b} expand.
 AnySource: TypeAlias = str | Source
+# What a split of a task is read from; of a folder every file.
+SplitSources: TypeAlias = str | Source | list[AnySource]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,14 +138,18 @@ class ImportedEntry(ImportSettings):
 class TaskEntry(TaskSettings):
     """A task, and how encoders are fine-tuned on it."""
 
-    train: AnySource = setting(REQUIRED, "file with the training rows", is_flag=False)
-    validation: AnySource | None = setting(None, "file with the validation rows", is_flag=False)
-    test: AnySource | None = setting(
-        None, "file with labelled test rows, which reports then tell of too", is_flag=False
+    train: SplitSources = setting(
+        REQUIRED, "file, folder or list of files with the training rows", is_flag=False
     )
-    splits: dict[Name, AnySource] = setting(
+    validation: SplitSources | None = setting(
+        None, "the same with the validation rows", is_flag=False
+    )
+    test: SplitSources | None = setting(
+        None, "the same with labelled test rows, which reports then tell of too", is_flag=False
+    )
+    splits: dict[Name, SplitSources] = setting(
         dict,
-        "further files to evaluate on, each under a name that a report's split can give",
+        "further files to evaluate on, each split under a name that a report's split can give",
         is_flag=False,
     )
     finetuning: FinetuningRecipe = setting(

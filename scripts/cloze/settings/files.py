@@ -46,7 +46,7 @@ class InputFiles:
         }
         """Tokenizer to the vocabulary that it takes over, where it does."""
         self.tasks = {name: self._task(name, section) for name, section in values["tasks"].items()}
-        """Task to the file of each split that it has."""
+        """Task to the files of each split that it has."""
         self.imported = {
             name: self._encoder(name, section)
             for name, section in values["encoders"].items()
@@ -84,11 +84,11 @@ class InputFiles:
         return {key if split == "input" else f"{key}.{split}": files for split, files in named}
 
     def keys_of_task(self, task: str) -> dict[str, list[str]]:
-        """Return the key that names each file of a task, to this file."""
+        """Return the key that names the files of each split of a task, to these files."""
         named = self.tasks[task].items()
         return {
-            f"tasks.{task}.{split if split in SPLITS else f'splits.{split}'}": [file]
-            for split, file in named
+            f"tasks.{task}.{split if split in SPLITS else f'splits.{split}'}": files
+            for split, files in named
         }
 
     def fetched_of(self, encoder: str) -> list[str]:
@@ -122,10 +122,10 @@ class InputFiles:
             split: self._all(name, f"{path}.{split}", sources) for split, sources in files.items()
         }
 
-    def _task(self, name: str, section: Mapping[str, Any]) -> dict[str, str]:
+    def _task(self, name: str, section: Mapping[str, Any]) -> dict[str, list[str]]:
         path = f"tasks.{name}"
         files = {
-            split: self._one(name, f"{path}.{split}", section[split])
+            split: self._listed(name, f"{path}.{split}", section[split])
             for split in SPLITS
             if split in section
         }
@@ -134,8 +134,11 @@ class InputFiles:
                 raise ClozeError(
                     f"config: {path}.splits.{split}: has a key of its own; write {path}.{split}"
                 )
-            files[split] = self._one(name, f"{path}.splits.{split}", item)
+            files[split] = self._listed(name, f"{path}.splits.{split}", item)
         return files
+
+    def _listed(self, owner: str, path: str, item: Any) -> list[str]:
+        return self._all(owner, path, item if isinstance(item, list) else [item])
 
     def _one(self, owner: str, path: str, item: Any) -> str:
         files = self._all(owner, path, [item])

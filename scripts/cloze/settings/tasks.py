@@ -33,6 +33,7 @@ TASK_FORMATS = ("csv", "tsv", "jsonl", "parquet", "conll", "conllu", "squad")
 # Those whose answers are compared as SQuAD and MLQA do; `other` has no articles.
 ANSWER_LANGUAGES = ("en", "ar", "de", "es", "hi", "vi", "zh", "other")
 SCHEMES = ("bio", "iob1", "bioes", "plain")
+UNLABELLED = ("refuse", "drop")
 SIMILARITY_LOSSES = ("multiple_negatives_ranking", "cosent", "simcse")
 METRICS = (
     *("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"),
@@ -122,10 +123,32 @@ class TaskSettings:
     header: bool = setting(
         True, "whether CSV and TSV have a header row; without one, columns are numbers from 0"
     )
+    delimiter: str | None = setting(
+        None,
+        "what separates the columns of CSV and TSV, one character or tab; unset: as the first "
+        "rows show",
+    )
+    quoting: bool | None = setting(
+        None,
+        "whether quotation marks in CSV and TSV enclose text; unset: in CSV, and in TSV where "
+        "they can be nothing else",
+    )
     labels: list[str] | None = setting(
         None,
         "the task's labels in order; numbers in the files index them; unset: those of the training "
         "file",
+    )
+    unlabelled: str = setting(
+        "refuse",
+        "what becomes of rows without a label, of classes also -1 and - unless labels has them: "
+        "an error, or they are left out and counted",
+        choices=UNLABELLED,
+    )
+    max_bad_rows: int = setting(
+        0,
+        "leave out up to so many rows that cannot be read or have an unknown label; "
+        "bad-rows.jsonl keeps where they stood and why",
+        minimum=0,
     )
     regression: bool = setting(False, "the label is a score to predict, not a class")
     objective: str | None = setting(

@@ -48,6 +48,7 @@ def build_report(name: str, sources: Sources, *others: Sources) -> dict[str, Any
             "objective": task.objective,
             "splits": task.facts["splits"],
             "hold_out": task.facts.get("hold_out"),
+            "left_out": task.facts.get("left_out", {}),
         },
         **_of_split(sources),
         "other_splits": {other.split: _of_split(other) for other in others},

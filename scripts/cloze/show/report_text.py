@@ -246,6 +246,9 @@ def data_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"corpus, {split}", ", ".join(f"{value:,} {name}" for name, value in found.items())
     for split, part in task["splits"].items():
         yield f"task, {split}", f"{part['rows']:,} rows ({counts(part)})"
+    for split, found in task.get("left_out", {}).items():
+        shown = f"{found['unlabelled']:,} rows without a label, {found['bad']:,} bad ones"
+        yield f"left out, {split}", shown
     if held := task["hold_out"]:
         shown = (
             "the validation rows are a part of the training file, not the published validation "

@@ -4,18 +4,21 @@ A kind is a class in a module of `cloze.tasks`, named in `settings.tasks.TASK_KI
 objective of the same name in `cloze.objectives`, which trains it.
 """
 
+import contextlib
 import importlib
 from abc import ABC, abstractmethod
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from cloze.corpus.text_streams import read_values
+from cloze.corpus.tables import Dialect, read_values
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 from cloze.settings.tasks import TASK_FORMATS, TASK_KINDS
@@ -63,6 +66,55 @@ class Baseline:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+class RowError(ClozeError):
+    """What is wrong with one row alone; `place` says which."""
+
+    def __init__(self, path: Path, place: str, message: str) -> None:
+        super().__init__(f"{path}: {place}: {message}")
+        self.place = place
+
+
+class UnlabelledError(ClozeError):
+    """A row has no label."""
+
+
+class LeftOut:
+    """The rows of a task's files that are left out, as its settings allow.
+
+    `unlabelled`: how many rows without a label, by file, where `unlabelled` is drop; `bad`: of
+    each row that could not be read its `file`, `place` and the `reason`, up to `max_bad_rows`.
+    """
+
+    def __init__(self, settings: Namespace) -> None:
+        self._drops_unlabelled = settings.unlabelled == "drop"
+        self._max_bad_rows = settings.max_bad_rows
+        self.unlabelled = Counter[Path]()
+        self.bad: list[dict[str, str]] = []
+
+    @contextlib.contextmanager
+    def row(self, path: Path, place: str) -> Iterator[None]:
+        """Leave out a row whose reading, in the block, raises `ClozeError`, or raise it."""
+        try:
+            yield
+        except UnlabelledError:
+            if not self._drops_unlabelled:
+                raise
+            self.unlabelled[path] += 1
+        except ClozeError as error:
+            self.add(path, place, error)
+
+    def add(self, path: Path, place: str, error: ClozeError) -> None:
+        """Take note of a bad row; raises its error once there are more than are allowed."""
+        if len(self.bad) >= self._max_bad_rows:
+            if not self._max_bad_rows:
+                raise error
+            raise ClozeError(
+                f"{error}; it is bad row {len(self.bad) + 1}, and --max-bad-rows allows "
+                f"{self._max_bad_rows}"
+            ) from error
+        self.bad.append({"file": str(path), "place": place, "reason": str(error)})
+
+
 class TaskKind(ABC):
     """One kind of task."""
 
@@ -74,7 +126,7 @@ class TaskKind(ABC):
     """Whether a hold-out keeps rows with the same first text together."""
 
     @abstractmethod
-    def read(self, settings: Namespace, path: Path) -> Iterator[Row]:
+    def read(self, settings: Namespace, path: Path, left_out: LeftOut) -> Iterator[Row]:
         """Yield every row of a file; raises `ClozeError` naming file and row at fault."""
 
     @abstractmethod
@@ -83,7 +135,10 @@ class TaskKind(ABC):
 
     @abstractmethod
     def encode(self, path: Path, rows: Sequence[Any], names: Sequence[str]) -> "TaskSplit":
-        """Return the rows with labels as numbers; raises `ClozeError` naming file and row."""
+        """Return the rows with labels as numbers.
+
+        Raises `RowError` for a row with a label that the task has not.
+        """
 
     @abstractmethod
     def describe(self, split: "TaskSplit", names: Sequence[str]) -> dict[str, Any]:
@@ -124,15 +179,18 @@ def kind_of(name: str) -> TaskKind:
 
 
 def read_table(
-    settings: Namespace, path: Path, columns: Sequence[str]
+    settings: Namespace, path: Path, columns: Sequence[str], left_out: LeftOut
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the place of each row of a table and its values by column, null as None.
 
     `path`: CSV, TSV, JSONL or parquet by `settings.format` or the name's end, also compressed.
     Raises `ClozeError` naming file and row.
     """
+    dialect = Dialect(settings.header, settings.delimiter, settings.quoting)
+    on_bad_row = partial(left_out.add, path)
     for kind, stream in open_single(settings, path, TABLES):
-        for place, values in read_values(stream, str(path), kind, columns, settings.header):
+        rows = read_values(stream, str(path), kind, columns, dialect, on_bad_row)
+        for place, values in rows:
             yield place, dict(zip(columns, values, strict=True))
 
 
@@ -158,6 +216,8 @@ def open_single(
             )
         if not settings.header and kind not in ("csv", "tsv"):
             raise ClozeError(f"{path}: {kind} always names its columns; drop --no-header")
+        if settings.delimiter is not None and kind not in ("csv", "tsv"):
+            raise ClozeError(f"{path}: {kind} has no delimiter; drop --delimiter")
         yield kind, stream
 
 

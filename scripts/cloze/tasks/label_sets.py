@@ -10,8 +10,16 @@ import numpy as np
 import pyarrow as pa
 
 from cloze.errors import ClozeError
-from cloze.tasks.kind import Baseline, Outcome, TaskKind, read_table
-from cloze.tasks.labels import group_of, is_whole_number, label_indices, shown, text_of
+from cloze.tasks.kind import Baseline, LeftOut, Outcome, RowError, TaskKind, read_table
+from cloze.tasks.labels import (
+    group_of,
+    is_whole_number,
+    label_indices,
+    listed,
+    shown,
+    shown_files,
+    text_of,
+)
 from cloze.tasks.task import Task, TaskSplit
 
 _YES = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": False}
@@ -32,7 +40,7 @@ class LabelSets(TaskKind):
 
     metrics = ("micro_f1", "macro_f1")
 
-    def read(self, settings: Namespace, path: Path) -> Iterator[RowOfSeveral]:
+    def read(self, settings: Namespace, path: Path, left_out: LeftOut) -> Iterator[RowOfSeveral]:
         """Yield every row of a table; labels are a column of lists or a column each."""
         text, pair, group = (
             settings.text_column,
@@ -41,19 +49,20 @@ class LabelSets(TaskKind):
         )
         of_labels = settings.label_columns or [settings.label_column]
         columns = [name for name in (text, pair, group, *of_labels) if name is not None]
-        for place, values in read_table(settings, path, columns):
+        for place, values in read_table(settings, path, columns, left_out):
             where = f"{path}: {place}"
-            if settings.label_columns:
-                labels = [name for name in of_labels if _flag(values[name], name, where)]
-            else:
-                labels = self._listed(values[of_labels[0]], settings, where)
-            yield RowOfSeveral(
-                place,
-                text_of(values[text], text, where),
-                labels,
-                None if pair is None else text_of(values[pair], pair, where),
-                None if group is None else group_of(values[group], group, where),
-            )
+            with left_out.row(path, place):
+                if settings.label_columns:
+                    labels = [name for name in of_labels if _flag(values[name], name, where)]
+                else:
+                    labels = self._listed(values[of_labels[0]], settings, where)
+                yield RowOfSeveral(
+                    place,
+                    text_of(values[text], text, where),
+                    labels,
+                    None if pair is None else text_of(values[pair], pair, where),
+                    None if group is None else group_of(values[group], group, where),
+                )
 
     def _listed(self, value: Any, settings: Namespace, where: str) -> list[str]:
         """Return the labels that a cell lists, or has a 1 for where it has one for each label."""
@@ -91,8 +100,8 @@ class LabelSets(TaskKind):
             raise ClozeError(f"--labels: a label is given twice ({', '.join(names)})")
         if len(names) < 2 and train:
             raise ClozeError(
-                f"{settings.train}: a task of several labels needs two or more, this one has "
-                f"{', '.join(names) or 'none'}; check --label-column and --label-separator"
+                f"{shown_files(settings.train)}: a task of several labels needs two or more, this "
+                f"one has {', '.join(names) or 'none'}; check --label-column and --label-separator"
             )
         return names
 
@@ -105,10 +114,12 @@ class LabelSets(TaskKind):
         for number, row in enumerate(rows):
             for label in row.labels:
                 if label not in index_of:
-                    raise ClozeError(
-                        f"{path}: {row.place}: label {label!r} is not one of the task's labels "
-                        f"({', '.join(names)}); mend the row, declare the label with --labels, or "
-                        "say with --label-separator what stands between labels"
+                    raise RowError(
+                        path,
+                        row.place,
+                        f"label {label!r} is not one of the task's labels ({listed(names)}); mend "
+                        "the row, declare the label with --labels, or say with --label-separator "
+                        "what stands between labels",
                     )
                 labels[number, index_of[label]] = True
         pairs = [row.pair for row in rows if row.pair is not None]

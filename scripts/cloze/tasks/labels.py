@@ -1,6 +1,7 @@
 """Classes and scores of texts or pairs: one label a row."""
 
 import json
+import re
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,10 +12,25 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from cloze.cli import log
 from cloze.errors import ClozeError
-from cloze.tasks.kind import Baseline, Outcome, TaskKind, read_table
+from cloze.tasks.kind import (
+    Baseline,
+    LeftOut,
+    Outcome,
+    RowError,
+    TaskKind,
+    UnlabelledError,
+    read_table,
+)
 from cloze.tasks.scores import check_metric, task_metrics
 from cloze.tasks.task import Task, TaskSplit
+
+NO_LABELS = frozenset(("-1", "-"))
+"""What published files of classes write where a row has no label."""
+_WHOLE_FLOAT = re.compile(r"(-?\d+)\.0+")
+_FLAGS = {"false": 0, "true": 1}
+_NAMES_SHOWN = 20
 
 
 class LabelledRow(NamedTuple):
@@ -36,8 +52,8 @@ class _Labelled(TaskKind):
 
     _admits_floats: ClassVar[bool]
 
-    def read(self, settings: Namespace, path: Path) -> Iterator[LabelledRow]:
-        """Yield every row of a table."""
+    def read(self, settings: Namespace, path: Path, left_out: LeftOut) -> Iterator[LabelledRow]:
+        """Yield every row of a table that has a label."""
         names = (
             settings.text_column,
             settings.label_column,
@@ -46,29 +62,43 @@ class _Labelled(TaskKind):
         )
         text, label, pair, group = names
         columns = [name for name in names if name is not None]
-        for place, values in read_table(settings, path, columns):
+        for place, values in read_table(settings, path, columns, left_out):
             where = f"{path}: {place}"
-            yield LabelledRow(
-                place,
-                text_of(values[text], text, where),
-                self._label(values[label], label, where),
-                None if pair is None else text_of(values[pair], pair, where),
-                None if group is None else group_of(values[group], group, where),
-            )
+            with left_out.row(path, place):
+                yield LabelledRow(
+                    place,
+                    text_of(values[text], text, where),
+                    self._label(values[label], settings, where),
+                    None if pair is None else text_of(values[pair], pair, where),
+                    None if group is None else group_of(values[group], group, where),
+                )
 
-    def _label(self, label: Any, column: str, where: str) -> str:
+    def _label(self, label: Any, settings: Namespace, where: str) -> str:
+        if label is None or label != label or (isinstance(label, str) and not label.strip()):
+            raise UnlabelledError(
+                f"{where}: the label is missing; add it, or leave such rows out with "
+                "--unlabelled drop"
+            )
         if isinstance(label, bool):
             return str(label).lower()
+        if isinstance(label, float) and label.is_integer() and not self._admits_floats:
+            # Tables of numbers with a gap in one row hold floats in all.
+            label = int(label)
         if isinstance(label, int) or (self._admits_floats and isinstance(label, float)):
-            return str(label)
-        if label is None or (isinstance(label, str) and not label.strip()):
-            raise ClozeError(f"{where}: the label is missing; add it or leave the row out")
+            label = str(label)
         if not isinstance(label, str):
             raise ClozeError(
-                f"{where}: column {column!r} holds {shown(label)}, neither a text nor a whole "
-                "number"
+                f"{where}: column {settings.label_column!r} holds {shown(label)}, neither a text "
+                "nor a whole number"
             )
-        return label.strip()
+        label = label.strip()
+        if settings.unlabelled == "drop" and label in self._no_labels(settings):
+            raise UnlabelledError(f"{where}: the label is {label!r}")
+        return label
+
+    def _no_labels(self, settings: Namespace) -> frozenset[str]:
+        """Return what stands for a missing label where rows without one are left out."""
+        return NO_LABELS - set(settings.labels or ())
 
     def check_metric(self, metric: str, names: Sequence[str]) -> None:
         """Raise `ClozeError` if a task with these labels cannot be judged by `metric`."""
@@ -101,8 +131,15 @@ class Classes(_Labelled):
             raise ClozeError(f"--labels: a label is given twice ({', '.join(names)})")
         if len(names) < 2 and train:
             raise ClozeError(
-                f"{settings.train}: a task needs two labels or more, this one has "
+                f"{shown_files(settings.train)}: a task needs two labels or more, this one has "
                 f"{', '.join(names)}; check --label-column"
+            )
+        if not settings.labels and (odd := sorted(NO_LABELS & set(names))):
+            log.warning(
+                "%s: the label %r is taken for a class; if such rows have no label, leave them "
+                "out with --unlabelled drop",
+                shown_files(settings.train),
+                odd[0],
             )
         return names
 
@@ -128,6 +165,9 @@ class Scores(_Labelled):
 
     metrics = ("pearson_and_spearman", "pearson", "spearman")
     _admits_floats = True
+
+    def _no_labels(self, settings: Namespace) -> frozenset[str]:
+        return frozenset("-")
 
     def label_names(self, settings: Namespace, train: Sequence[LabelledRow]) -> list[str]:
         """Return the one name of the score."""
@@ -188,16 +228,26 @@ def group_of(value: Any, column: str, where: str) -> str:
     return str(value).strip()
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return the names of labels for a message: the first ones, where there are many."""
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
 def shown(value: Any) -> str:
     """Return a cell as JSON writes it."""
     return json.dumps(value, default=repr)
 
 
 def label_names(rows: Iterable[LabelledRow]) -> list[str]:
-    """Return the distinct labels, by value if all are whole numbers, else by alphabet."""
+    """Return the distinct labels, by value if all are whole numbers, else by alphabet.
+
+    Where some are written as whole numbers are in a column of floats, 1.0, all are those numbers.
+    """
     found = {row.label for row in rows}
-    if all(is_whole_number(label) for label in found):
-        return sorted(found, key=int)
+    whole = {_as_whole(label) for label in found}
+    if all(map(is_whole_number, whole)):
+        return sorted(whole, key=lambda label: (int(label), label))
     return sorted(found)
 
 
@@ -206,7 +256,26 @@ def label_indices(names: Sequence[str]) -> dict[str, int]:
     index_of = {name: index for index, name in enumerate(names)}
     if not any(is_whole_number(name) for name in names):
         index_of |= {str(index): index for index in range(len(names))}
+    if len(names) == 2 and not any(name.lower() in _FLAGS for name in names):
+        for flag, number in _FLAGS.items():
+            index_of |= dict.fromkeys((flag, flag.title(), flag.upper()), number)
     return index_of
+
+
+def _as_whole(label: str) -> str:
+    """Return a whole number that is written as a float as such, anything else as it is."""
+    found = _WHOLE_FLOAT.fullmatch(label)
+    return found[1] if found else label
+
+
+def index_of_label(label: str, index_of: Mapping[str, int]) -> int | None:
+    """Return the index of a label as it is written, by `label_indices`; None: there is none."""
+    return index_of.get(label, index_of.get(_as_whole(label)))
+
+
+def shown_files(files: Sequence[Path]) -> str:
+    """Return the names of files for a message."""
+    return ", ".join(map(str, files))
 
 
 def encode_labels(path: Path, rows: Sequence[LabelledRow], names: Sequence[str]) -> TaskSplit:
@@ -221,12 +290,16 @@ def encode_labels(path: Path, rows: Sequence[LabelledRow], names: Sequence[str])
     index_of = label_indices(names)
     labels = np.empty(len(rows), dtype=np.int64)
     for position, row in enumerate(rows):
-        if row.label not in index_of:
-            raise ClozeError(
-                f"{path}: {row.place}: label {row.label!r} is not one of the task's labels "
-                f"({', '.join(names)}); mend the row or declare the label with --labels"
+        index = index_of_label(row.label, index_of)
+        if index is None:
+            raise RowError(
+                path,
+                row.place,
+                f"label {row.label!r} is not one of the task's labels ({listed(names)}); mend the "
+                "row or declare the label with --labels"
+                + (", or leave such rows out with --unlabelled drop" * (row.label in NO_LABELS)),
             )
-        labels[position] = index_of[row.label]
+        labels[position] = index
     return _split(rows, labels)
 
 
@@ -243,9 +316,11 @@ def encode_scores(path: Path, rows: Sequence[LabelledRow]) -> TaskSplit:
         except ValueError:
             scores[position] = np.nan
         if not np.isfinite(scores[position]):
-            raise ClozeError(
-                f"{path}: {row.place}: label {row.label!r} is not a number, which --regression "
-                "asks for; mend the row or leave --regression out"
+            raise RowError(
+                path,
+                row.place,
+                f"label {row.label!r} is not a number, which --regression asks for; mend the row "
+                "or leave --regression out",
             )
     return _split(rows, scores)
 

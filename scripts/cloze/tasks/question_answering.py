@@ -8,6 +8,7 @@ import json
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
@@ -16,10 +17,11 @@ import pyarrow as pa
 
 from cloze.cli import log
 from cloze.corpus.contamination import normalized_words
-from cloze.corpus.text_streams import read_values
+from cloze.corpus.tables import read_values
 from cloze.errors import ClozeError
 from cloze.tasks.answers import answer_metrics, answer_scores
-from cloze.tasks.kind import Baseline, Outcome, TaskKind, open_single
+from cloze.tasks.kind import Baseline, LeftOut, Outcome, TaskKind, open_single
+from cloze.tasks.labels import shown_files
 from cloze.tasks.task import Task, TaskSplit
 from cloze.tokens.samples import split_sentences
 
@@ -71,7 +73,7 @@ class Questions(TaskKind):
     joins_first_texts = False
     columns: ClassVar = {"id": pa.string(), "repaired": pa.int32()}
 
-    def read(self, settings: Namespace, path: Path) -> Iterator[QuestionRow]:
+    def read(self, settings: Namespace, path: Path, left_out: LeftOut) -> Iterator[QuestionRow]:
         """Yield the questions of a file.
 
         Raises `ClozeError` naming file and question for what is missing, no text or there twice,
@@ -80,18 +82,19 @@ class Questions(TaskKind):
         seen: set[str] = set()
         for format, stream in open_single(settings, path, _FORMATS):
             rows = (
-                _squad_rows(stream, path)
+                _squad_rows(stream, path, left_out)
                 if format == "squad"
-                else _table_rows(stream, path, format, _columns(settings))
+                else _table_rows(stream, path, format, _columns(settings), left_out)
             )
             for row in rows:
-                if row.id in seen:
-                    raise ClozeError(
-                        f"{path}: {row.place}: the id {row.id!r} is there twice; give each "
-                        "question an id of its own"
-                    )
-                seen.add(row.id)
-                yield row
+                with left_out.row(path, row.place):
+                    if row.id in seen:
+                        raise ClozeError(
+                            f"{path}: {row.place}: the id {row.id!r} is there twice; give each "
+                            "question an id of its own"
+                        )
+                    seen.add(row.id)
+                    yield row
 
     def label_names(self, settings: Namespace, train: Sequence[QuestionRow]) -> list[str]:
         """Return none; raises `ClozeError` for labels, and if no question has an answer."""
@@ -99,8 +102,8 @@ class Questions(TaskKind):
             raise ClozeError("--labels: questions have answers and no labels; leave it out")
         if train and not any(row.answers for row in train):
             raise ClozeError(
-                f"{settings.train}: no question has an answer, so none can be learnt; name the "
-                "column of answers with --label-column"
+                f"{shown_files(settings.train)}: no question has an answer, so none can be learnt; "
+                "name the column of answers with --label-column"
             )
         return []
 
@@ -249,15 +252,17 @@ def _columns(settings: Namespace) -> QuestionColumns:
 
 
 def _table_rows(
-    stream: BinaryIO, path: Path, format: str, columns: QuestionColumns
+    stream: BinaryIO, path: Path, format: str, columns: QuestionColumns, left_out: LeftOut
 ) -> Iterator[QuestionRow]:
     # Two settings may name one column, such as the context for the group.
     names = list(dict.fromkeys(columns))
-    for place, values in read_values(stream, str(path), format, names):
+    on_bad_row = partial(left_out.add, path)
+    for place, values in read_values(stream, str(path), format, names, on_bad_row=on_bad_row):
         fields = dict(zip(names, values, strict=True))
         found = {key: fields[column] for key, column in columns._asdict().items()}
-        found["answers"] = _rows_of_answers(found["answers"], f"{path}: {place}")
-        yield _question(found, path, place)
+        with left_out.row(path, place):
+            found["answers"] = _rows_of_answers(found["answers"], f"{path}: {place}")
+            yield _question(found, path, place)
 
 
 def _rows_of_answers(answers: Any, where: str) -> Any:
@@ -276,7 +281,7 @@ def _rows_of_answers(answers: Any, where: str) -> Any:
     ]
 
 
-def _squad_rows(stream: BinaryIO, path: Path) -> Iterator[QuestionRow]:
+def _squad_rows(stream: BinaryIO, path: Path, left_out: LeftOut) -> Iterator[QuestionRow]:
     try:
         held = json.loads(stream.read())
     except (ValueError, RecursionError) as error:
@@ -296,7 +301,8 @@ def _squad_rows(stream: BinaryIO, path: Path) -> Iterator[QuestionRow]:
                 if "context" not in paragraph:
                     raise ClozeError(f"{path}: {inside}: no key 'context'; add the paragraph")
                 fields = {**question, "context": paragraph["context"], "group": title}
-                yield _question(fields, path, spot)
+                with left_out.row(path, spot):
+                    yield _question(fields, path, spot)
 
 
 def _object(value: Any, where: str) -> Mapping[str, Any]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cloze.corpus.text_streams import read_lines, read_values
+from cloze.corpus.tables import read_values
+from cloze.corpus.text_streams import read_lines
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 from cloze.settings.tasks import collection_files

@@ -7,6 +7,7 @@ collection in BEIR's layout (`retrieval`) have queries, judged on all its docume
 """
 
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -16,7 +17,14 @@ import pyarrow as pa
 
 from cloze.errors import ClozeError
 from cloze.settings.tasks import is_qrels
-from cloze.tasks.kind import Baseline, Outcome, TaskKind, read_table
+from cloze.tasks.kind import (
+    Baseline,
+    LeftOut,
+    Outcome,
+    TaskKind,
+    UnlabelledError,
+    read_table,
+)
 from cloze.tasks.labels import group_of, shown, text_of
 from cloze.tasks.retrieval import (
     LONG_CUTOFF,
@@ -77,7 +85,7 @@ class SentenceSimilarity(TaskKind):
         tables = [path for _, path in _sources(settings) if not is_qrels(path)]
         if tables and settings.text_column is None:
             raise ClozeError(f"--text-column: missing; {tables[0]} is a table, which needs it")
-        only_texts = loss == SIMCSE and all(path == settings.train for path in tables)
+        only_texts = loss == SIMCSE and all(path in settings.train for path in tables)
         if tables and settings.text_pair_column is None and not only_texts:
             raise ClozeError(
                 f"--text-pair-column: missing; {tables[-1]} is a table, whose pairs it names"
@@ -95,7 +103,7 @@ class SentenceSimilarity(TaskKind):
                 "pairs or qrels"
             )
 
-    def read(self, settings: Namespace, path: Path) -> Iterator[SimilarityRow]:
+    def read(self, settings: Namespace, path: Path, left_out: LeftOut) -> Iterator[SimilarityRow]:
         """Yield the rows of a table, or the queries that qrels judge."""
         self._check(settings)
         if is_qrels(path):
@@ -110,15 +118,13 @@ class SentenceSimilarity(TaskKind):
             return
         names = {"text": settings.text_column, **_columns(settings, path)}
         present = {key: name for key, name in names.items() if name is not None}
-        for place, values in read_table(settings, path, list(present.values())):
+        for place, values in read_table(settings, path, list(present.values()), left_out):
             where = f"{path}: {place}"
-            row: dict[str, Any] = {}
-            for key, name in present.items():
-                if key == "score":
-                    row[key] = _score(values[name], name, where)
-                else:
-                    row[key] = (group_of if key == "group" else text_of)(values[name], name, where)
-            yield SimilarityRow(place, **row)
+            with left_out.row(path, place):
+                row: dict[str, Any] = {
+                    key: _READ[key](values[name], name, where) for key, name in present.items()
+                }
+                yield SimilarityRow(place, **row)
 
     def label_names(self, settings: Namespace, train: Sequence[SimilarityRow]) -> list[str]:
         """Return no name: neither a score nor a document is a class."""
@@ -159,7 +165,9 @@ class SentenceSimilarity(TaskKind):
 
     def facts(self, settings: Namespace) -> dict[str, Any]:
         """Return the loss that the training split is for, and queries that were left out."""
-        counts = {split: self._left_out.get(path, 0) for split, path in _sources(settings)}
+        counts = Counter[str]()
+        for split, path in _sources(settings):
+            counts[split] += self._left_out.get(path, 0)
         return {
             "similarity_loss": _loss(settings),
             "left_out_queries": {split: count for split, count in counts.items() if count},
@@ -199,21 +207,21 @@ class SentenceSimilarity(TaskKind):
 
 
 def _sources(settings: Namespace) -> list[tuple[str, Path]]:
-    named = [(split, getattr(settings, split)) for split in ("train", "validation", "test")]
-    named += [(name, Path(file)) for name, file in settings.split]
-    return [(split, path) for split, path in named if path is not None]
+    named = [(split, getattr(settings, split) or ()) for split in ("train", "validation", "test")]
+    named += [(name, map(Path, files)) for name, *files in settings.split]
+    return [(split, path) for split, paths in named for path in paths]
 
 
 def _is_ranked(settings: Namespace) -> bool:
     """Whether what the task is judged on has answers to rank, and not scores."""
-    return is_qrels(settings.validation or settings.train) or settings.label_column is None
+    return is_qrels((settings.validation or settings.train)[0]) or settings.label_column is None
 
 
 def _loss(settings: Namespace) -> str:
     """Return the loss of the settings or, unset, the one that the columns are for."""
     if settings.similarity_loss is not None:
         return str(settings.similarity_loss)
-    if is_qrels(settings.train):
+    if is_qrels(settings.train[0]):
         return RANKING
     if settings.label_column is not None:
         return COSENT
@@ -236,6 +244,10 @@ def _columns(settings: Namespace, path: Path) -> dict[str, str | None]:
 
 
 def _score(value: Any, column: str, where: str) -> float:
+    if value is None or value != value or (isinstance(value, str) and value.strip() in ("", "-")):
+        raise UnlabelledError(
+            f"{where}: the score is missing; add it, or leave such rows out with --unlabelled drop"
+        )
     try:
         score = float(value)
     except (TypeError, ValueError):
@@ -246,6 +258,12 @@ def _score(value: Any, column: str, where: str) -> float:
             "texts are; mend the row or leave it out"
         )
     return score
+
+
+_READ = {
+    **dict.fromkeys(("text", "pair", "negative"), text_of),
+    **{"score": _score, "group": group_of},
+}
 
 
 def _as_structs(relevant: Mapping[int, int] | None) -> list[dict[str, int]]:

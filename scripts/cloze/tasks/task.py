@@ -7,8 +7,9 @@ that belong together must stay in one split; and what else the kind of the task 
 are queries, `{split}-documents.parquet` has what they search: `id` and `text`.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,6 +84,35 @@ class TaskSplit:
         if self.labels.dtype.kind == "O":
             return pa.array(list(self.labels), self.label_type)
         return pa.array(self.labels, pa.float64() if self.labels.dtype.kind == "f" else pa.int32())
+
+
+def joined(parts: Sequence[TaskSplit]) -> TaskSplit:
+    """Return the rows of several files as one split.
+
+    Raises `ClozeError` for queries that search different documents.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if any(part.documents != first.documents for part in parts):
+        raise ClozeError(
+            "the files of one split judge different documents; give each collection a split"
+        )
+
+    def chained(lists: Sequence[list[str] | None]) -> list[str] | None:
+        given = [values for values in lists if values is not None]
+        return list(itertools.chain.from_iterable(given)) if len(given) == len(lists) else None
+
+    return replace(
+        first,
+        texts=chained([part.texts for part in parts]) or [],
+        labels=np.concatenate([part.labels for part in parts]),
+        pairs=chained([part.pairs for part in parts]),
+        groups=chained([part.groups for part in parts]),
+        columns={
+            name: pa.concat_arrays([part.columns[name] for part in parts]) for name in first.columns
+        },
+    )
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,18 @@ import re
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from cloze.corpus.text_streams import read_lines, read_values
+from cloze.corpus.tables import read_values
+from cloze.corpus.text_streams import read_lines
 from cloze.errors import ClozeError
-from cloze.tasks.kind import Baseline, TaskKind, open_single
-from cloze.tasks.labels import group_of, shown
+from cloze.tasks.kind import Baseline, LeftOut, RowError, TaskKind, open_single
+from cloze.tasks.labels import group_of, listed, shown
 from cloze.tasks.tag_scores import entity_type
 from cloze.tasks.task import Task, TaskSplit
 
@@ -50,7 +52,7 @@ class TokenLabels(TaskKind):
         self._scheme = "plain"
         self._inconsistent = 0
 
-    def read(self, settings: Namespace, path: Path) -> Iterator[TaggedSentence]:
+    def read(self, settings: Namespace, path: Path, left_out: LeftOut) -> Iterator[TaggedSentence]:
         """Yield every sentence of a file."""
         for kind, stream in open_single(settings, path, _FORMATS):
             defaults = _COLUMNS.get(kind, _TABLE_COLUMNS)
@@ -66,8 +68,12 @@ class TokenLabels(TaskKind):
                 yield from _read_conllu(stream, path, words, tags)
             else:
                 columns = [words, tags, *filter(None, [settings.group_column])]
-                for place, values in read_values(stream, str(path), kind, columns):
-                    yield _table_row(values, columns, place, f"{path}: {place}", settings.labels)
+                rows = read_values(
+                    stream, str(path), kind, columns, on_bad_row=partial(left_out.add, path)
+                )
+                for place, values in rows:
+                    with left_out.row(path, place):
+                        yield _table_row(values, columns, place, f"{path}: {place}", settings)
 
     def label_names(self, settings: Namespace, train: Sequence[TaggedSentence]) -> list[str]:
         """Return the tags, `O` first, then by type; finds the scheme, or checks the given one.
@@ -111,9 +117,11 @@ class TokenLabels(TaskKind):
         for position, row in enumerate(rows):
             for tag in row.tags:
                 if tag not in index_of:
-                    raise ClozeError(
-                        f"{path}: {row.place}: tag {tag!r} is not one of the task's tags "
-                        f"({', '.join(names)}); mend the sentence or declare the tag with --labels"
+                    raise RowError(
+                        path,
+                        row.place,
+                        f"tag {tag!r} is not one of the task's tags ({listed(names)}); mend the "
+                        "sentence or declare the tag with --labels",
                     )
             labels[position] = np.array([index_of[tag] for tag in row.tags], dtype=np.int64)
         groups = [row.group for row in rows if row.group is not None]
@@ -252,7 +260,7 @@ def _table_row(
     columns: Sequence[str],
     place: str,
     where: str,
-    labels: Sequence[str] | None,
+    settings: Namespace,
 ) -> TaggedSentence:
     """A row of lists; whole numbers among the tags are indices into the labels."""
     words, tags = values[:2]
@@ -267,7 +275,7 @@ def _table_row(
     for word in words:
         if not isinstance(word, str):
             raise ClozeError(f"{where}: {columns[0]!r} holds {shown(word)}, no word")
-    named = [_tag(tag, columns[1], where, labels) for tag in tags]
+    named = [_tag(tag, columns[1], where, settings.labels) for tag in tags]
     group = group_of(values[2], columns[2], where) if len(columns) > 2 else None
     return TaggedSentence(place, words, named, group)
 

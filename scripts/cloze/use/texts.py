@@ -10,7 +10,8 @@ from typing import BinaryIO, NamedTuple, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cloze.corpus.text_streams import read_columns, read_lines
+from cloze.corpus.tables import read_columns
+from cloze.corpus.text_streams import read_lines
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 from cloze.files import require_file

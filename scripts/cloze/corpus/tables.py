@@ -1,0 +1,286 @@
+"""The rows of tables from byte streams: CSV in any dialect, JSON lines, parquet."""
+
+import csv
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cloze.cli import log
+from cloze.corpus.text_streams import MAX_DOCUMENT_BYTES, read_blocks, read_lines
+from cloze.errors import ClozeError
+
+_BATCH_ROWS = 256
+# What is tried where a file's own delimiter does not fit it.
+_DELIMITERS = (",", "\t", ";", "|")
+_DELIMITER_NAMES = {"tab": "\t", "\\t": "\t"}
+_SNIFFED_ROWS = 50
+_SNIFFED_CHARACTERS = 1 << 16
+
+OnBadRow = Callable[[str, ClozeError], None]
+"""What is done about a row that cannot be read: raise its error, or take note and go on."""
+
+
+class Dialect(NamedTuple):
+    """How CSV and TSV are written; None: as the file's first rows show.
+
+    `header`: whether the first row names the columns, which are else numbers from 0. `delimiter`:
+    one character, or `tab`. `quoting`: whether quotation marks enclose what holds a delimiter or a
+    line end, and two stand for one of them (RFC 4180).
+    """
+
+    header: bool = True
+    delimiter: str | None = None
+    quoting: bool | None = None
+
+
+def _refuse(place: str, error: ClozeError) -> None:
+    raise error
+
+
+def read_columns(
+    stream: BinaryIO,
+    where: str,
+    format: str,
+    columns: Sequence[str],
+    dialect: Dialect = Dialect(),  # noqa: B008
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield `(place, values)` of each row: "line 7" or "row 7", and its texts in `columns`.
+
+    `format` is `csv` or `tsv` (see `_sniffed`), `jsonl` (an object a line) or `parquet` (needs a
+    stream that can be rewound). Null is the empty text. Blank lines are passed over.
+
+    Raises `ClozeError`, naming `where` and the place, for a column that is not there (with
+    those that are), a value that is no text, and a row that is malformed.
+    """
+    for place, values in read_values(stream, where, format, columns, dialect):
+        for index, value in enumerate(values):
+            # Nearly every value passes here, and a corpus has millions.
+            if not isinstance(value, str) or not value.isascii():
+                values[index] = _text(value, f"{where}: {place}: column {columns[index]!r}")
+        yield place, values
+
+
+def read_values(
+    stream: BinaryIO,
+    where: str,
+    format: str,
+    columns: Sequence[str],
+    dialect: Dialect = Dialect(),  # noqa: B008
+    on_bad_row: OnBadRow = _refuse,
+) -> Iterator[tuple[str, list[Any]]]:
+    """Yield rows as `read_columns` does, their values as the format types them, null as None.
+
+    Raises `ClozeError` as `read_columns` does, but for values that are no text; what is malformed
+    in one row alone goes to `on_bad_row`.
+    """
+    if format == "parquet":
+        yield from _parquet_rows(stream, where, columns)
+    elif format == "jsonl":
+        yield from _json_rows(stream, where, columns, on_bad_row)
+    else:
+        yield from _delimited_rows(stream, where, format, columns, dialect, on_bad_row)
+
+
+def _text(value: Any, where: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ClozeError(f"{where} holds {type(value).__name__}, not text; name a text column")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ClozeError(
+            f"{where} holds {error.object[error.start]!a}, half of a surrogate pair, which is no "
+            "character; write the file again with valid Unicode"
+        ) from error
+    return value
+
+
+def _require_columns(where: str, columns: Sequence[str], present: Sequence[str]) -> None:
+    for column in columns:
+        if column not in present:
+            raise ClozeError(f"{where}: no column {column!r}; there are: {', '.join(present)}")
+
+
+def _delimited_rows(
+    stream: BinaryIO,
+    where: str,
+    format: str,
+    columns: Sequence[str],
+    dialect: Dialect,
+    on_bad_row: OnBadRow,
+) -> Iterator[tuple[str, list[str]]]:
+    csv.field_size_limit(MAX_DOCUMENT_BYTES)
+    blocks = read_blocks(stream, where)
+    first = next(blocks, "")
+    found = _sniffed(first, where, format, columns, dialect)
+    lines = itertools.chain(_lines(first), itertools.chain.from_iterable(map(_lines, blocks)))
+    reader = _reader(lines, found)
+    width, indices, line = 0, [0], 1
+    while True:
+        place = f"line {line}"
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            line = reader.line_num + 1
+            on_bad_row(
+                place,
+                ClozeError(f"{where}: {place}: {error}; mend the row that starts there"),
+            )
+            continue
+        if cells is None:
+            return
+        line = reader.line_num + 1
+        if not cells:
+            continue
+        if not width:
+            width = len(cells)
+            names = cells if found.header else [str(index) for index in range(width)]
+            _require_columns(where, columns, names)
+            indices = [names.index(column) for column in columns]
+            if found.header:
+                continue
+        if len(cells) != width:
+            advice = (
+                "quote a text that holds the delimiter, or mend the row"
+                if found.quoting
+                else "quotation marks are text in this file, so a text can hold no delimiter or "
+                "line end: mend the row, or say quoting: true"
+            )
+            message = f"{where}: {place}: {len(cells)} columns where the first row has {width}"
+            on_bad_row(place, ClozeError(f"{message}; {advice}"))
+            continue
+        yield place, [cells[index] for index in indices]
+
+
+def _lines(block: str) -> list[str]:
+    """Return the lines of a block with their line ends, which are newlines alone."""
+    lines = block.split("\n")
+    return [f"{line}\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+
+
+def _reader(lines: Iterable[str], dialect: Dialect) -> Any:
+    # Strict: a stray quotation mark is an error instead of a field that swallows the rest.
+    return csv.reader(
+        lines,
+        delimiter=dialect.delimiter or ",",
+        quoting=csv.QUOTE_MINIMAL if dialect.quoting else csv.QUOTE_NONE,
+        strict=True,
+    )
+
+
+def _sniffed(
+    text: str, where: str, format: str, columns: Sequence[str], dialect: Dialect
+) -> Dialect:
+    """Return the dialect with what it leaves open, as the start of a file shows it.
+
+    The delimiter is a comma (`csv`) or a tab (`tsv`) unless only another one of comma, tab,
+    semicolon and bar makes a first row that has the `columns`, or, without a header, rows of one
+    length. Quotation marks enclose text in `csv`; in `tsv` they are text, as in GLUE's files,
+    unless every cell that begins with one is written as only a quoting writer does: with a
+    delimiter, a line end or a doubled mark inside. Says what it found where that is not usual.
+    """
+    usual = "," if format == "csv" else "\t"
+    given = dialect.delimiter and _DELIMITER_NAMES.get(dialect.delimiter, dialect.delimiter)
+    if given and (len(given) > 1 or given in '"\r\n'):
+        raise ClozeError(f"--delimiter {dialect.delimiter!r}: is no single character, nor tab")
+    quoting = dialect.quoting
+    delimiter = given or usual
+    if given is None:
+        fitting = [mark for mark in _DELIMITERS if _fits(text, columns, dialect, mark, format)]
+        if fitting and usual not in fitting:
+            delimiter = fitting[0]
+    if quoting is None:
+        quoting = format == "csv" or _is_quoted(text, delimiter)
+    if (delimiter, quoting) != (usual, format == "csv"):
+        shown = "tab" if delimiter == "\t" else delimiter
+        marks = "enclose text" if quoting else "are text"
+        log.info("%s: columns are separated by %r, quotation marks %s", where, shown, marks)
+    return Dialect(dialect.header, delimiter, quoting)
+
+
+def _fits(text: str, columns: Sequence[str], dialect: Dialect, delimiter: str, format: str) -> bool:
+    """Tell whether the first rows have the columns if this is what separates them."""
+    quoting = format == "csv" if dialect.quoting is None else dialect.quoting
+    rows = _reader(_lines(text), Dialect(dialect.header, delimiter, quoting))
+    try:
+        found = [cells for cells in itertools.islice(rows, _SNIFFED_ROWS) if cells]
+    except csv.Error:
+        return False
+    if not found:
+        return False
+    if dialect.header:
+        return set(columns) <= set(found[0])
+    widths = {len(cells) for cells in found}
+    numbers = [int(column) for column in columns if column.isdecimal()]
+    return len(widths) == 1 and max(numbers, default=0) < min(widths)
+
+
+def _is_quoted(text: str, delimiter: str) -> bool:
+    """Tell whether a writer of quotes put every quotation mark that begins a cell."""
+    mark = re.escape(delimiter)
+    begins = re.compile(rf'(?:^|(?<=[\n{mark}]))"')
+    cell = re.compile(rf'"((?:[^"]|"")*)"(?=[\n{mark}]|\Z)')
+    place, any_quoted = 0, False
+    while (begin := begins.search(text, place)) and begin.start() < _SNIFFED_CHARACTERS:
+        found = cell.match(text, begin.start())
+        if not found or not any(needs in found[1] for needs in (delimiter, "\n", '"')):
+            return False
+        any_quoted, place = True, found.end()
+    return any_quoted
+
+
+def _json_rows(
+    stream: BinaryIO, where: str, columns: Sequence[str], on_bad_row: OnBadRow
+) -> Iterator[tuple[str, list[Any]]]:
+    for number, line in enumerate(read_lines(stream, where), start=1):
+        if not line.strip():
+            continue
+        place = f"line {number}"
+        try:
+            record = _json_object(line, f"{where}: {place}")
+            _require_columns(f"{where}: {place}", columns, list(record))
+        except ClozeError as error:
+            on_bad_row(place, error)
+            continue
+        yield place, [record[column] for column in columns]
+
+
+def _json_object(line: str, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise ClozeError(f"{where}: not JSON ({error}); jsonl is one object a line") from error
+    if not isinstance(record, dict):
+        raise ClozeError(
+            f'{where}: not a JSON object; jsonl is one object a line, such as {{"text": "…"}}'
+        )
+    return record
+
+
+def _parquet_rows(
+    stream: BinaryIO, where: str, columns: Sequence[str]
+) -> Iterator[tuple[str, list[Any]]]:
+    if not stream.seekable():
+        raise ClozeError(
+            f"{where}: parquet inside a compressed file or an archive cannot be read; "
+            "unpack it first"
+        )
+    try:
+        # Buffered: a row group may be as large as the file.
+        file = pq.ParquetFile(stream, buffer_size=1 << 20)
+        _require_columns(where, columns, file.schema_arrow.names)
+        row = 0
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):
+            for values in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+                row += 1
+                yield f"row {row}", list(values)
+    except pa.ArrowException as error:
+        raise ClozeError(
+            f"{where}: not a whole parquet file ({error}); fetch the file again"
+        ) from error
