@@ -40,12 +40,13 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_FIELDS = {"answer": ("Question", "Context")}
 _ALLOWED_CONTROLS = "\t\n\r"
 _HINTS = {
     "fill-mask": "Write {mask} where a word is to be filled in.",
     "classify": "A second text is read as the other half of a pair.",
     "tag": "Words are tagged in the first text.",
-    "answer": "Write the question as the text and what it is answered from as the second one.",
+    "answer": "The answer is a piece of the context, or none.",
     "embed": "With a second text you also see how alike the two are.",
 }
 
@@ -211,6 +212,7 @@ def _page(
         uses=service.uses,
         use=use,
         hint=" ".join(_HINTS[name].format(mask=service.mask_token) for name in service.uses),
+        fields=_FIELDS.get(service.uses[0], ("Text", "Second text, if any")),
         first=first,
         second=second,
         max_characters=MAX_CHARACTERS,
