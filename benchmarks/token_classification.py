@@ -64,7 +64,7 @@ def ours(args: argparse.Namespace, seed: int, folder: Path) -> tuple[float, floa
     training: measure.Command = [
         *("--model", str(args.encoder), "--task", str(args.task), "--output", str(model)),
         *("--num-train-epochs", str(args.num_train_epochs), "--seed", str(seed)),
-        *("--learning-rate", str(args.learning_rate), "--precision", "fp32"),
+        *("--learning-rate", str(args.learning_rate), "--precision", args.precision),
         *("--train-batch-size", str(args.train_batch_size), *common),
     ]
     evaluating: measure.Command = [
