@@ -1,8 +1,8 @@
 """Entities by our fine-tuning and by Hugging Face's: F1, and sentences a second, on one encoder.
 
 The peer is `AutoModelForTokenClassification` in a loop as `transformers.Trainer` has it: batches
-padded to their longest sentence, the first piece of a word labelled, AdamW, clipping, a linear
-schedule, fp32. Ours is `scripts/finetune.py` with the same settings, its precision that of
+padded to their longest sentence, the first piece of a word labelled, fused AdamW, clipping, a
+linear schedule, fp32. Ours is `scripts/finetune.py` with the same settings, its precision that of
 --precision. Both start from one imported encoder and see one task folder, which
 `scripts/prepare_task.py` made; the seeds run in turn. Both predict the test split and are judged
 by `seqeval`, which must agree with our own figures to the last digit. After each seed the peer
@@ -90,7 +90,9 @@ def peer(args: argparse.Namespace, task: Task, seed: int) -> tuple[float, float,
         args.encoder, num_labels=len(task.labels)
     ).train()
     encoded = _encoded(tokenizer, task.split("train"), args.max_length)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=args.learning_rate, weight_decay=0.01, fused=True
+    )
     steps = args.num_train_epochs * math.ceil(len(encoded) / args.train_batch_size)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(0.06 * steps), steps)
 

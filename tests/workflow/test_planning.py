@@ -138,7 +138,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-@pytest.mark.parametrize("key", MISSING)
+QUICK = ("tasks.sample-reviews.splits.films", "encoders.theirs.pretrained")
+
+
+@pytest.mark.parametrize(
+    "key", [pytest.param(key, marks=[pytest.mark.slow] * (key not in QUICK)) for key in MISSING]
+)
 def test_an_input_that_is_not_there_is_one_sentence_before_anything_runs(
     made: Project, key: str
 ) -> None:

@@ -159,9 +159,9 @@ class _TokenHead(nn.Module):
             self.head_norm = nn.LayerNorm(size, eps=config.layer_norm_eps, bias=False)
         self.dropout = Dropout(classifier_dropout)
 
-    def features(self, batch: PackedBatch) -> Tensor:
-        """Return [B, L, D], what the last layer reads of each token."""
-        hidden_BLD = self.encoder(batch)
+    def features(self, batch: PackedBatch, positions_BM: Tensor | None = None) -> Tensor:
+        """Return [B, L, D], what the last layer reads of each token, or of those [B, M, D]."""
+        hidden_BLD = self.encoder(batch, positions_BM)
         if self.config.layout == "modernbert":
             hidden_BLD = self.head_norm(F.gelu(self.head_dense(hidden_BLD)))
         return self.dropout(hidden_BLD)
@@ -178,9 +178,12 @@ class TokenClassifier(_TokenHead):
         self.classifier = nn.Linear(config.hidden_size, num_labels)
         initialize_weights(self, config)
 
-    def forward(self, batch: PackedBatch) -> Tensor:
-        """Return logits [B, L, num_labels]; between texts they mean nothing."""
-        return self.classifier(self.features(batch))
+    def forward(self, batch: PackedBatch, positions_BM: Tensor | None = None) -> Tensor:
+        """Return logits [B, L, num_labels], or at some tokens of each row, [B, M, num_labels].
+
+        Between texts they mean nothing.
+        """
+        return self.classifier(self.features(batch, positions_BM))
 
 
 class QuestionAnswerer(_TokenHead):

@@ -1,6 +1,5 @@
 """Answers to questions as spans of a context: where one starts and where it ends."""
 
-import math
 from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ from cloze.objectives.answer_spans import (
     find_answers,
 )
 from cloze.objectives.task import TargetBatch, TaskObjective, TrainingRows, predict_batches
-from cloze.objectives.texts import EncodedTexts, pack_texts, slot_values
+from cloze.objectives.texts import EncodedTexts, pack_texts, rounded_places, slot_values
 from cloze.tasks.answers import best_null_threshold
 from cloze.tasks.kind import Outcome
 from cloze.tasks.question_answering import (
@@ -35,8 +34,6 @@ from cloze.tasks.question_answering import (
 )
 from cloze.tasks.task import Task, TaskSplit
 
-# As in `sequence`: few shapes of batches.
-_PLACES = 8
 # Where a row has no n-th window; finite, so that a weight of 0 makes it 0.
 _LOWEST = -1e30
 
@@ -105,7 +102,7 @@ class QuestionAnswering(TaskObjective[TargetBatch]):
         own = texts if part is None else texts[part[0] : part[1]]
         # A process that has no window of a short batch takes part all the same, with a loss of 0.
         packed, order = pack_texts(self._encoded, own if len(own) else texts[:1])
-        places = _PLACES * math.ceil(int(packed.sample_ids.max()) / _PLACES)
+        places = rounded_places(int(packed.sample_ids.max()))
         sides = [
             slot_values(packed, order, self._encoded.targets[:, side], places) for side in (0, 1)
         ]

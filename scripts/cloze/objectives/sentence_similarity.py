@@ -1,7 +1,6 @@
 """Vectors of texts that are close where the texts belong together."""
 
 import dataclasses
-import math
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,13 @@ from cloze.objectives.contrastive import (
 )
 from cloze.objectives.objective import CoupledObjective, map_tensors, moved
 from cloze.objectives.task import TaskObjective, TrainingRows, predict_batches
-from cloze.objectives.texts import EncodedTexts, encode_texts, pack_texts, slot_values
+from cloze.objectives.texts import (
+    EncodedTexts,
+    encode_texts,
+    pack_texts,
+    rounded_places,
+    slot_values,
+)
 from cloze.tasks.kind import Outcome
 from cloze.tasks.retrieval import best_documents
 from cloze.tasks.sentence_similarity import (
@@ -40,9 +45,6 @@ from cloze.tasks.sentence_similarity import (
 )
 from cloze.tasks.task import Task, TaskSplit
 
-# A batch has places for a multiple of this many texts a row: oneDNN keeps a plan of every product
-# it meets, up to a megabyte each, for every shape.
-_PLACES = 8
 _SCORES_AT_ONCE = 2**24
 _SHOWN_TEXTS, _SHOWN_NEIGHBOURS = 5, 3
 # What the fit to the training split is measured on: a ranking costs the square of its rows.
@@ -191,7 +193,7 @@ class SentenceSimilarity(TaskObjective[PairBatch], CoupledObjective[PairBatch]):
             numbers, places = pairs[0, :1], np.array([-1])
         # A text that stands there twice is two texts, each with its own place.
         packed, order = pack_texts(self._encoded.take(numbers), np.arange(len(numbers)))
-        slots = _PLACES * math.ceil(int(packed.sample_ids.max()) / _PLACES)
+        slots = rounded_places(int(packed.sample_ids.max()))
         return PairBatch(
             packed,
             torch.from_numpy(slot_values(packed, order, places, slots, empty=-1)),

@@ -4,7 +4,6 @@ A kind of task is a subclass in a module of its own, which says what it learns (
 `losses`) and what its predictions are worth (`outcome`); see `classification`.
 """
 
-import math
 from abc import abstractmethod
 from argparse import Namespace
 from pathlib import Path
@@ -24,12 +23,8 @@ from cloze.objectives.task import (
     TrainingRows,
     predict_batches,
 )
-from cloze.objectives.texts import EncodedTexts, pack_texts, slot_values
+from cloze.objectives.texts import EncodedTexts, pack_texts, rounded_places, slot_values
 from cloze.tasks.task import Task, TaskSplit
-
-# A batch has places for a multiple of this many texts a row: oneDNN keeps a plan of every product
-# it meets, up to a megabyte each, for every shape.
-_PLACES = 8
 
 
 class SequenceObjective(TaskObjective[TargetBatch]):
@@ -77,7 +72,7 @@ class SequenceObjective(TaskObjective[TargetBatch]):
         own = texts if part is None else texts[part[0] : part[1]]
         # A process that has no text of a short batch takes part all the same, with a loss of 0.
         batch, order = pack_texts(self._encoded, own if len(own) else texts[:1])
-        places = _PLACES * math.ceil(int(batch.sample_ids.max()) / _PLACES)
+        places = rounded_places(int(batch.sample_ids.max()))
         weights = slot_values(batch, order, self._weights, places)
         total = weights.sum() if part is None else self._weights[texts].sum()
         weights = weights / total if len(own) else np.zeros_like(weights)

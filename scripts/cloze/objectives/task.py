@@ -57,12 +57,14 @@ class TargetBatch:
     """Packed texts, what is to be learnt at some places of each row, and what that counts.
 
     `targets`: [B, P, …] of the type that the loss takes, the places P being those of a row's
-    texts or of its tokens; `weights`: float32 [B, P], 0 where nothing is learnt.
+    texts or of some of its tokens; `weights`: float32 [B, P], 0 where nothing is learnt.
+    `positions`: int64 [B, P], which tokens these are.
     """
 
     packed: PackedBatch
     targets: Tensor
     weights: Tensor
+    positions: Tensor | None = None
 
     @property
     def num_rows(self) -> int:

@@ -21,6 +21,7 @@ from cloze.tokens.tokenizer import vocab_size as tokenizer_size
 # multiple, so there are few shapes to compile and to plan matrix products for.
 ROW_TOKENS = 64
 _TEXTS_AT_ONCE = 1024
+_PLACES = 8
 # Sun et al. 2019, §5.3.1: of 510 tokens the first 128 and the last 382.
 _HEAD_SHARE = 128 / 510
 MIN_MAX_LENGTH = 4
@@ -187,6 +188,14 @@ def slot_values(
     slots = np.full((*filled.shape, *values.shape[1:]), empty, dtype=values.dtype)
     slots[filled] = values[order]
     return slots
+
+
+def rounded_places(count: int) -> int:
+    """Return how many places a batch has for up to `count` texts or words of a row.
+
+    oneDNN keeps a plan of every product it meets, up to a megabyte each, for every shape.
+    """
+    return max(1, -(-count // _PLACES)) * _PLACES
 
 
 def token_values(

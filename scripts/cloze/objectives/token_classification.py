@@ -24,7 +24,13 @@ from cloze.objectives.task import (
     TrainingRows,
     predict_batches,
 )
-from cloze.objectives.texts import EncodedTexts, pack_texts, require_tokenizer, token_values
+from cloze.objectives.texts import (
+    EncodedTexts,
+    pack_texts,
+    require_tokenizer,
+    rounded_places,
+    token_values,
+)
 from cloze.tasks.kind import Outcome
 from cloze.tasks.tag_scores import tags_outcome
 from cloze.tasks.task import Task, TaskSplit
@@ -95,19 +101,25 @@ class TokenClassification(TaskObjective[TargetBatch]):
         own = texts if part is None else texts[part[0] : part[1]]
         # A process that has no text of a short batch takes part all the same, with a loss of 0.
         packed, order = pack_texts(self._encoded, own if len(own) else texts[:1])
-        targets = token_values(self._encoded, packed, order, self._targets, _NO_WORD)
+        tags = token_values(self._encoded, packed, order, self._targets, _NO_WORD)
+        is_word = tags != _NO_WORD
+        # Of each row the tokens that words are judged at, in their order, then others.
+        places = rounded_places(int(is_word.sum(axis=1).max()))
+        positions = np.argsort(~is_word, axis=1, kind="stable")[:, :places]
+        targets = np.take_along_axis(tags, positions, axis=1)
         total = max(1, int(self._words_of_text[texts].sum()))
         weights = (targets != _NO_WORD).astype(np.float32) * (1 / total if len(own) else 0.0)
         return TargetBatch(
             packed,
             torch.from_numpy(np.maximum(targets, 0)),
             torch.from_numpy(weights.astype(np.float32)),
+            torch.from_numpy(positions),
         )
 
     @classmethod
     def loss(cls, model: nn.Module, batch: TargetBatch) -> Tensor:
         """Return the sum of weight times cross-entropy in nats, a float32 scalar."""
-        logits = model(batch.packed).flatten(0, 1).float()
+        logits = model(batch.packed, batch.positions).flatten(0, 1).float()
         losses = F.cross_entropy(logits, batch.targets.flatten(), reduction="none")
         return (losses * batch.weights.flatten()).sum()
 
