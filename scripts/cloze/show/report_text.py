@@ -146,11 +146,12 @@ def baseline_notes(report: Mapping[str, Any]) -> Iterator[str]:
     ):
         if key in report["baselines"]:
             training = report["baselines"][key]["finetuning"]
-            fitted = ", ".join(percent(value) for value in training["train_score"].values())
-            yield (
-                f"{subject} fits its training split to {fitted}{unit(report['score']['metric'])} "
-                f"({settings(training['recipe'])})."
-            )
+            found = [score for score in training["train_score"].values() if score is not None]
+            fitted = ", ".join(map(percent, found))
+            # Texts alone that are trained on have nothing to be judged by.
+            fits = f"fits its training split to {fitted}{unit(report['score']['metric'])}"
+            verb = fits if found else "was fine-tuned alike"
+            yield f"{subject} {verb} ({settings(training['recipe'])})."
 
 
 def seed_table(report: Mapping[str, Any]) -> Table:
