@@ -131,7 +131,10 @@ def _set_up_logging(log_file: Path | None) -> None:
     log.addHandler(console)
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        file_handler = logging.FileHandler(log_file, mode="w", encoding="utf-8")
+        # The name of a file may hold bytes that are no UTF-8.
+        file_handler = logging.FileHandler(
+            log_file, mode="w", encoding="utf-8", errors="backslashreplace"
+        )
         file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(file_handler)
 

@@ -13,11 +13,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from cloze.contents import HEAD_BYTES, not_text, pointer, refuse
 from cloze.errors import ClozeError
 
 CHUNK_BYTES = 1 << 20
 # Of corpora and of tasks; each is a file of its own in their folders.
 SPLITS = ("train", "validation", "test")
+# Of macOS in archives, of Windows, and of network drives.
+_SYSTEM_NAMES = {"__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"}
 _REFUSALS = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
@@ -102,9 +105,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with Unix line ends, atomically."""
+    """Write UTF-8 text with Unix line ends, atomically.
+
+    A byte of a file's name that is no UTF-8 is written as `\\udcXX`, which JSON reads back.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -117,6 +123,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(require_file(path).read_text(encoding="utf-8"))
     except ValueError as error:
+        refuse(str(path), not_text(_head(path)))
         raise ClozeError(f"{path}: not valid JSON ({error}); make it again") from error
 
 
@@ -140,14 +147,21 @@ def read_json_lines(path: Path) -> list[Any]:
     try:
         return [json.loads(line) for line in require_file(path).read_text("utf-8").splitlines()]
     except ValueError as error:
+        refuse(str(path), not_text(_head(path)))
         raise ClozeError(f"{path}: not a JSON value a line ({error}); make it again") from error
 
 
 def require_file(path: Path) -> Path:
-    """Return `path` if it is a file; raises `ClozeError` otherwise."""
+    """Return `path` if it is a file; raises `ClozeError` otherwise, and for a mere pointer."""
     if not path.is_file():
         raise ClozeError(f"{path}: no such file; check the path")
+    refuse(str(path), pointer(_head(path)))
     return path
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read(HEAD_BYTES)
 
 
 def sha256_file(path: Path) -> str:
@@ -157,12 +171,15 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_path(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and hashes of all files in a folder."""
+    """Return the SHA-256 of a file, or of the names and hashes of a folder's files.
+
+    Those of the folder are all that `matching_files` finds.
+    """
     if not path.is_dir():
         return sha256_file(path)
     hasher = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        hasher.update(f"{sha256_file(file)}  {file.relative_to(path).as_posix()}\n".encode())
+    for name in matching_files(path, "*"):
+        hasher.update(f"{sha256_file(path / name)}  ".encode() + os.fsencode(name) + b"\n")
     return hasher.hexdigest()
 
 
@@ -188,13 +205,66 @@ class Share:
         return items[first:last]
 
 
+def is_hidden(name: str) -> bool:
+    """Tell whether a path, or a name in an archive, is none that a person put there to be read.
+
+    One of its parts begins with a dot, or is what a system adds by itself.
+    """
+    parts = name.replace("\\", "/").split("/")
+    return any(
+        part in _SYSTEM_NAMES or (part.startswith(".") and part.strip(".")) for part in parts
+    )
+
+
+def readable_name(name: str) -> str:
+    """Return the name of a file as text: what of it is no UTF-8 becomes a replacement character.
+
+    The file system and archives give such bytes as surrogates, which nothing can write.
+    """
+    return os.fsencode(name).decode("utf-8", errors="replace")
+
+
 def matching_files(folder: Path, pattern: str) -> list[str]:
     """Return the paths below `folder` of its files that match, sorted, hidden ones left out.
 
-    `pattern` is a glob on the whole path, in which `*` also matches `/`.
+    `pattern` is a glob on the whole path, in which `*` also matches `/`. Linked folders are read
+    too, once each, under their own place where they have one below `folder`; a link that leads
+    back to where it is makes no circle. Raises `ClozeError` for a folder that cannot be read and
+    for a link to nothing that matches.
     """
-    paths = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
-    names = (
-        path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)
-    )
-    return sorted(name for name in names if fnmatchcase(name, pattern))
+    names, folders, linked = list[str](), [""], list[str]()
+    # What lies above the folder holds it, so a link there leads back.
+    seen = {_identity(place) for place in folder.resolve().parents}
+    try:
+        # Linked folders after all that lie here themselves.
+        while folders or linked:
+            place = folders.pop() if folders else linked.pop(0)
+            if (identity := _identity(folder / place)) in seen:
+                continue
+            seen.add(identity)
+            with os.scandir(folder / place) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+            for entry in entries:
+                name = f"{place}/{entry.name}" if place else entry.name
+                if is_hidden(entry.name):
+                    continue
+                if entry.is_dir():
+                    (linked if entry.is_symlink() else folders).append(name)
+                elif fnmatchcase(name, pattern):
+                    names += _file(folder, name, entry)
+    except OSError as error:
+        raise ClozeError(f"cannot read {describe_os_error(error)}") from error
+    return sorted(names)
+
+
+def _file(folder: Path, name: str, entry: os.DirEntry[str]) -> list[str]:
+    if not entry.is_file() and entry.is_symlink():
+        raise ClozeError(
+            f"{folder / name}: is a link to a file that is not there; mend the link, or remove it"
+        )
+    return [name] if entry.is_file() else []
+
+
+def _identity(place: Path) -> tuple[int, int]:
+    status = place.stat()
+    return status.st_dev, status.st_ino

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 
@@ -127,22 +128,52 @@ def test_unsafe_member_is_refused_even_if_the_pattern_leaves_it_out(tmp_path: Pa
         read_all(path, "*.txt")
 
 
+@pytest.fixture
+def warnings(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> pytest.LogCaptureFixture:
+    monkeypatch.setattr(log, "propagate", True)
+    return caplog
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
-def test_tar_link_or_device_is_refused(tmp_path: Path, kind: bytes) -> None:
+def test_tar_link_or_device_is_left_out_and_counted(
+    tmp_path: Path, kind: bytes, warnings: pytest.LogCaptureFixture
+) -> None:
     info = tarfile.TarInfo("shortcut")
     info.type, info.linkname = kind, "/etc/passwd"
-    path = write_tar(tmp_path / "a.tar", tar_bytes((info, b"")))
-    with pytest.raises(ClozeError, match=r"a\.tar: member 'shortcut' is a link or a device"):
-        read_all(path)
+    path = write_tar(tmp_path / "a.tar", tar_bytes((info, b""), (tarfile.TarInfo("x.txt"), b"1")))
+    assert read_all(path) == [("x.txt", b"1")]
+    assert "a.tar: 1 links or devices in it were left out" in warnings.text
+    warnings.clear()
+    assert read_all(path, "*.txt") == [("x.txt", b"1")]
+    assert not warnings.text
 
 
-def test_zip_link_is_refused(tmp_path: Path) -> None:
+def test_zip_link_is_left_out_and_counted(
+    tmp_path: Path, warnings: pytest.LogCaptureFixture
+) -> None:
     info = zipfile.ZipInfo("shortcut")
     info.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(info, "/etc/passwd")
-    with pytest.raises(ClozeError, match=r"a\.zip: member 'shortcut' is a link or a device"):
-        read_all(tmp_path / "a.zip")
+        archive.writestr("x.txt", "1")
+    assert read_all(tmp_path / "a.zip") == [("x.txt", b"1")]
+    assert "a.zip: 1 links or devices in it were left out" in warnings.text
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_hidden_members_are_left_out(tmp_path: Path, suffix: str) -> None:
+    hidden = ("__MACOSX/a/._one.txt", "./a/._one.txt", ".git/x.txt", "a/.DS_Store", "a/Thumbs.db")
+    files = {"a/one.txt": b"1", **dict.fromkeys(hidden, b"\x00\x05\x16\x07\xb0")}
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".zip":
+        write_zip(path, files)
+    else:
+        members = ((tarfile.TarInfo(name), content) for name, content in files.items())
+        write_tar(path, tar_bytes(*members))
+    assert read_all(path) == [("a/one.txt", b"1")]
+    assert read_all(path, "*.txt") == [("a/one.txt", b"1")]
 
 
 def test_encrypted_zip_is_refused(tmp_path: Path) -> None:
@@ -181,11 +212,61 @@ def test_tar_cut_between_two_members_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [*COMPRESSORS, ".tar.gz", ".tar.zst", ".tar", ".zip"])
-def test_other_content_than_the_suffix_says_is_noticed(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"<html>no such page</html>" * 100, "is a web page"),
+        (b"text,label\n" * 100, "is text"),
+        (b"7z\xbc\xaf\x27\x1c\x00\x04" + bytes(range(100)), "is a 7z archive; unpack it first"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
+    ],
+)
+def test_other_content_than_the_suffix_says_is_named(
+    tmp_path: Path, suffix: str, content: bytes, name: str
+) -> None:
     path = tmp_path / f"a{suffix}"
-    path.write_bytes(b"<html>no such page</html>" * 100)
-    with pytest.raises(ClozeError, match=rf"a{suffix}: damaged or truncated"):
+    path.write_bytes(content)
+    with pytest.raises(ClozeError, match=rf"a{suffix}: .*{name}") as caught:
         read_all(path)
+    assert "damaged" not in str(caught.value)
+
+
+def test_a_compressed_file_that_is_no_archive_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(b"text,label\n" * 100))
+    with pytest.raises(ClozeError, match=r"a\.tar\.gz: what should be a tar archive: is text"):
+        read_all(path)
+
+
+@pytest.mark.parametrize("window_log", [27, 28, 31])
+def test_zstd_of_any_window_is_read(tmp_path: Path, window_log: int) -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=window_log)
+    packed = io.BytesIO()
+    compressor = zstandard.ZstdCompressor(compression_params=parameters)
+    with compressor.stream_writer(packed, closefd=False) as writer:
+        writer.write(b"line\n" * 500)
+    (tmp_path / "a.txt.zst").write_bytes(packed.getvalue())
+    assert read_all(tmp_path / "a.txt.zst") == [("a.txt", b"line\n" * 500)]
+
+
+@pytest.mark.parametrize("size", [0, 4, 1000])
+def test_zstd_frames_to_skip_are_skipped(tmp_path: Path, size: int) -> None:
+    skip = b"\x53\x2a\x4d\x18" + size.to_bytes(4, "little") + bytes(size)
+    frame = COMPRESSORS[".zst"](b"text")
+    (tmp_path / "a.txt.zst").write_bytes(skip + frame + skip + frame + skip)
+    assert read_all(tmp_path / "a.txt.zst") == [("a.txt", b"texttext")]
+
+
+def test_a_way_of_packing_that_is_not_known_is_no_damage(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"x.txt": b"1" * 100})
+    content = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        at = content.index(mark) + place
+        content[at : at + 2] = (9).to_bytes(2, "little")  # Deflate64, as Windows writes it
+    path.write_bytes(content)
+    with pytest.raises(ClozeError, match=r"member 'x\.txt' is packed in a way .* unpack") as caught:
+        read_all(path)
+    assert "damaged" not in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz"])

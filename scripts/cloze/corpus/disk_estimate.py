@@ -17,7 +17,8 @@ import zstandard
 from cloze.cli import log
 from cloze.corpus.arrays import text_bytes
 from cloze.errors import ClozeError
-from cloze.files import Share, matching_files
+from cloze.fetch.archives import zstd_decompressor
+from cloze.files import Share, is_hidden, matching_files
 
 # How the text is stored; the first one in parts, the second one in documents.
 PART_CODEC = pa.Codec("lz4")
@@ -37,7 +38,8 @@ _DECOMPRESSORS: dict[str, Callable[[], Callable[[bytes], bytes]]] = {
     ".tbz2": lambda: bz2.BZ2Decompressor().decompress,
     ".gz": lambda: zlib.decompressobj(31).decompress,
     ".tgz": lambda: zlib.decompressobj(31).decompress,
-    ".zst": lambda: zstandard.ZstdDecompressor().decompressobj().decompress,
+    ".zst": lambda: zstd_decompressor().decompressobj().decompress,
+    ".tzst": lambda: zstd_decompressor().decompressobj().decompress,
 }
 _DAMAGE = (
     OSError,
@@ -129,8 +131,11 @@ def _estimated(path: Path, members: str, text_column: str, factors: dict[str, fl
     try:
         if suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
-                held = (item for item in archive.infolist() if fnmatchcase(item.filename, members))
-                return sum(item.file_size for item in held)
+                return sum(
+                    item.file_size
+                    for item in archive.infolist()
+                    if fnmatchcase(item.filename, members) and not is_hidden(item.filename)
+                )
         if suffix == ".parquet":
             return _parquet_text_bytes(path, text_column)
         if suffix not in factors:

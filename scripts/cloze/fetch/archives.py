@@ -12,26 +12,37 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Self, cast
+from typing import IO, BinaryIO, Self, cast
 
 import zstandard
 
+from cloze.cli import log
+from cloze.contents import HEAD_BYTES, TAR, not_format, refuse
 from cloze.errors import ClozeError
-from cloze.files import CHUNK_BYTES, require_file
+from cloze.files import CHUNK_BYTES, is_hidden, require_file
 
 # Four bytes of zstd can stand for 128 KiB of output, so little input bounds the memory.
 _ZSTD_INPUT_BYTES = 1 << 8
+# The most that `zstd --long=31` asks for; memory is taken as the text comes.
+_ZSTD_WINDOW_BYTES = 1 << 31
 _DAMAGE = (
     EOFError,
     OSError,
-    NotImplementedError,  # zipfile, of a compression method that it does not know
     lzma.LZMAError,
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
     zstandard.ZstdError,
 )
-_TAR_SUFFIXES = {".tgz": ".gz", ".tbz2": ".bz2", ".txz": ".xz"}
+_TAR_SUFFIXES = {".tgz": ".gz", ".tbz2": ".bz2", ".txz": ".xz", ".tzst": ".zst"}
+# How files begin that are what their names say; a zstd file may begin with a frame to skip.
+_MARKS: dict[str, tuple[bytes, ...]] = {
+    ".zip": (b"PK",),
+    ".gz": (b"\x1f\x8b",),
+    ".bz2": (b"BZh",),
+    ".xz": (b"\xfd7zXZ\x00",),
+    ".zst": (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16))),
+}
 
 
 def open_members(path: Path, pattern: str = "*") -> Iterator[tuple[str, BinaryIO]]:
@@ -43,10 +54,12 @@ def open_members(path: Path, pattern: str = "*") -> Iterator[tuple[str, BinaryIO
     - `.gz`, `.bz2`, `.xz`, `.zst`: the decompressed content, named without that suffix.
     - Anything else: the file itself.
 
+    Of archives, hidden members are left out as `files.matching_files` leaves hidden files out, and
+    so are links and devices, since nothing is unpacked; those that match are counted in a warning.
     `pattern` is a glob on a member's whole name, in which `*` also matches `/`. A stream
     cannot be rewound and is closed when the next one is asked for; memory use does not
     depend on the sizes of the members. Raises `ClozeError` if the file is missing, damaged,
-    truncated or encrypted, or if a member of an archive is a link, a device or named so
+    truncated, encrypted or not what its suffix says, or if a member of an archive is named so
     that unpacking it could write outside its folder. Damage may show only while a stream
     is read; its methods then raise `ClozeError` too.
     """
@@ -68,42 +81,88 @@ def open_members(path: Path, pattern: str = "*") -> Iterator[tuple[str, BinaryIO
 
 def _zip_members(path: Path, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
     with zipfile.ZipFile(path) as archive:
-        members = [member for member in archive.infolist() if not member.is_dir()]
-        for member in members:
-            mode = member.external_attr >> 16
-            regular = stat.S_IFMT(mode) in (0, stat.S_IFREG)
-            _check_member(path, member.filename, regular)
-        for member in sorted(members, key=lambda item: item.filename):
-            name = str(PurePosixPath(member.filename))
-            if not fnmatch.fnmatchcase(name, pattern):
+        members, links = [], 0
+        for member in archive.infolist():
+            if member.is_dir():
                 continue
+            _check_member(path, member.filename)
+            name = str(PurePosixPath(member.filename))
+            if not _is_chosen(name, pattern):
+                continue
+            if stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG):
+                members.append((name, member))
+            else:
+                links += 1
+        _say_left_out(path, links)
+        for name, member in sorted(members, key=lambda item: item[1].filename):
             if member.flag_bits & 1:
                 raise ClozeError(f"{path}: member {name!r} is encrypted; decrypt the archive first")
-            with archive.open(member) as stream, _guarded(stream, path) as guarded:
+            with (
+                _opened_member(path, archive, member) as stream,
+                _guarded(stream, path) as guarded,
+            ):
                 yield name, guarded
+
+
+def _opened_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    try:
+        return archive.open(member)
+    except NotImplementedError as error:
+        raise ClozeError(
+            f"{path}: member {member.filename!r} is packed in a way that is not known here "
+            f"({error}); unpack the archive first"
+        ) from error
 
 
 def _tar_members(path: Path, compression: str, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
     opener = _OPENERS.get(compression, _open_plain)
-    with (
-        opener(path) as stream,
-        tarfile.open(
-            fileobj=stream, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_StrictTarInfo
-        ) as archive,
-    ):
-        while (member := archive.next()) is not None:
-            # tarfile remembers every member, which would grow with the archive.
-            archive.members = []  # type: ignore[attr-defined]
-            _check_member(path, member.name, member.isreg() or member.isdir())
-            name = str(PurePosixPath(member.name))
-            if not member.isreg() or not fnmatch.fnmatchcase(name, pattern):
-                continue
-            content = cast(BinaryIO, archive.extractfile(member))
-            with _guarded(content, path) as guarded:
-                yield name, guarded
-        # The checksum of the compressed layer comes after the last member.
-        while stream.read(CHUNK_BYTES):
-            pass
+    links = 0
+    with opener(path) as stream:
+        head = stream.read(HEAD_BYTES)
+        if (content := not_format(head)) is not TAR:
+            refuse(f"{path}: what should be a tar archive", content)
+        whole = cast(BinaryIO, _Rejoined(head, stream))
+        with tarfile.open(
+            fileobj=whole, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_StrictTarInfo
+        ) as archive:
+            while (member := archive.next()) is not None:
+                # tarfile remembers every member, which would grow with the archive.
+                archive.members = []  # type: ignore[attr-defined]
+                _check_member(path, member.name)
+                name = str(PurePosixPath(member.name))
+                if member.isdir() or not _is_chosen(name, pattern):
+                    continue
+                if not member.isreg():
+                    links += 1
+                    continue
+                held = cast(BinaryIO, archive.extractfile(member))
+                with _guarded(held, path) as guarded:
+                    yield name, guarded
+            # The checksum of the compressed layer comes after the last member.
+            while stream.read(CHUNK_BYTES):
+                pass
+    _say_left_out(path, links)
+
+
+def _is_chosen(name: str, pattern: str) -> bool:
+    return not is_hidden(name) and fnmatch.fnmatchcase(name, pattern)
+
+
+def _say_left_out(path: Path, links: int) -> None:
+    if links:
+        log.warning("%s: %d links or devices in it were left out", path, links)
+
+
+class _Rejoined:
+    """A stream of which the first bytes have been read already."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head, self._rest = head, rest
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, fewer only at the end."""
+        data, self._head = self._head[:size], self._head[size:]
+        return data + self._rest.read(size - len(data))
 
 
 class _StrictTarInfo(tarfile.TarInfo):
@@ -120,18 +179,18 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise EOFError(f"{error} where a member should start") from error
 
 
-def _check_member(path: Path, name: str, regular: bool) -> None:
+def _check_member(path: Path, name: str) -> None:
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or parts[0].endswith(":"):
         raise ClozeError(
             f"{path}: member {name!r} would be written outside its folder; "
             "such an archive is unsafe: get it from a source you trust"
         )
-    if not regular:
-        raise ClozeError(
-            f"{path}: member {name!r} is a link or a device, which may point anywhere; "
-            "make the archive again with regular files only"
-        )
+
+
+def zstd_decompressor() -> zstandard.ZstdDecompressor:
+    """Return what decompresses zstd with as long a window as there is."""
+    return zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
 
 
 class _ZstdReader(io.RawIOBase):
@@ -139,7 +198,7 @@ class _ZstdReader(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._frame = zstd_decompressor().decompressobj()
         self._frame_is_open = True
         self._pending = memoryview(b"")
 
@@ -165,7 +224,7 @@ class _ZstdReader(io.RawIOBase):
         output = []
         while data:
             if not self._frame_is_open:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
+                self._frame = zstd_decompressor().decompressobj()
             output.append(self._frame.decompress(data))
             self._frame_is_open = not self._frame.eof
             data = self._frame.unused_data
@@ -211,6 +270,11 @@ def _damage_named(path: Path) -> Iterator[None]:
         # An error number comes from the file system, not from the content.
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        with open(path, "rb") as stream:
+            head = stream.read(HEAD_BYTES)
+        suffix = path.suffix.lower()
+        if not head.startswith(_MARKS.get(_TAR_SUFFIXES.get(suffix, suffix), (b"",))):
+            refuse(str(path), not_format(head))
         raise ClozeError(
             f"{path}: damaged or truncated ({error or type(error).__name__}); fetch the file again"
         ) from error

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cloze.errors import ClozeError
-from cloze.files import read_json
+from cloze.files import read_json, require_file
 
 _BERT_NAMES = (
     (r"encoder\.token_embedding", "bert.embeddings.word_embeddings"),
@@ -185,7 +185,7 @@ def _read_files(folder: Path, unpickle: bool) -> dict[str, Tensor]:
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
     """Read a file of weights; raises `ClozeError` if it is broken."""
     try:
-        return load_file(path)
+        return load_file(require_file(path))
     except (SafetensorError, OSError) as error:
         raise ClozeError(
             f"{path}: cannot be read as safetensors ({error}); make or fetch it again"
@@ -194,7 +194,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _unpickle(path: Path) -> Mapping[str, Tensor]:
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(require_file(path), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ClozeError(f"{path}: holds more than tensors, or is broken ({error})") from error
     tensors = checkpoint if isinstance(checkpoint, dict) else {}
