@@ -29,6 +29,7 @@ from cloze.corpus.parts import PartFile
 from cloze.corpus.reading import (
     PYTHON_DOCS,
     add_decontamination_flag,
+    advice_for_few,
     check_format,
     cleaning_of,
     describe,
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> None:
         deduplicator,
         cleaning.reasons,
         describe(args, input_paths(args)),
+        advice_for_few(args),
     )
     write_metrics(
         args.output / "metrics.json",

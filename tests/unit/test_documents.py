@@ -238,7 +238,7 @@ def test_moving_documents_for_a_tiny_corpus_leaves_no_other_file(tmp_path: Path)
 
 
 def test_one_document_is_not_enough(tmp_path: Path) -> None:
-    with pytest.raises(ClozeError, match=r"corpus: no document is left for .*--format paragraphs"):
+    with pytest.raises(ClozeError, match=r"corpus: no document is left for .*; add documents$"):
         split_texts(tmp_path, ["alone"])
     assert list(tmp_path.iterdir()) == []
 

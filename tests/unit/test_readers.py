@@ -3,6 +3,7 @@
 import io
 import json
 import lzma
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cloze.corpus import text_streams
 from cloze.corpus.documents import Document
 from cloze.corpus.readers import (
     Columns,
@@ -21,6 +23,7 @@ from cloze.corpus.readers import (
     read_jsonl,
     read_paragraphs,
     read_parquet,
+    read_single_lines,
     read_tsv,
 )
 from cloze.corpus.tables import Dialect
@@ -101,7 +104,7 @@ class TestFiles:
     def test_missing_file_and_pattern_without_match(self, tmp_path: Path) -> None:
         with pytest.raises(ClozeError, match=r"none\.txt: no such file"):
             read(read_files, tmp_path / "none.txt")
-        with pytest.raises(ClozeError, match=r"no file in it matches '\*\.txt'; change --members"):
+        with pytest.raises(ClozeError, match=r"no file in it matches '\*\.txt', .* change --memb"):
             read(read_files, tmp_path, pattern="*.txt")
 
 
@@ -125,7 +128,74 @@ class TestParagraphs:
             read(read_paragraphs, path)
 
 
+class TestLines:
+    def test_a_line_is_a_document(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.txt", f"one\r\n\n \t\n{STRANGE}\n  three, a\ttab")
+
+        documents = read(read_single_lines, path)
+
+        assert texts(documents) == ["one", STRANGE, "  three, a\ttab"]
+        assert documents[0] == Document("a.txt", "", "one")
+
+
+@pytest.mark.parametrize(
+    ("reader", "advice"),
+    [
+        (read_files, r"holds a document .* --format paragraphs \(.*\) or lines"),
+        (read_paragraphs, r"holds a document between blank lines .* with --format lines$"),
+        (read_single_lines, r"holds a line .* break it into lines, if it is text at all$"),
+        (read_csv, r"holds a line .* break it into lines, if it is text at all$"),
+    ],
+)
+def test_what_is_too_long_gets_advice_that_is_not_followed_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: Reader, advice: str
+) -> None:
+    monkeypatch.setattr(text_streams, "MAX_DOCUMENT_BYTES", 1000)
+    monkeypatch.setattr(text_streams, "_BLOCK_BYTES", 100)
+    is_line = reader in (read_single_lines, read_csv)
+    path = write(tmp_path / "a.txt", "x" * 2000 if is_line else "text\n" * 400)
+
+    with pytest.raises(ClozeError, match=rf"a\.txt: {advice}"):
+        read(reader, path)
+
+
+@pytest.mark.parametrize("reader", [read_files, read_paragraphs, read_single_lines, read_tsv])
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
+        ("text\n\nand more\n".encode("utf-16"), "UTF-16 text"),
+        ("text\n\nand more\n".encode("utf-16-le"), "UTF-16LE text"),
+        (("漢字かな交じり文" * 40 + "\n").encode("utf-16-be"), "UTF-16BE text"),
+        (b"PK\x03\x04" + bytes(26) + b"xl/", "an? (zip|Excel)"),
+    ],
+)
+def test_what_is_no_text_is_named_by_every_reader(
+    tmp_path: Path, reader: Reader, content: bytes, name: str
+) -> None:
+    with pytest.raises(ClozeError, match=rf"a\.txt: is {name}"):
+        read(reader, write(tmp_path / "a.txt", content))
+
+
+@pytest.mark.parametrize("suffix", ["", ".tar"])
+def test_a_name_that_is_no_utf_8_stays_readable(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "texts"
+    write(folder / os.fsdecode(b"caf\xe9.txt"), "text")
+    if suffix:
+        with tarfile.open(tmp_path / "texts.tar", "w") as archive:
+            archive.add(folder, "in")
+
+    documents = read(read_files, tmp_path / f"texts{suffix}")
+
+    assert [item.source.rpartition("/")[2] for item in documents] == ["caf\ufffd.txt"]
+
+
 class TestJsonLines:
+    @pytest.mark.parametrize("content", ['[{"text": "x"}]', '{\n  "text": "x"\n}\n'])
+    def test_other_json_is_told_how_it_becomes_lines(self, tmp_path: Path, content: str) -> None:
+        with pytest.raises(ClozeError, match=r"line 1: .*one object a line; make it so: jq -c"):
+            read(read_jsonl, write(tmp_path / "a.jsonl", content))
+
     def test_text_and_title(self, tmp_path: Path) -> None:
         rows = [{"body": STRANGE, "name": "x", "n": 1}, {"name": None, "body": "a\nb"}]
         path = write(tmp_path / "a.jsonl", "\n\n".join(map(json.dumps, rows)))
@@ -184,8 +254,18 @@ class TestCsvAndTsv:
     def test_a_missing_column_lists_those_there_are(self, tmp_path: Path) -> None:
         path = write(tmp_path / "a.csv", "id,sentence\n1,x\n")
 
-        with pytest.raises(ClozeError, match=r"a\.csv: no column 'text'; there are: id, sentence"):
+        with pytest.raises(
+            ClozeError,
+            match=r"a\.csv: no column 'text'; there are: id, sentence; .* --no-header",
+        ):
             read(read_csv, path)
+
+    @pytest.mark.parametrize("reader", [read_csv, read_tsv, read_jsonl])
+    def test_a_web_page_is_no_table(self, tmp_path: Path, reader: Reader) -> None:
+        path = write(tmp_path / "a.csv", "\n<!DOCTYPE html>\n<p>404</p>\n")
+
+        with pytest.raises(ClozeError, match=r"a\.csv: (line 2: )?is a web page"):
+            read(reader, path)
 
     def test_a_short_row_is_named_by_its_first_line(self, tmp_path: Path) -> None:
         path = write(tmp_path / "a.csv", 'id,text\n1,"two\nlines"\n2\n')
@@ -222,8 +302,14 @@ class TestParquet:
     def test_damaged_or_packed_files(self, tmp_path: Path) -> None:
         write(tmp_path / "a.parquet", "no parquet")
         write(tmp_path / "b.parquet.xz", lzma.compress(b"x"))
+        write(tmp_path / "c.parquet", b"PAR1" + bytes(range(100)))
+        write(tmp_path / "d.parquet", b"ARROW1\0\0" + bytes(range(100)))
 
-        with pytest.raises(ClozeError, match=r"a\.parquet: not a whole parquet file"):
+        with pytest.raises(ClozeError, match=r"a\.parquet: is text; let its name end in what"):
             read(read_parquet, tmp_path / "a.parquet")
+        with pytest.raises(ClozeError, match=r"c\.parquet: not a whole parquet file"):
+            read(read_parquet, tmp_path / "c.parquet")
+        with pytest.raises(ClozeError, match=r"d\.parquet: is an Arrow .* write it as parquet"):
+            read(read_parquet, tmp_path / "d.parquet")
         with pytest.raises(ClozeError, match=r"b\.parquet\.xz: .*unpack it first"):
             read(read_parquet, tmp_path / "b.parquet.xz")

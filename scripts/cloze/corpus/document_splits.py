@@ -104,6 +104,7 @@ def write_splits(
     deduplicator: Deduplicator,
     reasons: Sequence[str],
     name: str,
+    advice: str = "add documents",
 ) -> dict[str, Any]:
     """Write `folder/{train,validation,test}.parquet` and `dropped.tsv.gz`; return what they hold.
 
@@ -113,8 +114,8 @@ def write_splits(
     batch, and what `deduplicator` takes.
 
     Returns `{"splits": {name: DocumentWriter.counts}, "dropped": {reason: count}}`.
-    Raises `ClozeError`, which calls the corpus `name`, if no document is left for train
-    or validation.
+    Raises `ClozeError`, which calls the corpus `name` and gives `advice`, if no document is left
+    for train or validation.
     """
     with atomic_documents(folder) as (paths, dropped_path):
         with (
@@ -125,7 +126,7 @@ def write_splits(
         counts = {split: writer.counts for split, writer in writers.items()}
         if corrections := assigner.corrections():
             counts = _move(paths, corrections)
-        _require_documents(counts, dropped.counts, name)
+        _require_documents(counts, dropped.counts, name, advice)
     return {"splits": counts, "dropped": dropped.counts}
 
 
@@ -169,7 +170,7 @@ def _move(paths: Mapping[str, Path], moves: Mapping[int, str]) -> dict[str, dict
 
 
 def _require_documents(
-    counts: Mapping[str, Mapping[str, int]], dropped: Mapping[str, int], name: str
+    counts: Mapping[str, Mapping[str, int]], dropped: Mapping[str, int], name: str, advice: str
 ) -> None:
     held = {split: count["documents"] for split, count in counts.items()}
     drops = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in dropped.items())
@@ -179,7 +180,5 @@ def _require_documents(
         if not held[split]:
             rest = ", ".join(f"{other} has {count}" for other, count in held.items() if count)
             raise ClozeError(
-                f"{name}: no document is left for {split} ({rest}; dropped: {drops}); add "
-                "documents, cut one long text at its blank lines with --format paragraphs, "
-                "or give --train and --validation files of their own"
+                f"{name}: no document is left for {split} ({rest}; dropped: {drops}); {advice}"
             )

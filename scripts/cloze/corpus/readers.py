@@ -10,10 +10,10 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from cloze.corpus.documents import Document
 from cloze.corpus.tables import Dialect, read_columns
-from cloze.corpus.text_streams import read_blocks, read_text, require_bounded
+from cloze.corpus.text_streams import read_blocks, read_lines, read_text, require_bounded
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
-from cloze.files import Share, matching_files
+from cloze.files import Share, matching_files, readable_name
 
 
 class Member(NamedTuple):
@@ -57,9 +57,11 @@ def open_corpus(
             for name, stream in open_members(file, "*" if path.is_dir() else pattern):
                 found += 1
                 where = str(file) if name in (file.name, file.stem) else f"{file}: {name}"
-                yield Member(prefix + name, where, stream)
+                yield Member(readable_name(prefix + name), readable_name(where), stream)
         if not found:
-            raise ClozeError(f"{path}: no file in it matches {pattern!r}; change --members")
+            raise ClozeError(
+                f"{path}: no file in it matches {pattern!r}, hidden ones left out; change --members"
+            )
 
 
 def _files_of(path: Path, pattern: str, share: Share | None) -> Iterator[tuple[Path, str]]:
@@ -87,7 +89,12 @@ def read_paragraphs(members: Iterable[Member], columns: Columns) -> Iterator[Doc
         size = 0
         for block in read_blocks(member.stream, member.where):
             size = size + len(block) if held else len(block)
-            require_bounded(size, member.where)
+            require_bounded(
+                size,
+                member.where,
+                "a document between blank lines",
+                "set blank lines between documents, or read a document a line with --format lines",
+            )
             for line in block.removesuffix("\n").split("\n"):
                 if line and not line.isspace():
                     held.append(line)
@@ -96,6 +103,14 @@ def read_paragraphs(members: Iterable[Member], columns: Columns) -> Iterator[Doc
                     held, size = [], 0
         if held:
             yield Document(member.source, "", "\n".join(held))
+
+
+def read_single_lines(members: Iterable[Member], columns: Columns) -> Iterator[Document]:
+    """`lines`: a line a document; lines with nothing but white space are none."""
+    for member in members:
+        for line in read_lines(member.stream, member.where):
+            if not line.isspace():
+                yield Document(member.source, "", line.removesuffix("\n"))
 
 
 def read_table(members: Iterable[Member], columns: Columns, format: str) -> Iterator[Document]:

@@ -21,6 +21,7 @@ from cloze.corpus.readers import (
     read_jsonl,
     read_paragraphs,
     read_parquet,
+    read_single_lines,
     read_tsv,
 )
 from cloze.corpus.tables import Dialect
@@ -36,12 +37,19 @@ READERS: dict[str, tuple[Reader, str]] = {
     "wikitext-tokens": (read_wikitext, "articles that start with a line ' = Title = '"),
     "text": (read_files, "a document in each file"),
     "paragraphs": (read_paragraphs, "documents separated by blank lines"),
+    "lines": (read_single_lines, "a document in each line"),
     "jsonl": (read_jsonl, "a document in each line, an object with --text-column"),
     "csv": (read_csv, "a document in each row, in --text-column"),
     "tsv": (read_tsv, "a document in each row, in --text-column"),
     "parquet": (read_parquet, "a document in each row, in --text-column"),
 }
 PYTHON_DOCS = "python-docs"
+# How files of some formats can be read as more documents.
+_FINER = {
+    "text": "read what stands between blank lines as documents with --format paragraphs, or a "
+    "document a line with --format lines",
+    "paragraphs": "read a document a line with --format lines",
+}
 # Two extractions that agree in these read the same documents from the same files.
 _RECIPE = (*(key.name for key in keys_of(PartSettings)), "decontaminate")
 
@@ -111,3 +119,13 @@ def describe(args: argparse.Namespace, paths: Sequence[Path]) -> str:
     names = ", ".join(map(str, paths))
     _, looks_for = READERS[args.format]
     return f"{names}: --format {args.format} looks for {looks_for}"
+
+
+def advice_for_few(args: argparse.Namespace) -> str:
+    """Say what helps a corpus of too few documents that is not done already."""
+    ways = ["add documents"]
+    if args.format in _FINER:
+        ways.append(_FINER[args.format])
+    if not args.validation:
+        ways.append("give --train and --validation files of their own")
+    return ", or ".join(ways)

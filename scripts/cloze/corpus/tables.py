@@ -1,5 +1,6 @@
 """The rows of tables from byte streams: CSV in any dialect, JSON lines, parquet."""
 
+import contextlib
 import csv
 import itertools
 import json
@@ -11,14 +12,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cloze.cli import log
+from cloze.contents import HEAD_BYTES, not_format, refuse, web_page
 from cloze.corpus.text_streams import MAX_DOCUMENT_BYTES, read_blocks, read_lines
 from cloze.errors import ClozeError
 
 _BATCH_ROWS = 256
+_PARQUET_MARK = b"PAR1"
 # What is tried where a file's own delimiter does not fit it.
 _DELIMITERS = (",", "\t", ";", "|")
 _DELIMITER_NAMES = {"tab": "\t", "\\t": "\t"}
 _SNIFFED_ROWS = 50
+_NO_HEADER = (
+    "; if they are the first row's values, there is no header: say --no-header (header: false), "
+    "and columns are numbers from 0"
+)
+_NAME_CHARACTERS = 40
+_TO_LINES = "; make it so: jq -c 'if type == \"array\" then .[] else . end' IN > OUT"
 _SNIFFED_CHARACTERS = 1 << 16
 
 OnBadRow = Callable[[str, ClozeError], None]
@@ -101,10 +110,17 @@ def _text(value: Any, where: str) -> str:
     return value
 
 
-def _require_columns(where: str, columns: Sequence[str], present: Sequence[str]) -> None:
+def _require_columns(
+    where: str, columns: Sequence[str], present: Sequence[str], advice: str = ""
+) -> None:
     for column in columns:
         if column not in present:
-            raise ClozeError(f"{where}: no column {column!r}; there are: {', '.join(present)}")
+            names = ", ".join(map(_shortened, present))
+            raise ClozeError(f"{where}: no column {column!r}; there are: {names}{advice}")
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_CHARACTERS else f"{name[:_NAME_CHARACTERS]}…"
 
 
 def _delimited_rows(
@@ -118,6 +134,7 @@ def _delimited_rows(
     csv.field_size_limit(MAX_DOCUMENT_BYTES)
     blocks = read_blocks(stream, where)
     first = next(blocks, "")
+    refuse(where, web_page(first[:HEAD_BYTES].encode()))
     found = _sniffed(first, where, format, columns, dialect)
     lines = itertools.chain(_lines(first), itertools.chain.from_iterable(map(_lines, blocks)))
     reader = _reader(lines, found)
@@ -141,7 +158,7 @@ def _delimited_rows(
         if not width:
             width = len(cells)
             names = cells if found.header else [str(index) for index in range(width)]
-            _require_columns(where, columns, names)
+            _require_columns(where, columns, names, _NO_HEADER if found.header else "")
             indices = [names.index(column) for column in columns]
             if found.header:
                 continue
@@ -149,6 +166,8 @@ def _delimited_rows(
             advice = (
                 "quote a text that holds the delimiter, or mend the row"
                 if found.quoting
+                else "a file with a text a line has no columns: read it with --format lines"
+                if width == 1
                 else "quotation marks are text in this file, so a text can hold no delimiter or "
                 "line end: mend the row, or say quoting: true"
             )
@@ -252,14 +271,16 @@ def _json_rows(
 
 
 def _json_object(line: str, where: str) -> dict[str, Any]:
+    # What spans several lines, or one, as JSON does that is no JSON lines.
+    whole = line.lstrip().startswith("[") or line.strip() == "{"
+    form = "jsonl is one object a line" + (_TO_LINES if whole else ', such as {"text": "…"}')
     try:
         record = json.loads(line)
-    except ValueError as error:
-        raise ClozeError(f"{where}: not JSON ({error}); jsonl is one object a line") from error
+    except (ValueError, RecursionError) as error:
+        refuse(where, web_page(line[:HEAD_BYTES].encode()))
+        raise ClozeError(f"{where}: not JSON ({error}); {form}") from error
     if not isinstance(record, dict):
-        raise ClozeError(
-            f'{where}: not a JSON object; jsonl is one object a line, such as {{"text": "…"}}'
-        )
+        raise ClozeError(f"{where}: not a JSON object; {form}")
     return record
 
 
@@ -271,16 +292,29 @@ def _parquet_rows(
             f"{where}: parquet inside a compressed file or an archive cannot be read; "
             "unpack it first"
         )
-    try:
-        # Buffered: a row group may be as large as the file.
-        file = pq.ParquetFile(stream, buffer_size=1 << 20)
+    with opened_parquet(stream, where) as file:
         _require_columns(where, columns, file.schema_arrow.names)
         row = 0
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):
             for values in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
                 row += 1
                 yield f"row {row}", list(values)
-    except pa.ArrowException as error:
+
+
+@contextlib.contextmanager
+def opened_parquet(stream: BinaryIO, where: str) -> Iterator[pq.ParquetFile]:
+    """Yield a parquet file; raises `ClozeError` if it is none, or damaged where that shows."""
+    try:
+        # Buffered: a row group may be as large as the file.
+        yield pq.ParquetFile(stream, buffer_size=1 << 20)
+    except (pa.ArrowException, OSError) as error:
+        # An error number comes from the file system, not from the content.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        stream.seek(0)
+        head = stream.read(HEAD_BYTES)
+        if not head.startswith(_PARQUET_MARK):
+            refuse(where, not_format(head))
         raise ClozeError(
             f"{where}: not a whole parquet file ({error}); fetch the file again"
         ) from error

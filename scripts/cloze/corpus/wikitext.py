@@ -49,7 +49,7 @@ def read_wikitext(members: Iterable[Member], columns: Columns) -> Iterator[Docum
         after_blank = after_blank or not is_shard
         for place, lines in _lines(member, columns, is_shard):
             size += sum(map(len, lines))
-            require_bounded(size, member.where)
+            require_bounded(size, member.where, "an article", "is --format right?")
             for number, line in enumerate(lines):
                 # Most lines are neither headings nor blank, and this loop sees every line.
                 heading = _HEADING.fullmatch(line) if line[:2] == " =" else None

@@ -3,39 +3,28 @@
 from dataclasses import dataclass
 
 from cloze.settings.fields import REQUIRED, setting
+from cloze.settings.tables import DialectSettings
 
 CORPUS_FORMATS = (
-    *("wikitext", "wikitext-tokens", "text", "paragraphs"),
+    *("wikitext", "wikitext-tokens", "text", "paragraphs", "lines"),
     *("jsonl", "csv", "tsv", "parquet", "python-docs"),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingSettings:
+class ReadingSettings(DialectSettings):
     """How files become documents."""
 
     format: str = setting(
         REQUIRED,
         "form of the corpus; wikitext and wikitext-tokens: articles under ' = Title = ' lines; "
-        "text: a file a document; paragraphs: documents between blank lines",
+        "text: a file a document; paragraphs: documents between blank lines; lines: a document a "
+        "line",
         choices=CORPUS_FORMATS,
     )
     members: str = setting("*", "glob on the files of a folder or an archive to read")
     text_column: str = setting("text", "column with the text (jsonl, csv, tsv, parquet)")
     title_column: str | None = setting(None, "column with the title; unset: no titles")
-    header: bool = setting(
-        True, "whether csv and tsv have a header row; without one, columns are numbers from 0"
-    )
-    delimiter: str | None = setting(
-        None,
-        "what separates the columns of csv and tsv, one character or tab; unset: as the first "
-        "rows show",
-    )
-    quoting: bool | None = setting(
-        None,
-        "whether quotation marks in csv and tsv enclose text; unset: in csv, and in tsv where "
-        "they can be nothing else",
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

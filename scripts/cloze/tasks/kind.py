@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 TABLES = ("csv", "tsv", "jsonl", "parquet")
 """The formats of tables, of `settings.tasks.TASK_FORMATS`."""
 
-_FORMATS_BY_SUFFIX = {"json": "squad"}
+_FORMATS_BY_SUFFIX = {"json": ("squad", "jsonl"), "ndjson": ("jsonl",)}
+"""What a file may be whose suffix is no format: the first one that the kind of task reads."""
 
 
 class Row(Protocol):
@@ -223,7 +224,8 @@ def open_single(
 
 def _format_of(path: Path, name: str, formats: Sequence[str]) -> str:
     suffix = Path(name).suffix.lower().removeprefix(".")
-    kind = _FORMATS_BY_SUFFIX.get(suffix, suffix)
+    possible = _FORMATS_BY_SUFFIX.get(suffix, (suffix,))
+    kind = next((format for format in possible if format in formats), possible[0])
     if kind not in TASK_FORMATS:
         raise ClozeError(
             f"{path}: the name does not say what the file is; give --format ({', '.join(formats)})"
