@@ -1,9 +1,10 @@
 """Use a model: fill masks, classify, tag or embed texts, answer questions, as many as there are.
 
 Texts come from arguments, from files (`.txt` a text a line; a column of `.csv`, `.tsv`,
-`.jsonl` or `.parquet`) or from standard input, and are read as they are needed: memory does
-not grow with their number. Predictions go to standard output or to OUTPUT, in the order of the
-texts; `embed` writes an array (`.npy`) or a table (`.parquet`).
+`.jsonl`, `.ndjson` or `.json`, an object a line, or `.parquet`) or from standard input, and are
+read as they are needed: memory does not grow with their number. Predictions go to standard output
+or to OUTPUT, in the order of the texts: columns between tabs (`.txt`, `.tsv`) or a JSON object a
+line (`.jsonl`, `.ndjson`, `.json`); `embed` writes an array (`.npy`) or a table (`.parquet`).
 
 Try: python scripts/predict.py fill-mask --model MODEL_FOLDER "Paris is the [MASK] of France."
 """
@@ -27,11 +28,14 @@ from cloze.cli import (
     progress,
     run_script,
 )
+from cloze.corpus.tables import Dialect
+from cloze.errors import ClozeError
 from cloze.files import atomic_path
 from cloze.model.device import Compute, limit_primitive_cache, resolve_compute
 from cloze.settings.encoders import POOLINGS
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ComputeSettings
+from cloze.settings.tables import DialectSettings
 from cloze.use.answerer import Answerer, FoundAnswer
 from cloze.use.embeddings import embedding_suffix, open_embeddings
 from cloze.use.predictors import (
@@ -46,6 +50,9 @@ from cloze.use.predictors import (
 from cloze.use.service import as_record
 from cloze.use.tagger import Spans, Tagger
 from cloze.use.texts import FORMATS, Text, TextSource
+
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_TEXT_SUFFIXES = ("", ".txt", ".tsv")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,7 +80,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for use in (fill, classify, tag, answer):
         use.add_argument("--json", action="store_true", help="write a JSON object a line")
-        use.add_argument("--output", type=Path, help="file to write; unset: standard output")
+        use.add_argument(
+            "--output",
+            type=Path,
+            help=".txt, .tsv or .jsonl to write; unset: standard output",
+        )
     embed.add_argument(
         "--output", type=Path, help=".npy or .parquet to write; unset: JSON lines to the output"
     )
@@ -99,6 +110,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
         "--column", nargs="+", default=["text"], help="column of the text; two: of a pair"
     )
     texts.add_argument("--format", choices=FORMATS, help="of the input; unset: by its suffix")
+    add_flags(texts, DialectSettings)
     texts.add_argument(
         "--max-length",
         type=positive_int,
@@ -110,18 +122,37 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Predict, a window of texts at a time."""
-    source = TextSource.of(args.texts, args.input, args.column, args.format, args.use == "answer")
+    dialect = Dialect(args.header, args.delimiter, args.quoting)
+    source = TextSource.of(
+        args.texts, args.input, args.column, args.format, args.use == "answer", dialect
+    )
+    as_json = args.use == "embed" or writes_json(args.output, args.json)
     limit_primitive_cache()
     compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
     if args.use == "embed" and args.output is not None:
         _embed_to_file(args, source, compute)
         return
     predictor = _predictor(args, compute)
-    as_json = args.use == "embed" or args.json
     with _text_output(args.output) as output:
         for texts, results in _predicted(predictor, source):
             for text, result in zip(texts, results, strict=True):
                 output.write(_as_json(text, result) if as_json else _as_text(text, result))
+
+
+def writes_json(output: Path | None, as_json: bool) -> bool:
+    """Return whether predictions are JSON lines: as the output's suffix says, or `--json`.
+
+    Raises `ClozeError` for a suffix of another form.
+    """
+    suffix = output.suffix.lower() if output else ""
+    if suffix in _JSON_SUFFIXES:
+        return True
+    if suffix not in _TEXT_SUFFIXES:
+        raise ClozeError(
+            f"--output {output}: {suffix} cannot be written; end it in .jsonl for a JSON object a "
+            "line, or in .tsv or .txt for columns between tabs"
+        )
+    return as_json
 
 
 def _predictor(args: argparse.Namespace, compute: Compute) -> Predictor[Any]:

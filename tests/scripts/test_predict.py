@@ -111,7 +111,13 @@ def test_array_and_table_and_json_lines_hold_the_same_vectors(encoder, tmp_path,
     np.testing.assert_array_equal(np.array(table, np.float32), expected)
 
 
-@pytest.mark.parametrize("name", ["texts.csv", "texts.tsv", "texts.jsonl", "texts.txt.gz"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("texts.csv", "texts.tsv", "texts.jsonl", "texts.txt.gz"),
+        *("texts.json", "texts.ndjson", "texts.JSON", "texts.json.gz"),
+    ],
+)
 def test_files_are_read_by_their_suffix(classifier, tmp_path, name, capsys):
     import gzip
 
@@ -120,8 +126,9 @@ def test_files_are_read_by_their_suffix(classifier, tmp_path, name, capsys):
         "texts.tsv": b"id\ttext\n1\tw1, w2\n",
         "texts.jsonl": b'{"text": "w1, w2"}\n',
         "texts.txt.gz": gzip.compress(b"w1, w2\n"),
+        "texts.json.gz": gzip.compress(b'{"text": "w1, w2"}\n'),
     }
-    (tmp_path / name).write_bytes(contents[name])
+    (tmp_path / name).write_bytes(contents.get(name, contents["texts.jsonl"]))
     assert run("classify", "--input", tmp_path / name, "--json", "--model", classifier) == 0
     assert json.loads(capsys.readouterr().out)["text"] == "w1, w2"
 
@@ -144,8 +151,59 @@ def test_a_file_of_predictions_appears_only_when_whole(encoder, tmp_path, capsys
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.dat", b"w1 w2\n", "a.dat: the name does not say what the file is; give --format (text"),
+        ("reviews", b"w1 w2\n", "reviews: the name does not say what the file is"),
+        ("a.xlsx", b"PK\x03\x04" + bytes(22) + b"\x02\0\0\0xl/", "a.xlsx: is a"),
+        ("a.pdf", b"%PDF-1.7\n", "a.pdf: is a PDF; take its text out first"),
+        ("a.json", b'[{"text": "w1"}]', "a.json: line 1: not a JSON object; jsonl is one object"),
+        ("a.json", b'{\n "text": "w1"\n}\n', "one object a line; make it so: jq -c"),
+        ("a.txt", "w1\nw2\n".encode("utf-16"), "a.txt: is UTF-16 text; convert it: iconv"),
+        ("a.tsv", b"w1\t1\nw2\t2\n", "there are: w1, 1; if they are the first row's values"),
+    ],
+)
+def test_what_cannot_be_read_as_text_is_named(classifier, tmp_path, capsys, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    assert run("classify", "--input", tmp_path / name, "--model", classifier) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert not captured.out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "flags"),
+    [
+        ("a.tsv", b"w1 w2\t1\nw3\t2\n", ["--no-header", "--column", "0"]),
+        ("a.csv", b"1;w1 w2\n2;w3\n", ["--no-header", "--column", "1"]),
+        ("a.csv", b"1|w1 w2\n2|w3\n", ["--no-header", "--column", "1", "--delimiter", "|"]),
+        ("a.tsv", b'text\n"w1 w2"\nw3\n', ["--quoting"]),
+        ("a.dat", b"text\nw1 w2\nw3\n", ["--format", "csv"]),
+    ],
+)
+def test_tables_are_read_as_they_are_said_to_be(classifier, tmp_path, capsys, name, content, flags):
+    (tmp_path / name).write_bytes(content)
+    words = ("classify", "--json", *flags, "--input", tmp_path / name)
+    assert run(*words, "--model", classifier) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["w1 w2", "w3"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".json", ".JSONL"])
+def test_the_suffix_of_the_output_says_its_form(classifier, tmp_path, suffix):
+    output = tmp_path / f"out{suffix}"
+    assert run("classify", "w1", "w2", "--output", output, "--model", classifier) == 0
+    assert [json.loads(line)["text"] for line in output.read_text().splitlines()] == ["w1", "w2"]
+    for name in ("out.tsv", "out.txt", "out"):
+        output = tmp_path / name
+        assert run("classify", "w1", "--output", output, "--model", classifier) == 0
+        assert output.read_text().endswith("\tw1\n")
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["classify", "w1", "--output", "o.csv"], "--output o.csv: .csv cannot be written; end it"),
         (["embed", "w1", "--output", "out.csv"], ".csv is unknown; use .npy or .parquet"),
         (["embed", "w1", "--input", "a.txt"], "--input: texts were given as arguments too"),
         (["embed", "--input", "absent.txt"], "absent.txt: no such file"),
