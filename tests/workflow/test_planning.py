@@ -1,10 +1,12 @@
 """Snakemake's face: speed, style, messages, threads, presets, runs and values from outside."""
 
 import hashlib
+import os
 import re
 import resource
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -340,6 +342,31 @@ def test_an_edited_or_added_file_of_a_folder_is_noticed(project: Project) -> Non
     assert project.plan(*arguments) == {}
     (folder / "7.txt").write_text("This one is new.\n")
     assert project.plan(*arguments) == {"extract_documents": 1}
+
+
+def test_inputs_that_snakemake_would_refuse_after_the_work_are_named_before(
+    project: Project,
+) -> None:
+    folder = project.folder / "links"
+    (project.folder / "elsewhere").mkdir()
+    folder.mkdir()
+    (project.folder / "elsewhere" / "one.txt").write_text("This is a document.\n")
+    (folder / "linked").symlink_to(project.folder / "elsewhere")
+    mine = {"format": "text", "files": ["links"], "validation_fraction": 0.4}
+    target = "results/mine/documents/train.parquet"
+    arguments = ("-n", *project.overlay({"corpora": {"mine": mine}}), "--", target)
+    assert "links/linked/one.txt" in project.snakemake(*arguments)
+    later = time.time() + 7200
+    os.utime(project.folder / "elsewhere" / "one.txt", (later, later))
+    output = project.snakemake(*arguments, code=1)
+    assert "one.txt: its time stamp lies 2 hours ahead of this machine's clock" in output
+    assert "touch links/linked/one.txt" in output
+    assert "Traceback" not in output
+    (project.folder / "elsewhere" / "one.txt").unlink()
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("This is a document.\n")
+    output = project.snakemake(*arguments, code=1)
+    assert "the name is not UTF-8, and Snakemake cannot write it down" in output
+    assert "Traceback" not in output
 
 
 def test_a_cards_memory_is_spared_by_resources(project: Project) -> None:

@@ -1,5 +1,6 @@
 # What all rules share: the checked configuration, the names it allows and the keys of stages.
 
+import contextlib
 import functools
 import os
 import re
@@ -33,15 +34,17 @@ def stop(sentence):
     sys.exit(f"error: {sentence}")
 
 
-def checked_config():
-    """Return the configuration, or stop Snakemake with its one-sentence complaint."""
+@contextlib.contextmanager
+def or_stop():
+    """Stop Snakemake with the one sentence of a `ClozeError` that is raised in the block."""
     try:
-        return Config(config)
+        yield
     except ClozeError as error:
         stop(error)
 
 
-CONFIG = checked_config()
+with or_stop():
+    CONFIG = Config(config)
 # Report or average to its place below results/, up to _report, in the folder of its recipe.
 PLACES = {name: place.removeprefix("results/") for name, place in CONFIG.report_places.items()}
 NAMES_AT = {place: name for name, place in PLACES.items()}
@@ -132,4 +135,5 @@ def code_with_kind(script, *, trains=False):
 @functools.cache
 def parts_of(corpus):
     """Return the parts of a corpus by name, none where one job extracts it."""
-    return CONFIG.parts(corpus)
+    with or_stop():
+        return CONFIG.parts(corpus)

@@ -1,6 +1,7 @@
 # The input files of each rule that the configuration decides, and the memory that they need.
 
 from cloze.files import matching_files
+from cloze.settings.files import check_plannable, files_below
 from cloze.settings.runs import imported_folder
 
 # What import_encoder.py reads of a folder.
@@ -13,10 +14,15 @@ def require_inputs(named):
     named: key of config.yaml to the paths that it names. Snakemake itself asks only for inputs of
     jobs that must run, so that an earlier output would pass for that of a path mistyped since.
     """
-    try:
+    with or_stop():
         CONFIG.files.require(named, made_by_a_rule)
-    except ClozeError as error:
-        stop(error)
+        check_plannable(path for paths in named.values() for path in paths if not os.path.isdir(path))
+
+
+def all_below(paths):
+    """Return the files that are read of files and folders, or stop Snakemake with one sentence."""
+    with or_stop():
+        return [file for path in paths for file in files_below(path)]
 
 
 def made_by_a_rule(path):
@@ -28,7 +34,7 @@ def corpus_files(wildcards):
     """Return the files that a corpus is read from; for a folder, every file below it."""
     named = CONFIG.files.keys_of_corpus(wildcards.corpus)
     require_inputs(named)
-    return [file for paths in named.values() for path in paths for file in files_below(path)]
+    return all_below(path for paths in named.values() for path in paths)
 
 
 def extraction_inputs(wildcards):
@@ -67,19 +73,12 @@ def part_files(wildcards):
     """Return the files that a part is read from."""
     part = parts_of(wildcards.corpus)[wildcards.part]
     if part.share is None:
-        return [file for path in part.paths for file in files_below(path)]
+        return all_below(part.paths)
     folder = part.paths[0]
     members = CONFIG.section("corpora", wildcards.corpus)["members"]
-    return [f"{folder}/{name}" for name in part.share.of(matching_files(Path(folder), members))]
-
-
-def files_below(path):
-    """Return the sorted files below a folder, or the path itself if it is none.
-
-    A folder's own time stamp says nothing of an edited file in it.
-    """
-    found = sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
-    return found or [path]
+    with or_stop():
+        names = part.share.of(matching_files(Path(folder), members))
+    return all_below(f"{folder}/{name}" for name in names)
 
 
 def tokenizer_source(wildcards):
@@ -95,7 +94,7 @@ def task_files(wildcards):
     """Return the files that a task is read from, with the collections that qrels judge."""
     named = CONFIG.files.keys_of_task(wildcards.task)
     require_inputs(named)
-    files = [file for paths in named.values() for path in paths for file in files_below(path)]
+    files = all_below(path for paths in named.values() for path in paths)
     judged = [
         part for file in files if is_qrels(Path(file)) for part in collection_files(Path(file))
     ]
@@ -132,7 +131,7 @@ def imported_files(wildcards):
         return fetched
     require_inputs({f"encoders.{wildcards.encoder}.pretrained": [f"{folder}/config.json"]})
     found = {file for pattern in FOREIGN_FILES for file in Path(folder).glob(pattern)}
-    return sorted({f"{folder}/config.json", *map(str, found)})
+    return all_below(sorted({f"{folder}/config.json", *map(str, found)}))
 
 
 def model_files(wildcards):

@@ -1,5 +1,8 @@
 """Where the files that the configuration names lie, and which of them `download` fetches."""
 
+import os
+import shlex
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +10,62 @@ from typing import Any
 
 from cloze.errors import ClozeError
 from cloze.fetch.sources import LocalSource, expand_braces, parse_source
-from cloze.files import SPLITS
+from cloze.files import SPLITS, matching_files, readable_name
+
+# Clocks that are kept in step differ by less.
+_CLOCK_SECONDS = 2
+
+
+def files_below(path: str) -> list[str]:
+    """Return the files of a folder that are read of it, or the path itself if it is none.
+
+    A folder's own time stamp says nothing of an edited file in it. Raises `ClozeError` as
+    `files.matching_files` and `check_plannable` do.
+    """
+    names = matching_files(Path(path), "*") if Path(path).is_dir() else []
+    found = [f"{path}/{name}" for name in names] or [path]
+    check_plannable(found)
+    return found
+
+
+def check_plannable(paths: Iterable[str]) -> None:
+    """Raise `ClozeError` for a file that Snakemake would refuse, some only after the work.
+
+    It writes names down as UTF-8, and removes what was made of a file that is newer.
+    """
+    now, ahead = time.time(), dict[str, float]()
+    for path in paths:
+        if path != readable_name(path):
+            raise ClozeError(
+                f"{readable_name(path)}: the name is not UTF-8, and Snakemake cannot write it "
+                "down; rename the file, for example with convmv -f ISO-8859-1 -t UTF-8 --notest, "
+                "or pack its folder into an archive"
+            )
+        if (seconds := _modified(path) - now) > _CLOCK_SECONDS:
+            ahead[path] = seconds
+    if ahead:
+        first, others = next(iter(ahead)), len(ahead) - 1
+        folder = shlex.quote(os.path.commonpath(ahead))
+        raise ClozeError(
+            f"{first}: its time stamp lies {_duration(ahead[first])} ahead of this machine's clock"
+            f"{f', and those of {others} other files' if others else ''}, so that whatever is made "
+            "of it would count as outdated; give it the time of now: "
+            + (f"find {folder} -newermt now -exec touch {{}} +" if others else f"touch {folder}")
+        )
+
+
+def _modified(path: str) -> float:
+    try:
+        return max(Path(path).stat().st_mtime, Path(path).lstat().st_mtime)
+    except OSError:  # it is made or fetched first, or reading it will say
+        return 0.0
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 @dataclass(frozen=True)
