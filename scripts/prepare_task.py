@@ -29,7 +29,7 @@ from cloze.errors import ClozeError
 from cloze.files import matching_files, sha256_file, write_json, write_text
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.settings.fields import add_flags
-from cloze.settings.tasks import TaskSettings, default_objective, missing_columns
+from cloze.settings.tasks import TaskSettings, conflict, default_objective, missing_columns
 from cloze.tasks.hold_out import hold_out
 from cloze.tasks.kind import LeftOut, RowError, TaskKind, kind_of
 from cloze.tasks.labels import shown_files
@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> None:
     stopwatch = Stopwatch()
     sources, left_out = _sources(args), LeftOut(args)
     kind = kind_of(args.objective or default_objective(args.regression))
+    if found := conflict(args):
+        raise ClozeError(f"--{found[0].replace('_', '-')}: {found[1]}")
     for key in missing_columns(args):
         raise ClozeError(f"--{key.replace('_', '-')}: missing; name the column of the files")
     rows = {

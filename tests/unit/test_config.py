@@ -1,5 +1,6 @@
 """The configuration: coercion, checks, messages, runs and files laid over each other."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,24 @@ def test_values_are_coerced_by_the_schema(path: str, given: Any, kept: Any) -> N
         ("corpora__mine__format", "txt", "did you mean 'text'?"),
         ("datasets__short__method", "segment", "datasets.short.method: is 'segment'; choose one o"),
         ("datasets__short", {}, "config: datasets.short.method: is missing; choose one of: segmen"),
-        ("datasets__short__whole_words", True, "datasets.short.whole_words: unknown key; did you"),
+        (
+            "datasets__short__whole_words",
+            True,
+            "config: datasets.short.whole_words: method segment_text has no whole_words; leave it "
+            "out, or set it to null where another file gives it (whole_words: null)",
+        ),
+        ("encoders__small__unpickle", True, "encoders.small.unpickle: unknown key; it goes with"),
+        ("corpora__mine__delimiter", ";", "corpora.mine.delimiter: is about csv and tsv, and the"),
+        ("corpora__mine__header", False, "corpora.mine.header: is about csv and tsv, and the form"),
+        ("corpora__mine__title_column", "t", "title_column: format text has no columns; leave it"),
+        ("corpora__mine__validation_fraction", 0, "validation_fraction: is 0, but pretraining ne"),
+        ("corpora__mine__test_fraction", 0.99, "validation_fraction: leaves with test_fraction n"),
+        ("tasks__mood__validation", None, "tasks.mood.validation: missing; name its file, or hol"),
+        ("tasks__mood__hold_out_fraction", 1, "hold_out_fraction: leaves one side without rows"),
+        ("tasks__mood__metric", "pearson", "mood.metric: pearson does not measure classification"),
+        ("tasks__mood__header", False, "mood.header: without a header columns are numbers from 0"),
+        ("tasks__mood__scheme", "bio", "tasks.mood.scheme: is read for the objective token_class"),
+        ("tasks__mood__label_columns", ["a"], "label_columns: is read for the objective multi_la"),
         ("encoders__small", {}, "config: encoders.small.architecture: missing; add this key (one"),
         ("corpora__mine__files", [{"source": "a", "sha256": "12"}], "files[0].sha256: '12' does n"),
         (
@@ -384,3 +402,24 @@ def test_what_ends_a_fine_tuning_is_said_once() -> None:
     )
     assert flag(found.finetuning_flags("mood", from_scratch=True), "--budget") == "5m"
     assert "--num-train-epochs" not in found.finetuning_flags("mood", from_scratch=True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"regression": True, "labels": ["no", "yes"]}, "mood.labels: a task of scores has one"),
+        ({"regression": True, "metric": "f1"}, "mood.metric: f1 does not measure regression; use"),
+        ({"regression": True, "objective": "classification"}, "mood.regression: scores are the"),
+        ({"labels": ["a", "b", "c"], "metric": "f1"}, "mood.metric: F1 is that of the second of"),
+        (
+            {"objective": "multi_label_classification", "label_columns": ["a"]},
+            "mood.label_columns: stands beside label_column; give only one of the two",
+        ),
+        ({"format": "jsonl", "delimiter": ";"}, "mood.format: jsonl has neither header nor delim"),
+    ],
+)
+def test_keys_of_a_task_that_exclude_each_other_are_named(
+    keys: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ClozeError, match=re.escape(message)):
+        config(**{f"tasks__mood__{key}": value for key, value in keys.items()})

@@ -36,15 +36,15 @@ def test_braces_stand_for_several_files_and_splits_keep_apart() -> None:
 
 
 def test_flags_hold_every_key_with_a_value_and_switches_that_differ() -> None:
-    found = config(tokenizers__words__lowercase=True, corpora__mine__header=False)
+    found = config(tokenizers__words__lowercase=True, corpora__mine__keep_duplicates=True)
     assert found.flags("tokenizers", "words") == [
         *("--lowercase", "--unicode-normalization", "none"),
         *("--pad-vocab-to-multiple-of", "1", "--model", "wordpiece", "--vocab-size", "16384"),
         *("--min-frequency", "2", "--limit-alphabet", "0"),
     ]
     corpus = found.flags("corpora", "mine")
-    assert "--no-header" in corpus
-    assert "--keep-duplicates" not in corpus
+    assert "--keep-duplicates" in corpus
+    assert "--no-header" not in corpus
     assert "--title-column" not in corpus
     assert "--files" not in corpus
 

@@ -101,12 +101,26 @@ def _join(path: str, key: str) -> str:
 
 
 def _suggestion(path: str, key: str, known: Iterable[str]) -> str:
+    places = [place for name, place in _all_keys(Configuration, "") if name == key]
+    if any(_is_place(place, _join(path, key)) for place in places):
+        return (
+            "it goes with another kind of entry; leave it out, or set it to null where another "
+            f"file gives it ({key}: null)"
+        )
     if close := difflib.get_close_matches(key, known, n=1):
         return f"did you mean {_join(path, close[0])}?"
     elsewhere = dict(reversed(list(_all_keys(Configuration, ""))))
     if close := difflib.get_close_matches(key, elsewhere, n=1, cutoff=0.8):
         return f"did you mean {elsewhere[close[0]]}?"
     return f"known here: {', '.join(known)}"
+
+
+def _is_place(place: str, path: str) -> bool:
+    """Tell whether a path is this place, in which NAME stands for what the user chose."""
+    steps, given = place.split("."), path.split(".")
+    return len(steps) == len(given) and all(
+        step in ("NAME", name) for step, name in zip(steps, given, strict=True)
+    )
 
 
 def _all_keys(hint: Any, path: str) -> Iterator[tuple[str, str]]:

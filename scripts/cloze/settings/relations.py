@@ -5,17 +5,39 @@ from typing import Any
 
 from cloze.errors import ClozeError
 from cloze.settings.checking import require_known
-from cloze.settings.entries import Configuration, EncoderEntry, MixtureEntry
+from cloze.settings.entries import (
+    Configuration,
+    CorpusEntry,
+    EncoderEntry,
+    MixtureEntry,
+    SegmentTextEntry,
+    SplitFiles,
+    SplitTokensEntry,
+    TaskEntry,
+)
 from cloze.settings.fields import keys_of
 from cloze.settings.finetuning import FinetuningLength
 from cloze.settings.pretraining import PretrainingLength
-from cloze.settings.tasks import missing_columns
+from cloze.settings.tables import DialectSettings
+from cloze.settings.tasks import (
+    METRICS_OF,
+    METRICS_OF_TWO_CLASSES,
+    conflict,
+    default_objective,
+    missing_columns,
+)
+
+_TABLES = ("jsonl", "csv", "tsv", "parquet")
+_METHODS = {"segment_text": SegmentTextEntry, "split_tokens": SplitTokensEntry}
+_LEAVE_OUT = "leave it out, or set it to null where another file gives it"
+_METHOD_KEYS = {key.name for entry in _METHODS.values() for key in keys_of(entry)}
 
 
 def check_kinds(raw: Mapping[str, Any]) -> None:
     """Raise `ClozeError` for an entry that is two things at once.
 
-    A corpus is files or a mixture, an encoder is pretrained here or comes from elsewhere. Called
+    A corpus is files or a mixture, a data set has the keys of its method, an encoder is pretrained
+    here or comes from elsewhere. Called
     on what the user wrote, so that the message need not speak of unknown keys.
     """
     for name, given in _entries(raw, "corpora"):
@@ -23,6 +45,14 @@ def check_kinds(raw: Mapping[str, Any]) -> None:
             raise ClozeError(
                 f"config: corpora.{name}.{min(others)}: a mixture is made of other corpora's "
                 "documents and has no other key; leave it out"
+            )
+    for name, given in _entries(raw, "datasets"):
+        method = str(raw["datasets"][name].get("method"))
+        known = {key.name for key in keys_of(_METHODS[method])} if method in _METHODS else given
+        for key in sorted(given & _METHOD_KEYS - known):
+            raise ClozeError(
+                f"config: datasets.{name}.{key}: method {method} has no {key}; {_LEAVE_OUT} "
+                f"({key}: null)"
             )
     for name, given in _entries(raw, "encoders"):
         if "pretrained" in given and (others := given - {"pretrained", "files", "unpickle"}):
@@ -49,9 +79,9 @@ def check_entries(settings: Configuration) -> None:
             continue
         for task in corpus.decontaminate:
             require_known(task, settings.tasks, "tasks", f"corpora.{name}.decontaminate")
+        _check_corpus(f"corpora.{name}", corpus)
     for name, entry in settings.tasks.items():
-        for key in missing_columns(entry):
-            raise ClozeError(f"config: tasks.{name}.{key}: missing; name the column of its files")
+        _check_task(f"tasks.{name}", entry)
     for name, encoder in settings.encoders.items():
         if isinstance(encoder, EncoderEntry):
             path = f"encoders.{name}"
@@ -69,6 +99,61 @@ def check_entries(settings: Configuration) -> None:
     for name, entry in settings.tasks.items():
         for key in ("finetuning", "finetuning_from_scratch"):
             _check_one_length(FinetuningLength, getattr(entry, key), f"tasks.{name}.{key}")
+
+
+def _check_corpus(path: str, corpus: CorpusEntry) -> None:
+    """Raise `ClozeError` for keys that the corpus's format does not read, and for no split."""
+    for key in keys_of(DialectSettings):
+        if getattr(corpus, key.name) != key.default and corpus.format not in ("csv", "tsv"):
+            raise ClozeError(
+                f"config: {path}.{key.name}: is about csv and tsv, and the format is "
+                f"{corpus.format}; {_LEAVE_OUT} ({key.name}: null)"
+            )
+    if corpus.title_column and corpus.format not in _TABLES:
+        raise ClozeError(
+            f"config: {path}.title_column: format {corpus.format} has no columns; "
+            f"{_LEAVE_OUT} (title_column: null)"
+        )
+    if not isinstance(corpus.files, SplitFiles):
+        if corpus.validation_fraction == 0:
+            raise ClozeError(
+                f"config: {path}.validation_fraction: is 0, but pretraining needs validation "
+                "documents; raise it, or name files for validation"
+            )
+        if corpus.validation_fraction + corpus.test_fraction >= 1:
+            raise ClozeError(
+                f"config: {path}.validation_fraction: leaves with test_fraction nothing for train; "
+                "lower one of the two"
+            )
+
+
+def _check_task(path: str, task: TaskEntry) -> None:
+    """Raise `ClozeError` for keys of a task that exclude each other, or lack a column or a file."""
+    if found := conflict(task):
+        raise ClozeError(f"config: {path}.{found[0]}: {found[1]}")
+    for key in missing_columns(task):
+        raise ClozeError(f"config: {path}.{key}: missing; name the column of its files")
+    if task.validation is None and task.hold_out_fraction is None:
+        raise ClozeError(f"config: {path}.validation: missing; name its file, or hold_out_fraction")
+    if task.hold_out_fraction in (0, 1):
+        raise ClozeError(f"config: {path}.hold_out_fraction: leaves one side without rows")
+    objective = task.objective or default_objective(task.regression)
+    if objective == "regression" and task.labels and len(task.labels) > 1:
+        raise ClozeError(
+            f"config: {path}.labels: a task of scores has one, the score's name, or none; set it "
+            "to null, or leave regression out"
+        )
+    metric, known = task.metric, METRICS_OF[objective]
+    if metric is not None and metric not in known:
+        raise ClozeError(
+            f"config: {path}.metric: {metric} does not measure {objective}; use one of "
+            f"{', '.join(known)}"
+        )
+    if metric in METRICS_OF_TWO_CLASSES and task.labels and len(task.labels) != 2:
+        raise ClozeError(
+            f"config: {path}.metric: F1 is that of the second of two labels, and labels has "
+            f"{len(task.labels)}; use macro_f1"
+        )
 
 
 def _check_mixture(settings: Configuration, name: str, corpus: MixtureEntry) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloze.settings.fields import setting
+from cloze.settings.tables import DialectSettings
 
 # What a task teaches, to module and class: how such tasks are read and judged, and how they are
 # trained. A module is imported only where its kind is used, so that its code is part of the key of
@@ -35,6 +36,29 @@ ANSWER_LANGUAGES = ("en", "ar", "de", "es", "hi", "vi", "zh", "other")
 SCHEMES = ("bio", "iob1", "bioes", "plain")
 UNLABELLED = ("refuse", "drop")
 SIMILARITY_LOSSES = ("multiple_negatives_ranking", "cosent", "simcse")
+# What the tasks of each kind can be judged by, the default first where it is always the same.
+METRICS_OF = {
+    "sentence_similarity": (
+        *("spearman", "pearson", "pearson_and_spearman"),
+        *("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"),
+    ),
+    "classification": ("accuracy", "f1", "macro_f1", "matthews", "accuracy_and_f1"),
+    "regression": ("pearson_and_spearman", "pearson", "spearman"),
+    "token_classification": ("entity_f1", "token_accuracy"),
+    "multi_label_classification": ("micro_f1", "macro_f1"),
+    "question_answering": ("answer_f1", "exact_match"),
+}
+# Those of which there are two classes, the second of which is the one that counts.
+METRICS_OF_TWO_CLASSES = ("f1", "accuracy_and_f1")
+# Keys that only one kind of task reads.
+_OF_ONE_KIND = {
+    "similarity_loss": "sentence_similarity",
+    "negative_column": "sentence_similarity",
+    "leave_out_unanswered_queries": "sentence_similarity",
+    "scheme": "token_classification",
+    "label_columns": "multi_label_classification",
+}
+_DELIMITED = (None, "csv", "tsv")
 METRICS = (
     *("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"),
     *("accuracy", "f1", "macro_f1", "matthews", "accuracy_and_f1"),
@@ -58,6 +82,31 @@ def missing_columns(task: "TaskSettings | Namespace") -> list[str]:
     return [key for key in _NEEDED_COLUMNS.get(objective, ()) if getattr(task, key) is None]
 
 
+def conflict(task: "TaskSettings | Namespace") -> tuple[str, str] | None:
+    """Return the first key that does not go together with others, and why; None if all do."""
+    objective = task.objective or default_objective(task.regression)
+    if task.regression and objective != "regression":
+        return "regression", (
+            f"scores are the objective regression, and objective is {objective}; give only one of "
+            "the two"
+        )
+    for key, kind in _OF_ONE_KIND.items():
+        if getattr(task, key) and objective != kind:
+            return key, f"is read for the objective {kind} alone, and this is {objective}"
+    if task.label_columns and task.label_column:
+        return "label_columns", "stands beside label_column; give only one of the two"
+    columns = (task.text_column, task.text_pair_column, task.label_column, task.group_column)
+    names = [name for name in columns if name is not None and not name.isdecimal()]
+    if not task.header and task.format in _DELIMITED and names:
+        return "header", (
+            f"without a header columns are numbers from 0, and one is called {names[0]!r}; name it "
+            "by its number"
+        )
+    if not (task.header and task.delimiter is None) and task.format not in _DELIMITED:
+        return "format", f"{task.format} has neither header nor delimiter; leave those keys out"
+    return None
+
+
 def is_qrels(path: Path) -> bool:
     """Whether a file is the judgements of a collection in BEIR's layout: `qrels/SPLIT.tsv`."""
     return path.parent.name == "qrels" and path.suffix == ".tsv"
@@ -75,7 +124,7 @@ def default_objective(regression: bool) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskSettings:
+class TaskSettings(DialectSettings):
     """What is read of a task's files, and what the task is judged by."""
 
     format: str | None = setting(
@@ -119,19 +168,6 @@ class TaskSettings:
         None,
         "column that says which rows belong together; a hold-out never divides them; of questions "
         "unset: title",
-    )
-    header: bool = setting(
-        True, "whether CSV and TSV have a header row; without one, columns are numbers from 0"
-    )
-    delimiter: str | None = setting(
-        None,
-        "what separates the columns of CSV and TSV, one character or tab; unset: as the first "
-        "rows show",
-    )
-    quoting: bool | None = setting(
-        None,
-        "whether quotation marks in CSV and TSV enclose text; unset: in CSV, and in TSV where "
-        "they can be nothing else",
     )
     labels: list[str] | None = setting(
         None,

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from cloze.errors import ClozeError
+from cloze.settings.tasks import METRICS_OF
 from cloze.tasks.kind import Baseline, LeftOut, Outcome, RowError, TaskKind, read_table
 from cloze.tasks.labels import (
     group_of,
@@ -38,7 +39,7 @@ class RowOfSeveral(NamedTuple):
 class LabelSets(TaskKind):
     """Several labels a row; labels are bool [num_rows, num_labels]."""
 
-    metrics = ("micro_f1", "macro_f1")
+    metrics = METRICS_OF["multi_label_classification"]
 
     def read(self, settings: Namespace, path: Path, left_out: LeftOut) -> Iterator[RowOfSeveral]:
         """Yield every row of a table; labels are a column of lists or a column each."""

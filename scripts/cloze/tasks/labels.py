@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from cloze.cli import log
 from cloze.errors import ClozeError
+from cloze.settings.tasks import METRICS_OF
 from cloze.tasks.kind import (
     Baseline,
     LeftOut,
@@ -121,7 +122,7 @@ class _Labelled(TaskKind):
 class Classes(_Labelled):
     """One of several classes a row; labels are their numbers, int64 [num_rows]."""
 
-    metrics = ("accuracy", "f1", "macro_f1", "matthews", "accuracy_and_f1")
+    metrics = METRICS_OF["classification"]
     _admits_floats = False
 
     def label_names(self, settings: Namespace, train: Sequence[LabelledRow]) -> list[str]:
@@ -163,7 +164,7 @@ class Classes(_Labelled):
 class Scores(_Labelled):
     """A number a row, float64 [num_rows]."""
 
-    metrics = ("pearson_and_spearman", "pearson", "spearman")
+    metrics = METRICS_OF["regression"]
     _admits_floats = True
 
     def _no_labels(self, settings: Namespace) -> frozenset[str]:

@@ -19,6 +19,7 @@ from cloze.cli import log
 from cloze.corpus.contamination import normalized_words
 from cloze.corpus.tables import read_values
 from cloze.errors import ClozeError
+from cloze.settings.tasks import METRICS_OF
 from cloze.tasks.answers import answer_metrics, answer_scores
 from cloze.tasks.kind import Baseline, LeftOut, Outcome, TaskKind, open_single
 from cloze.tasks.labels import shown_files
@@ -68,7 +69,7 @@ class QuestionColumns(NamedTuple):
 class Questions(TaskKind):
     """Questions as `texts`, contexts as `pairs`; a label is a dict of answers as in `_ANSWERS`."""
 
-    metrics = ("answer_f1", "exact_match")
+    metrics = METRICS_OF["question_answering"]
     # One question may be asked of every context.
     joins_first_texts = False
     columns: ClassVar = {"id": pa.string(), "repaired": pa.int32()}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cloze.errors import ClozeError
+from cloze.settings.tasks import METRICS_OF_TWO_CLASSES
 
 # What each metric is the mean of; the means are GLUE's (Wang et al. 2019, §2).
 _PARTS = {
@@ -26,7 +27,6 @@ METRICS = tuple(_PARTS)
 # Of more labels nobody reads a table of all pairs, whose size is their square.
 MATRIX_LABELS = 30
 _OF_SCORES = ("pearson", "spearman")
-_OF_TWO_CLASSES = ("f1", "accuracy_and_f1")
 
 
 def metric_parts(metric: str) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ def check_metric(metric: str, labels: Sequence[str]) -> None:
     if (len(labels) == 1) != metric.startswith(_OF_SCORES):
         kind = "scores" if len(labels) == 1 else "classes"
         raise ClozeError(f"--metric {metric}: does not measure {kind}; choose another")
-    if metric in _OF_TWO_CLASSES and len(labels) != 2:
+    if metric in METRICS_OF_TWO_CLASSES and len(labels) != 2:
         raise ClozeError(
             f"--metric {metric}: F1 is that of the second of two labels, and there are "
             f"{len(labels)}; use macro_f1"

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from cloze.errors import ClozeError
-from cloze.settings.tasks import is_qrels
+from cloze.settings.tasks import METRICS_OF, is_qrels
 from cloze.tasks.kind import (
     Baseline,
     LeftOut,
@@ -37,8 +37,8 @@ from cloze.tasks.scores import metric_parts
 from cloze.tasks.task import Documents, Task, TaskSplit
 
 RANKING, COSENT, SIMCSE = "multiple_negatives_ranking", "cosent", "simcse"
-_OF_SCORES = ("spearman", "pearson", "pearson_and_spearman")
-_OF_RANKINGS = ("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10")
+_METRICS = METRICS_OF["sentence_similarity"]
+_OF_SCORES, _OF_RANKINGS = _METRICS[:3], _METRICS[3:]
 _RELEVANT = pa.list_(pa.struct([("document", pa.int32()), ("grade", pa.int32())]))
 
 
@@ -65,7 +65,7 @@ class SentenceSimilarity(TaskKind):
     Relevant documents of a query: document number to grade, an object a row.
     """
 
-    metrics = (*_OF_SCORES, *_OF_RANKINGS)
+    metrics = _METRICS
     columns: ClassVar[Mapping[str, pa.DataType]] = {"negative": pa.string()}
 
     def __init__(self) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from cloze.corpus.tables import read_values
 from cloze.corpus.text_streams import read_lines
 from cloze.errors import ClozeError
+from cloze.settings.tasks import METRICS_OF
 from cloze.tasks.kind import Baseline, LeftOut, RowError, TaskKind, open_single
 from cloze.tasks.labels import group_of, listed, shown
 from cloze.tasks.tag_scores import entity_type
@@ -45,7 +46,7 @@ class TaggedSentence(NamedTuple):
 class TokenLabels(TaskKind):
     """A tag for each word; labels are their numbers, an int64 array [num_words] a row."""
 
-    metrics = ("entity_f1", "token_accuracy")
+    metrics = METRICS_OF["token_classification"]
     columns: ClassVar = {"tokens": pa.list_(pa.string())}
 
     def __init__(self) -> None:
