@@ -3,10 +3,11 @@
 import bisect
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import sentencex
@@ -20,7 +21,18 @@ from cloze.tokens.tokenizer import SpecialIds
 
 # A lone capital and a full stop, such as D. in Portuguese names; I., V. and X. may be numerals.
 _INITIAL = re.compile(r"(?:^|[\s(\[«“\"'‘-])[^\W\d_IVX]\.$")
+_INITIAL_CHARACTERS = 3
 _OPENING = "\"'“‘«([—–-¿¡ "
+# After what mostly ends a sentence, up to the next letter.
+_SENTENCE_STARTS = re.compile(rf"([.!?…][\"'”’»)\]]*\s+[{re.escape(_OPENING)}]*)([^\W\d_])")
+_CASE_PIECES = 256
+_STRETCH_CHARACTERS = 1 << 18
+# What has more characters is no sentence; rows hold far less, and the memory a few of them.
+_LONGEST = 1 << 16
+Segment: TypeAlias = Callable[[str], list[str]]
+"""Cuts a paragraph into pieces that add up to it."""
+Pieces: TypeAlias = list[tuple[str, bool]]
+"""Pieces of a text, each with whether something longer begins with it."""
 # How many second texts are from another document.
 RANDOM_SHARE = 0.5
 
@@ -29,8 +41,12 @@ def one_sentence_a_line(documents: DocumentBatch, language: str) -> DocumentBatc
     """Return the documents with a line end after each sentence and no blank line."""
     texts = []
     for first, last in itertools.pairwise(documents.offsets.tolist()):
-        text = str(documents.text[first:last].data, "utf-8")
-        texts.append("\n".join(split_sentences(text, language)).encode())
+        lines = bytearray()
+        # A stretch at a time: the sentences of a long document are many small objects.
+        for pieces in _sentence_pieces(str(documents.text[first:last].data, "utf-8"), language):
+            marked = (f"\n{piece}" if begins else piece for piece, begins in pieces)
+            lines += "".join(marked).encode()
+        texts.append(lines[1:])
     offsets = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(text) for text in texts], out=offsets[1:])
     return DocumentBatch(documents.ids, np.frombuffer(b"".join(texts), np.uint8), offsets)
@@ -44,45 +60,128 @@ def split_sentences(text: str, language: str) -> list[str]:
     sentencex takes those of the language it falls back to, in the end English's.
     White space between two sentences goes to the second one, as byte-level
     vocabularies expect; otherwise the pieces of a line add up to the line. Lines of
-    white space alone give nothing.
+    white space alone give nothing. Where most pieces at the start of the text begin with
+    small letters, case says nothing about its sentences. What would have more than 65,536
+    characters is cut at a space. Time is linear in the text.
     """
-    sentences: list[str] = []
-    for paragraph in text.split("\n"):
-        if paragraph.strip():
-            sentences += _joined(_lead_with_space(sentencex.segment(language, paragraph)))
-    return sentences
-
-
-def _joined(sentences: list[str]) -> list[str]:
-    """Join what belongs together; in English and Portuguese this halves the false bounds."""
-    joined: list[str] = []
-    for sentence in sentences:
-        if joined and _continues(joined[-1], sentence):
-            joined[-1] += sentence
+    sentences: list[list[str]] = []
+    for piece, begins in itertools.chain.from_iterable(_sentence_pieces(text, language)):
+        if begins:
+            sentences.append([piece])
         else:
-            joined.append(sentence)
-    return joined
+            sentences[-1].append(piece)
+    return ["".join(pieces) for pieces in sentences]
 
 
-def _continues(before: str, sentence: str) -> bool:
-    if not sentence[0].isspace() and before[-1].isascii():
+def _sentence_pieces(text: str, language: str) -> Iterator[Pieces]:
+    """Yield the pieces of a text with whether each begins a sentence, a stretch at a time."""
+    segment = partial(sentencex.segment, language)
+    stretches = _stretches(text, segment)
+    first = next(stretches)
+    has_capitals = _begin_with_capitals(first[:_CASE_PIECES])
+    if has_capitals:
+        stretches = itertools.chain([first], stretches)
+    else:
+        stretches = _stretches(text, partial(_segment_small, segment))
+    end, length = "", 0
+    for pieces in stretches:
+        for index, (piece, begins) in enumerate(pieces):
+            if not begins:
+                begins = length > _LONGEST or not _continues(end, piece, has_capitals)
+                pieces[index] = piece, begins
+            # It may be shorter than what `_continues` looks at.
+            end = piece if begins else (end + piece)[-_INITIAL_CHARACTERS:]
+            length = len(piece) if begins else length + len(piece)
+        yield pieces
+
+
+def _stretches(text: str, segment: Segment) -> Iterator[Pieces]:
+    """Yield the pieces of a text with whether each begins a paragraph, so many at a time."""
+    held, size, start = list[tuple[str, bool]](), 0, 0
+    while start <= len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        begins, space = True, ""
+        for segmented in _segmented(text[start:end], segment):
+            for piece in segmented:
+                if body := piece.rstrip():
+                    if len(body) > _LONGEST:
+                        held += _in_parts(space + body, begins)
+                    else:
+                        held.append((space + body, begins))
+                    begins, space = False, ""
+                space += piece[len(body) :]
+            size += sum(map(len, segmented))
+            if size >= _STRETCH_CHARACTERS:
+                yield held
+                held, size = [], 0
+        start = end + 1
+    yield held
+
+
+def _in_parts(piece: str, begins: bool) -> Pieces:
+    """Return a piece, one without end cut at spaces; each further part begins a sentence."""
+    parts, start = list[tuple[str, bool]](), 0
+    while len(piece) - start > _LONGEST:
+        cut = piece.rfind(" ", start + 1, start + _LONGEST)
+        cut = cut if cut > 0 else piece.find(" ", start + _LONGEST)
+        if cut < 0:
+            break
+        parts.append((piece[start:cut], begins or start > 0))
+        start = cut
+    return [*parts, (piece[start:], begins or start > 0)]
+
+
+def _segmented(paragraph: str, segment: Segment) -> Iterator[list[str]]:
+    """Yield what `segment` makes of a paragraph, of a long one a stretch at a time.
+
+    A stretch starts with the piece that the one before may have cut.
+    """
+    start, size = 0, _STRETCH_CHARACTERS
+    while start + size < len(paragraph):
+        whole = segment(paragraph[start : start + size])[:-1]
+        yield whole
+        start += sum(map(len, whole))
+        size = _STRETCH_CHARACTERS if whole else 2 * size
+    yield segment(paragraph[start:])
+
+
+def _segment_small(segment: Segment, paragraph: str) -> list[str]:
+    """Segment a paragraph of small letters as if its sentences began with capitals.
+
+    In some languages sentencex takes a small letter for a sign that the sentence goes on.
+    """
+    ends = itertools.accumulate(map(len, segment(_SENTENCE_STARTS.sub(_capitalised, paragraph))))
+    return [paragraph[start:end] for start, end in itertools.pairwise([0, *ends])]
+
+
+def _capitalised(start: re.Match[str]) -> str:
+    capital = start[2].title()
+    return start[1] + (capital if len(capital) == 1 else start[2])
+
+
+def _begin_with_capitals(pieces: Pieces) -> bool:
+    """Tell whether at least as many pieces begin with a capital as with a small letter."""
+    letters = [piece.lstrip(_OPENING)[:1] for piece, _ in pieces]
+    return sum(map(_is_small, letters)) <= sum(map(str.isupper, letters))
+
+
+def _is_small(letter: str) -> bool:
+    """Tell whether a letter would be another one at the start of a sentence.
+
+    A Georgian one would not: its capitals write whole words.
+    """
+    return letter.islower() and letter.title() != letter
+
+
+def _continues(end: str, piece: str, has_capitals: bool) -> bool:
+    """Tell whether a sentence that ends so far in the characters `end` goes on with a piece."""
+    if not piece[0].isspace() and end[-1].isascii():
         # Scripts with full stops of their own need no space after them.
         return True
-    if sentence.lstrip(_OPENING)[:1].islower():
+    if has_capitals and _is_small(piece.lstrip(_OPENING)[:1]):
         return True
-    return before[-1] == "." and before[-2:-1].isupper() and bool(_INITIAL.search(before[-3:]))
-
-
-def _lead_with_space(sentences: list[str]) -> list[str]:
-    moved = []
-    space = ""
-    for sentence in sentences:
-        body = sentence.rstrip()
-        if body:
-            moved.append(space + body)
-            space = ""
-        space += sentence[len(body) :]
-    return moved
+    return end[-1] == "." and end[-2:-1].isupper() and bool(_INITIAL.search(end[-3:]))
 
 
 @dataclass(frozen=True)
