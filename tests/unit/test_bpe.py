@@ -129,3 +129,13 @@ def test_empty_corpus(texts: list[str]) -> None:
         train_bpe(lambda: texts, CASED, vocab_size=100, min_frequency=1, limit_alphabet=0)
     with pytest.raises(ClozeError, match="the corpus is empty"):
         train_byte_level_bpe(lambda: texts, PLAIN, vocab_size=300, min_frequency=1)
+
+
+def test_the_space_before_a_mask_is_part_of_it_as_in_training() -> None:
+    tokenizer = train_bytes()
+    before, after = (
+        tokenizer.encode(text, add_special_tokens=False).ids for text in ("The film", " and more.")
+    )
+    tokenizer.encode_special_tokens = False
+    masked = tokenizer.encode("The film [MASK] and more.", add_special_tokens=False)
+    assert masked.ids == [*before, tokenizer.token_to_id("[MASK]"), *after]

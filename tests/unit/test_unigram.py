@@ -80,3 +80,15 @@ def test_the_smallest_vocabulary_has_every_character() -> None:
 def test_empty_corpus(texts: list[str]) -> None:
     with pytest.raises(ClozeError, match="the corpus is empty"):
         train_unigram(lambda: texts, PLAIN, vocab_size=100, limit_alphabet=0)
+
+
+def test_no_lone_space_stands_beside_a_mask() -> None:
+    tokenizer, _ = train()
+    tokenizer.encode_special_tokens = False
+    mask, space = tokenizer.token_to_id("[MASK]"), tokenizer.token_to_id("▁")
+    ids = tokenizer.encode(
+        "The film is [MASK]. It is (a) [MASK], too", add_special_tokens=False
+    ).ids
+    places = [place for place, token in enumerate(ids) if token == mask]
+    assert len(places) == 2
+    assert all(space not in (ids[place - 1], ids[place + 1]) for place in places)

@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 
 from cloze.errors import ClozeError
 from cloze.files import require_file, write_json
@@ -131,8 +139,20 @@ def bert_tokenizer(
 
 
 def add_framing(tokenizer: Tokenizer) -> None:
-    """Flag `SPECIAL_TOKENS` as special and put `[CLS]` and `[SEP]` around texts and pairs."""
-    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    """Flag `SPECIAL_TOKENS` as special and put `[CLS]` and `[SEP]` around texts and pairs.
+
+    Where a space is part of the token after it, a space before `[MASK]` belongs to the mask, as in
+    RoBERTa: in training the masked token had it, and alone it would be a token of its own.
+    """
+    keeps_spaces = not isinstance(tokenizer.pre_tokenizer, pre_tokenizers.BertPreTokenizer)
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(name, special=True, normalized=False, lstrip=True)
+            if keeps_spaces and name in _ROLES["mask"]
+            else name
+            for name in SPECIAL_TOKENS
+        ]
+    )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",

@@ -286,7 +286,7 @@ def train_unigram(
     needed = len(SPECIAL_TOKENS) + len(required - {" "}) + 1
     alphabet.require_room(needed, vocab_size)
     tokenizer = _pipeline(
-        models.Unigram(), normalizer, pre_tokenizers.Metaspace(prepend_scheme="always")
+        models.Unigram(), normalizer, pre_tokenizers.Metaspace(prepend_scheme="first")
     )
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size,
@@ -313,7 +313,7 @@ def _finished_unigram(trained: Tokenizer, characters: set[str]) -> Tokenizer:
     never = 2 * worst * max(map(len, SPECIAL_TOKENS))
     special = [(token, never) for token in SPECIAL_TOKENS]
     model = models.Unigram([*special, *pieces], unk_id=model["unk_id"])
-    return _framed(model, trained, decoders.Metaspace(prepend_scheme="always"))
+    return _framed(model, trained, decoders.Metaspace(prepend_scheme="first"))
 
 
 def _with_characters(
