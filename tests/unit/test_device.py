@@ -1,3 +1,4 @@
+import os
 import platform
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
+from cloze.model import device
 from cloze.model.device import Compute, resolve_compute
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -27,24 +29,67 @@ def test_auto_is_the_same_every_time_and_never_a_stopwatch():
     assert not first.compile
 
 
-def test_long_runs_are_compiled_where_there_is_a_compiler(monkeypatch):
-    monkeypatch.setattr("cloze.model.device.shutil.which", lambda name: "/usr/bin/" + name)
+@pytest.fixture
+def compiles(monkeypatch):
+    """Compile without a compiler, or fail as one would that is not there."""
+
+    def set_up(problem=None):
+        device._compile_problem.cache_clear()
+
+        def compile_it(function, **options):
+            if problem is not None:
+                raise RuntimeError(problem)
+            return function
+
+        monkeypatch.setattr(torch, "compile", compile_it)
+
+    yield set_up
+    device._compile_problem.cache_clear()
+
+
+def test_long_runs_are_compiled_where_that_works(compiles, caplog):
+    compiles()
     assert resolve_compute("cpu", "auto", "auto", 1, flop=1e17).compile
     assert not resolve_compute("cpu", "auto", "off", 1, flop=1e17).compile
-    monkeypatch.setattr("cloze.model.device.shutil.which", lambda name: None)
+    assert not caplog.text
+
+
+def test_what_cannot_be_compiled_runs_without_and_says_so(compiles, caplog, monkeypatch):
+    monkeypatch.setattr(device.log, "propagate", True)
+    compiles("C++ compile error\n\nCommand:\ng++ x.cpp\nfatal error: Python.h: No such file\n")
     assert not resolve_compute("cpu", "auto", "auto", 1, flop=1e17).compile
+    assert "cannot compile (fatal error: Python.h: No such file), so the run goes on" in caplog.text
+    with pytest.raises(ClozeError, match=r"--compile on: this machine cannot compile \(fatal er"):
+        resolve_compute("cpu", "auto", "on", 1, flop=0)
+
+
+def test_a_compiler_that_fails_is_found_by_trying(tmp_path):
+    broken = tmp_path / "g++"
+    broken.write_text("#!/bin/sh\necho 'fatal error: Python.h: No such file' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    code = (
+        "from cloze.model.device import resolve_compute\n"
+        "print(resolve_compute('cpu', 'fp32', 'auto', 1, flop=1e17).compile)\n"
+    )
+    environment = {**os.environ, "CXX": str(broken), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=SCRIPTS, env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.stdout == "False\n"
 
 
 @pytest.mark.parametrize(
     ("precision", "flop", "compiled"),
     [("bf16", 1e13, False), ("bf16", 2e14, True), ("fp32", 2e14, False), ("fp32", 2e15, True)],
 )
-def test_in_fp32_only_far_longer_runs_are_compiled(precision, flop, compiled, monkeypatch):
-    monkeypatch.setattr("cloze.model.device.shutil.which", lambda name: "/usr/bin/" + name)
+def test_in_fp32_only_far_longer_runs_are_compiled(precision, flop, compiled, compiles):
+    compiles()
     assert resolve_compute("cpu", precision, "auto", 1, flop=flop).compile == compiled
 
 
-def test_what_is_asked_for_is_what_one_gets():
+def test_what_is_asked_for_is_what_one_gets(compiles):
+    compiles()
     compute = resolve_compute("cpu", "fp32", "on", 1, flop=0)
     assert (compute.device, compute.precision, compute.compile) == ("cpu", "fp32", True)
     with compute.autocast():

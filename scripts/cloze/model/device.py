@@ -2,14 +2,16 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import platform
-import shutil
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
+from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.model.waiting import yield_when_busy
 
@@ -44,6 +46,9 @@ _LARGEST_INT = (1 << 31) - 1
 # Primitives cached by oneDNN and by ideep, PyTorch's layer above it. A process that predicts meets
 # a few dozen shapes over and over. ideep looks up what oneDNN has anyway; its least is one.
 _PRIMITIVE_CACHE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
+
+# How gcc, clang and ld begin what they have to say.
+_COMPILER_ERROR = re.compile(r"(^|[\s:])(fatal )?error: ")
 
 _SIXTEEN_BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -91,8 +96,9 @@ def resolve_compute(
 
     Sets the number of CPU threads of this process, and on a CPU which library multiplies in
     fp32: the faster one that keeps fp32's precision in every product that is tried, or,
-    without `fastest_fp32`, the one that knows no other. Raises `ClozeError` if a device is
-    asked for that is not there, and for fp16 on anything but a CUDA card.
+    without `fastest_fp32`, the one that knows no other. Where this machine cannot compile, `auto`
+    goes on without and warns. Raises `ClozeError` if a device is asked for that is not there, or
+    compilation where it fails, and for fp16 on anything but a CUDA card.
     """
     device = _resolve_device(device)
     torch.set_num_threads(threads)
@@ -103,10 +109,13 @@ def resolve_compute(
         precision = _fastest_precision(device)
     if precision == "fp16" and device != "cuda":
         raise ClozeError(f"--precision fp16: is for CUDA cards, not {device}; use auto or fp32")
-    compiled = compile_mode == "on" or (
+    wanted = compile_mode == "on" or (
         compile_mode == "auto" and _is_worth_compiling(device, precision, flop)
     )
-    return Compute(device, precision, compiled, threads)
+    problem = _compile_problem(device) if wanted else None
+    if problem is not None:
+        _say_uncompiled(compile_mode, problem)
+    return Compute(device, precision, wanted and problem is None, threads)
 
 
 def limit_primitive_cache() -> None:
@@ -192,11 +201,39 @@ def _fastest_precision(device: str) -> str:
 def _is_worth_compiling(device: str, precision: str, flop: float) -> bool:
     is_cpu_fp32 = (device, precision) == ("cpu", "fp32")
     enough = _COMPILE_FP32_ON_CPU_FROM_FLOP if is_cpu_fp32 else _COMPILE_FROM_FLOP[device]
-    return flop >= enough and _has_compiler(device)
+    return flop >= enough
 
 
-def _has_compiler(device: str) -> bool:
-    """Whether the C++ compiler that generated CPU code needs is on this machine."""
-    if device != "cpu":
-        return True
-    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
+@functools.cache
+def _compile_problem(device: str) -> str | None:
+    """Return why nothing can be compiled for a device here, None if it can; found by trying.
+
+    Code is generated in C++ or by Triton, which needs a compiler, its headers and Python's.
+    """
+    # A size of its own, or code that was compiled earlier would be found in the cache.
+    size = int.from_bytes(os.urandom(3)) + 2
+    try:
+        torch.compile(_trial, dynamic=False)(torch.ones(size, device=device))
+    # Each part of the compiler raises errors of its own kind.
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        telling = [line for line in lines if _COMPILER_ERROR.search(line)]
+        return next(iter([*telling, *lines]), type(error).__name__)
+    return None
+
+
+def _trial(values: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.gelu(values).square().sum()
+
+
+def _say_uncompiled(compile_mode: str, problem: str) -> None:
+    advice = "install a C++ compiler and Python's headers (g++ and python3-dev on Debian)"
+    if compile_mode == "on":
+        raise ClozeError(
+            f"--compile on: this machine cannot compile ({problem}); {advice}, or leave it to auto"
+        )
+    log.warning(
+        "warning: this machine cannot compile (%s), so the run goes on without, slower; %s",
+        problem,
+        advice,
+    )

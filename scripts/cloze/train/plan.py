@@ -163,9 +163,9 @@ def _as_begun(
     after = resolve_compute(
         device,
         args.precision if args.precision != "auto" else compute.precision,
-        args.compile if args.compile != "auto" else ("on" if compute.compile else "off"),
+        args.compile,
         compute.threads if compute.threads * world.local_size <= available_cores() else threads,
-        0.0,
+        math.inf if compute.compile else 0.0,
     )
     warnings = list(before.warnings)
     now = {"compute": dataclasses.asdict(after), "environment": environment()}
