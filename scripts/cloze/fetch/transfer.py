@@ -1,6 +1,5 @@
 """Brings one file to one place: whole, checked, and resumed where an earlier try stopped."""
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -26,6 +25,7 @@ from cloze.files import (
     require_file,
     write_json,
 )
+from cloze.locks import try_lock
 
 log = logging.getLogger("cloze")
 
@@ -166,10 +166,8 @@ class PartialFile:
 
     def _lock(self) -> None:
         busy = f"{self.output}: another process is fetching this file; wait for it or stop it"
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ClozeError(busy) from error
+        if not try_lock(self._file.fileno(), self.path):
+            raise ClozeError(busy)
         # Between opening and locking, the former owner may have published the file.
         if not self.path.exists() or not os.path.samestat(
             os.fstat(self._file.fileno()), self.path.stat()

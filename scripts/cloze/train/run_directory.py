@@ -7,8 +7,6 @@ damaged is passed over for what is older, or made again.
 """
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -25,6 +23,7 @@ from torch import Tensor
 from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.files import atomic_folder, atomic_path, read_json, sha256_file, write_json
+from cloze.locks import try_lock
 from cloze.train.metrics_stream import MetricsStream
 
 _KEPT_CHECKPOINTS = 2
@@ -273,17 +272,13 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
+    if not try_lock(descriptor, path):
         holder = os.read(descriptor, 64).decode(errors="replace") or "unknown"
         raise ClozeError(
             f"{path}: process {holder} is still training this very run (perhaps an orphan of an "
             f"earlier Snakemake); wait for it to finish, or stop it with `kill {holder}`, then "
             "run the same command again: it resumes from the last checkpoint"
-        ) from error
+        )
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
 
