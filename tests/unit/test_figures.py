@@ -65,6 +65,14 @@ def test_labels_are_words_and_never_a_formula_or_markup(label):
     assert texts(svg).count(label) == 2
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "label", ["积极", "บวก", "सकारात्मक", "긍정", "ծառ", "نص", "დადებითი", "🙂"]
+)
+def test_labels_of_any_script_are_text_and_nothing_is_said(label):
+    assert texts(confusion_figure([[1, 2], [3, 4]], [label, "other"])).count(label) == 2
+
+
 def test_what_svg_may_not_hold_is_shown_as_such():
     assert (
         texts(confusion_figure([[1, 2], [3, 4]], ["bell \x07", "other"])).count("bell \ufffd") == 2

@@ -6,6 +6,7 @@ A figure is drawn once, for a file of its own; `for_a_page` gives it the colours
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -42,7 +43,9 @@ def drawing(
     draw: Callable[..., None], size: tuple[float, float], heights: Sequence[float] = (1,)
 ) -> str:
     """Return SVG of what `draw` draws on axes of these relative heights; `size` in inches."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # Text stays text, and whoever shows the figure has the fonts for its script.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)
         draw(*axes[:, 0])
