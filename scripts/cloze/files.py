@@ -153,6 +153,8 @@ def read_json_lines(path: Path) -> list[Any]:
 
 def require_file(path: Path) -> Path:
     """Return `path` if it is a file; raises `ClozeError` otherwise, and for a mere pointer."""
+    if path.is_dir():
+        raise ClozeError(f"{path}: is a folder where a file belongs; name a file in it")
     if not path.is_file():
         raise ClozeError(f"{path}: no such file; check the path")
     refuse(str(path), pointer(_head(path)))

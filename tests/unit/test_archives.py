@@ -257,6 +257,14 @@ def test_zstd_frames_to_skip_are_skipped(tmp_path: Path, size: int) -> None:
     assert read_all(tmp_path / "a.txt.zst") == [("a.txt", b"texttext")]
 
 
+def test_zstd_with_a_dictionary_is_no_damage(tmp_path: Path) -> None:
+    texts = [f"line {number} of a text that repeats itself\n".encode() for number in range(2000)]
+    compressor = zstandard.ZstdCompressor(dict_data=zstandard.train_dictionary(4096, texts))
+    (tmp_path / "a.txt.zst").write_bytes(compressor.compress(b"".join(texts)))
+    with pytest.raises(ClozeError, match=r"a\.txt\.zst: was compressed with a dictionary; unpack"):
+        read_all(tmp_path / "a.txt.zst")
+
+
 def test_a_way_of_packing_that_is_not_known_is_no_damage(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"x.txt": b"1" * 100})
     content = bytearray(path.read_bytes())

@@ -148,3 +148,8 @@ def test_json_in_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"a": 1}', encoding="utf-16")
     with pytest.raises(ClozeError, match=r"config\.json: is UTF-16 text; convert it: iconv"):
         read_json(tmp_path / "config.json")
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(ClozeError, match="is a folder where a file belongs; name a file in it"):
+        require_file(tmp_path)

@@ -273,6 +273,10 @@ def _damage_named(path: Path) -> Iterator[None]:
         with open(path, "rb") as stream:
             head = stream.read(HEAD_BYTES)
         suffix = path.suffix.lower()
+        if isinstance(error, zstandard.ZstdError) and "ictionary" in str(error):
+            raise ClozeError(
+                f"{path}: was compressed with a dictionary; unpack it first: zstd -d -D DICTIONARY"
+            ) from error
         if not head.startswith(_MARKS.get(_TAR_SUFFIXES.get(suffix, suffix), (b"",))):
             refuse(str(path), not_format(head))
         raise ClozeError(

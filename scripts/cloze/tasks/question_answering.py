@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from cloze.cli import log
+from cloze.contents import HEAD_BYTES, not_text, refuse, web_page
 from cloze.corpus.contamination import normalized_words
 from cloze.corpus.tables import read_values
 from cloze.errors import ClozeError
@@ -283,9 +284,12 @@ def _rows_of_answers(answers: Any, where: str) -> Any:
 
 
 def _squad_rows(stream: BinaryIO, path: Path, left_out: LeftOut) -> Iterator[QuestionRow]:
+    data = stream.read()
     try:
-        held = json.loads(stream.read())
+        held = json.loads(data)
     except (ValueError, RecursionError) as error:
+        head = data[:HEAD_BYTES]
+        refuse(str(path), not_text(head) or web_page(head))
         raise ClozeError(
             f"{path}: not JSON ({error}); a file of a question a line is --format jsonl"
         ) from error
