@@ -63,7 +63,7 @@ def test_several_files_are_touched_at_once(tmp_path: Path) -> None:
     for number in range(3):
         dated(tmp_path / f"{number}.txt", 2)
     with pytest.raises(
-        ClozeError, match=r"0\.txt: .* 2 other files.*: (find .* touch \{\} \+)$"
+        ClozeError, match=r"0\.txt: .* 2 more.*: (find .* touch \{\} \+)$"
     ) as e:
         files_below(str(tmp_path))
     subprocess.run(str(e.value).rpartition(": ")[2], shell=True, check=True)

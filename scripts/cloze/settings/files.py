@@ -48,7 +48,7 @@ def check_plannable(paths: Iterable[str]) -> None:
         folder = shlex.quote(os.path.commonpath(ahead))
         raise ClozeError(
             f"{first}: its time stamp lies {_duration(ahead[first])} ahead of this machine's clock"
-            f"{f', and those of {others} other files' if others else ''}, so that whatever is made "
+            f"{f', and those of {others} more' if others else ''}, so that whatever is made "
             "of it would count as outdated; give it the time of now: "
             + (f"find {folder} -newermt now -exec touch {{}} +" if others else f"touch {folder}")
         )
