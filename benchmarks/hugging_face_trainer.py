@@ -22,7 +22,7 @@ from pretraining_contenders import ADAM_BETAS, ADAM_EPSILON, Setting
 
 sys.path.insert(0, str(measure.SCRIPTS))
 
-from cloze.model.hf import config_to_hf
+from cloze.model.hf_config import config_to_hf
 from cloze.tokens.loading import load_rows
 
 

@@ -19,7 +19,7 @@ from cloze.errors import ClozeError
 from cloze.files import read_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
-from cloze.model.hf import config_from_folder
+from cloze.model.hf_config import config_from_folder
 from cloze.objectives.task import objective_of
 from cloze.objectives.texts import check_max_length
 from cloze.settings.fields import add_flags
@@ -27,7 +27,7 @@ from cloze.settings.finetuning import TextSettings
 from cloze.settings.machine import ComputeSettings
 from cloze.tasks.evaluations import write_predictions
 from cloze.tasks.task import Task, load_task
-from cloze.tokens.tokenizer import load_tokenizer
+from cloze.tokens.tokenizer_folder import tokenizer_of_folder
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> None:
     model, names = objective.load(args.model)
     _require_same_labels(args.model, names, task)
     config = config_from_folder(args.model)
-    check_max_length(args.max_length, config.max_position_embeddings)
+    check_max_length(args.max_length, config.max_length)
     split = task.split(args.split)
-    tokenizer = load_tokenizer(args.model / "tokenizer.json")
+    tokenizer = tokenizer_of_folder(args.model)
     encoded = objective.encode(tokenizer, split, args, config.vocab_size)
     outputs = objective.predict(model.to(compute.torch_device), encoded, compute, None)
     outcome = objective.outcome(task, split, encoded, outputs)

@@ -25,7 +25,7 @@ from cloze.cli import capped_threads, log, make_parser, run_script
 from cloze.errors import ClozeError, require_module
 from cloze.files import atomic_folder, read_json, sha256_file, write_json, write_text
 from cloze.model.device import resolve_compute
-from cloze.model.hf import config_from_folder
+from cloze.model.hf_config import config_from_folder
 from cloze.model.pooling import read_pooling
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ThreadSettings

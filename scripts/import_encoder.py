@@ -1,10 +1,10 @@
 """Make an encoder from elsewhere the encoder of a run: no pretraining, its own tokenizer.
 
-Reads a folder that `transformers` wrote: `config.json` of a BERT, or of a ModernBERT with
-global attention; `model.safetensors`, in one file or several; `tokenizer.json` or
-`vocab.txt`. Writes a model folder as `pretrain.py` does, with a masked-language head if the
-model has one and the pooling of sentence-transformers if the folder has it, and `metrics.json`.
-Nothing is unpickled unless --unpickle asks for it.
+Reads a folder that `transformers` wrote: `config.json` of a BERT, RoBERTa, XLM-R, CamemBERT,
+DistilBERT, ELECTRA or ModernBERT; `model.safetensors`, in one file or several; `tokenizer.json`
+or the files that it is made of. Writes a model folder as `pretrain.py` does, with a
+masked-language head if the model has one and the pooling of sentence-transformers if the folder
+has it, and `metrics.json`. Nothing is unpickled unless --unpickle asks for it, and no code is run.
 
 Try: python scripts/import_encoder.py --pretrained bert-base-uncased --output /tmp/imported
 """
@@ -18,12 +18,14 @@ from cloze.errors import ClozeError
 from cloze.files import sha256_file
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.encoder import Encoder, EncoderConfig
-from cloze.model.hf import import_model, import_tokenizer, save_model
+from cloze.model.hf import import_model, save_model
+from cloze.model.hf_config import require_folder
 from cloze.model.pooling import read_pooling, write_pooling
 from cloze.settings.encoders import ImportSettings
 from cloze.settings.fields import add_flags
+from cloze.tokens.tokenizer_folder import import_tokenizer
 
-_READ = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt")
+_READ = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt", "merges.txt", "*.model")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,10 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Read, check and write."""
     stopwatch = Stopwatch()
-    if not args.pretrained.is_dir():
-        raise ClozeError(
-            f"--pretrained {args.pretrained}: no such folder; name one with a config.json"
-        )
+    require_folder(args.pretrained)
     if args.output.resolve() == args.pretrained.resolve():
         raise ClozeError(f"--output {args.output}: is --pretrained itself; name another folder")
     model, unused = import_model(args.pretrained, unpickle=args.unpickle)

@@ -14,10 +14,11 @@ from pathlib import Path
 from cloze.cli import make_parser, run_script
 from cloze.files import write_json
 from cloze.model.encoder import EncoderConfig
-from cloze.model.hf import config_to_hf, copy_tokenizer
+from cloze.model.hf_config import config_to_hf
 from cloze.settings.encoders import ArchitectureSettings
 from cloze.settings.fields import add_flags, from_args
 from cloze.tokens.tokenizer import load_tokenizer, special_ids, vocab_size
+from cloze.tokens.tokenizer_folder import copy_tokenizer
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 import init_encoder
 from cloze.files import read_json, write_json
-from cloze.model.hf import config_from_folder
+from cloze.model.hf_config import config_from_folder
 from cloze.tokens.tokenizer import load_tokenizer
 from tests.tiny import write_tokenizer
 

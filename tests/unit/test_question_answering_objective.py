@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 
 import prepare_task
 from cloze.model.device import Compute
-from cloze.model.hf import config_from_folder
+from cloze.model.hf_config import config_from_folder
 from cloze.objectives.answer_spans import FoundAnswers
 from cloze.objectives.question_answering import QuestionAnswering, given_answers, span_losses
 from cloze.objectives.task import TrainingRows

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from cloze.model.hf import config_from_folder
+from cloze.model.hf_config import config_from_folder
 from cloze.objectives.contrastive import cosent_loss
 from cloze.objectives.sentence_similarity import SentenceSimilarity, texts_of
 from cloze.objectives.task import TrainingRows

@@ -8,7 +8,7 @@ import torch
 
 from cloze.errors import ClozeError
 from cloze.model.heads import SequenceClassifier
-from cloze.model.hf import config_from_folder
+from cloze.model.hf_config import config_from_folder
 from cloze.objectives.classification import Classification
 from cloze.objectives.regression import Regression
 from cloze.objectives.sequence import SequenceObjective

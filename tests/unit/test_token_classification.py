@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cloze.model.heads import TokenClassifier
-from cloze.model.hf import config_from_folder
+from cloze.model.hf_config import config_from_folder
 from cloze.objectives.task import TrainingRows
 from cloze.objectives.token_classification import (
     TokenClassification,

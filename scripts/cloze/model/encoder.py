@@ -1,9 +1,10 @@
-"""The encoder, top to bottom, in the two layouts that the rest of the world can load.
+"""The encoder, top to bottom, in the layouts that the rest of the world can load.
 
-`bert` is Devlin et al. 2019 (post-norm, learned absolute positions, token types,
-biases, GELU); its outputs equal those of Hugging Face's BERT. `modernbert` is Warner et
-al. 2024 with global attention in every layer (pre-norm, no biases, rotary positions,
-GeGLU); its outputs equal those of Hugging Face's ModernBERT.
+`bert` is Devlin et al. 2019 (post-norm, learned absolute positions, token types, biases, GELU).
+`roberta` (Liu et al. 2019, also XLM-R and CamemBERT), `distilbert` (Sanh et al. 2019) and
+`electra` (Clark et al. 2020) are the same but for what `config.LAYOUTS` lists. `modernbert` is
+Warner et al. 2024 (pre-norm, rotary positions, GeGLU, attention to the whole text in some
+layers and to a window in others). The outputs of each equal those of Hugging Face's class.
 
 What reads the last hidden states is in `heads`; what is there to be fast, in `kernels`.
 
@@ -11,91 +12,27 @@ Shape suffixes: B rows, L tokens a row, D hidden size, H heads, K head size; M q
 positions a row; Q queries a row, M or L; N samples a row.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from cloze.errors import ClozeError
+from cloze.model.config import EncoderConfig
 from cloze.model.kernels import (
     Dropout,
     Segments,
     attend,
+    attend_blocks,
     attend_segments,
+    block_mask,
     embed,
+    is_worth_blocks,
     packed_segments,
+    varlen_has_window,
     varlen_is_possible,
 )
-
-LAYOUTS = ("bert", "modernbert")
-POSITION_EMBEDDING_TYPES = ("absolute", "relative_key")
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """An encoder's shape; names as in Hugging Face's configurations.
-
-    `position_embedding_type` is a choice of the `bert` layout; `modernbert` has rotary
-    positions. Raises `ClozeError` for a shape that cannot be.
-    """
-
-    vocab_size: int
-    layout: str = "bert"
-    hidden_size: int = 256
-    num_hidden_layers: int = 4
-    num_attention_heads: int = 4
-    intermediate_size: int = 1024
-    max_position_embeddings: int = 512
-    position_embedding_type: str = "absolute"
-    type_vocab_size: int = 2
-    layer_norm_eps: float = 1e-12
-    rope_theta: float = 10_000.0
-    initializer_range: float = 0.02
-    hidden_dropout_prob: float = 0.0
-    attention_probs_dropout_prob: float = 0.0
-    pad_token_id: int = 0
-
-    def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise ClozeError(f"layout: {self.layout!r} is unknown; use one of {', '.join(LAYOUTS)}")
-        if self.hidden_size % self.num_attention_heads:
-            raise ClozeError(
-                f"num_attention_heads: {self.num_attention_heads} does not divide "
-                f"hidden_size {self.hidden_size}; choose a divisor"
-            )
-        if self.layout == "modernbert" and self.head_size % 2:
-            raise ClozeError(
-                f"hidden_size / num_attention_heads is {self.head_size}; "
-                "rotary positions need an even number"
-            )
-        if self.position_embedding_type not in POSITION_EMBEDDING_TYPES:
-            raise ClozeError(
-                f"position_embedding_type: {self.position_embedding_type!r} is unknown; "
-                f"use one of {', '.join(POSITION_EMBEDDING_TYPES)}"
-            )
-        if self.layout == "modernbert" and self.has_relative_positions:
-            raise ClozeError(
-                "position_embedding_type: relative_key needs layout bert; "
-                "modernbert has rotary positions, so leave it at absolute"
-            )
-
-    @property
-    def head_size(self) -> int:
-        """Features of one attention head."""
-        return self.hidden_size // self.num_attention_heads
-
-    @property
-    def has_relative_positions(self) -> bool:
-        """Whether attention adds what Shaw et al. 2018 add to its keys."""
-        return self.position_embedding_type == "relative_key"
-
-    def with_dropout(self, probability: float) -> "EncoderConfig":
-        """Return the same shape with this dropout on hidden states and attention."""
-        return replace(
-            self, hidden_dropout_prob=probability, attention_probs_dropout_prob=probability
-        )
 
 
 @dataclass(frozen=True)
@@ -131,13 +68,21 @@ class PackedBatch:
             self.max_samples_per_row,
         )
 
-    def attention_mask(self, query_positions: Tensor | None = None) -> Tensor:
+    def attention_mask(
+        self, query_positions: Tensor | None = None, window: int | None = None
+    ) -> Tensor:
         """Return the block-diagonal mask, bool [B, 1, Q, L], True where attention is allowed.
 
-        With `query_positions`, int64 [B, M], its rows are those of these tokens.
+        With `query_positions`, int64 [B, M], its rows are those of these tokens. With a
+        `window`, no token sees one that is more than so many away.
         """
         samples_BQ = at_positions(self.sample_ids, query_positions)
-        return (samples_BQ[:, None, :, None] == self.sample_ids[:, None, None, :]).detach()
+        mask = samples_BQ[:, None, :, None] == self.sample_ids[:, None, None, :]
+        if window is not None:
+            columns = torch.arange(self.sample_ids.shape[1], device=mask.device)
+            of_queries = columns[None] if query_positions is None else query_positions
+            mask = mask & ((of_queries[:, None, :, None] - columns).abs() <= window)
+        return mask.detach()
 
     def first_tokens(self) -> Tensor:
         """Return bool [B, L], True at the first token ([CLS]) of every sample."""
@@ -166,10 +111,13 @@ def at_positions(values: Tensor, positions_BM: Tensor | None) -> Tensor:
     return values.gather(1, index.expand(-1, -1, *values.shape[2:]))
 
 
-def rotary_angles(position_ids: Tensor, config: EncoderConfig) -> Tensor:
-    """Return cosine and sine of every angle (Su et al. 2021, §3.2), float32 [2, B, 1, L, K]."""
+def rotary_angles(position_ids: Tensor, config: EncoderConfig, theta: float) -> Tensor:
+    """Return cosine and sine of every angle (Su et al. 2021, §3.2), float32 [2, B, 1, L, K].
+
+    `theta`: the base, of which a higher one turns slower.
+    """
     features = torch.arange(0, config.head_size, 2, device=position_ids.device).float()
-    inverse_frequency = 1.0 / (config.rope_theta ** (features / config.head_size))
+    inverse_frequency = 1.0 / (theta ** (features / config.head_size))
     angles = position_ids[:, None, :, None].float() * inverse_frequency
     angles = torch.cat((angles, angles), dim=-1)
     return torch.stack((angles.cos(), angles.sin()))
@@ -198,12 +146,13 @@ def relative_distances(length: int, max_position_embeddings: int, device: torch.
 
 @dataclass(frozen=True)
 class AttentionContext:
-    """What attention reads besides hidden states: the same for all layers with these queries.
+    """What attention reads besides hidden states: the same for all layers of a kind.
 
     `query_positions` int64 [B, M]: the tokens of each row whose next states are wanted;
-    None: all. Samples are kept apart either by `mask`, as `PackedBatch.attention_mask`, or
-    by `segments`. `rotary`: the `rotary_angles` of the queries and of the keys.
-    `distances`: as `relative_distances`.
+    None: all. Samples are kept apart by `mask`, as `PackedBatch.attention_mask`, by `segments`,
+    or by `blocks`, as `kernels.block_mask`. `window`: how many tokens on each side are seen;
+    None: all. `rotary`: the `rotary_angles` of the queries and of the keys. `distances`: as
+    `relative_distances`.
     """
 
     query_positions: Tensor | None
@@ -211,6 +160,14 @@ class AttentionContext:
     segments: Segments | None
     rotary: tuple[Tensor, Tensor] | None
     distances: Tensor | None
+    blocks: Tensor | None = None
+    window: int | None = None
+
+    @property
+    def computed_positions(self) -> Tensor | None:
+        """The tokens that attention has as queries; of those not wanted the rest is left out."""
+        everywhere = self.distances is not None or self.blocks is not None
+        return None if everywhere else self.query_positions
 
 
 def attention_context(
@@ -219,33 +176,40 @@ def attention_context(
     dtype: torch.dtype,
     dropout_prob: float,
     query_positions: Tensor | None = None,
+    is_global: bool = True,
 ) -> AttentionContext:
     """Return the context for queries of `dtype`, at some positions of each row or at all.
 
     The kernel for segments has neither dropout nor relative positions, and wants as many
-    queries as keys.
+    queries as keys; that for blocks wants as many, too.
     """
     relative, device = config.has_relative_positions, batch.input_ids.device
-    segments = mask = rotary = distances = None
+    window = None if is_global else config.window
+    segments = mask = rotary = distances = blocks = None
     if (
         query_positions is None
         and varlen_is_possible(device, dtype, config.head_size)
         and dropout_prob == 0
         and not relative
+        and (is_global or varlen_has_window())
     ):
         segments = packed_segments(batch.sample_ids, batch.max_samples_per_row)
+    elif window is not None and is_worth_blocks(batch.input_ids.shape[1], window):
+        blocks = block_mask(batch.sample_ids, window)
     else:
         # Distances are those of all pairs of tokens, so there each token stays a query.
-        mask = batch.attention_mask(None if relative else query_positions)
-    if config.layout == "modernbert":
-        of_queries = of_keys = rotary_angles(batch.position_ids, config)
-        if query_positions is not None:
-            of_queries = rotary_angles(at_positions(batch.position_ids, query_positions), config)
+        mask = batch.attention_mask(None if relative else query_positions, window)
+    if config.facts.is_pre_norm:
+        theta = config.rope_theta if is_global else config.local_rope_theta
+        of_queries = of_keys = rotary_angles(batch.position_ids, config, theta)
+        if query_positions is not None and blocks is None:
+            some_positions = at_positions(batch.position_ids, query_positions)
+            of_queries = rotary_angles(some_positions, config, theta)
         rotary = (of_queries, of_keys)
     if relative:
         length, farthest = batch.input_ids.shape[1], config.max_position_embeddings
         distances = relative_distances(length, farthest, device)
-    return AttentionContext(query_positions, mask, segments, rotary, distances)
+    return AttentionContext(query_positions, mask, segments, rotary, distances, blocks, window)
 
 
 class SelfAttention(nn.Module):
@@ -263,13 +227,13 @@ class SelfAttention(nn.Module):
 
     def forward(self, hidden_BLD: Tensor, context: AttentionContext) -> Tensor:
         """Return what each query gathers from the tokens of its sample, [B, Q, D]."""
-        positions, relative = context.query_positions, context.distances is not None
-        query, key, value = self._project(hidden_BLD, None if relative else positions)
+        wanted, computed = context.query_positions, context.computed_positions
+        query, key, value = self._project(hidden_BLD, computed)
         if context.rotary is not None:
             of_queries, of_keys = context.rotary
             query, key = rotate(query, of_queries), rotate(key, of_keys)
         attended_BQD = self._attend(query, key, value, context).transpose(1, 2).flatten(2)
-        return self.output(at_positions(attended_BQD, positions) if relative else attended_BQD)
+        return self.output(at_positions(attended_BQD, wanted if computed is None else None))
 
     def _project(self, hidden_BLD: Tensor, query_positions: Tensor | None) -> tuple[Tensor, ...]:
         """Return query [B, H, Q, K], key and value [B, H, L, K]."""
@@ -292,8 +256,11 @@ class SelfAttention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, context: AttentionContext
     ) -> Tensor:
         """Return what the queries gather, [B, H, Q, K]."""
+        dropout_prob = self.dropout_prob if self.training else 0.0
         if context.segments is not None:
-            return attend_segments(query, key, value, context.segments)
+            return attend_segments(query, key, value, context.segments, context.window)
+        if context.blocks is not None:
+            return attend_blocks(query, key, value, context.blocks, dropout_prob)
         assert context.mask is not None
         relative = None
         if context.distances is not None:
@@ -301,7 +268,6 @@ class SelfAttention(nn.Module):
             scaled = query * query.shape[-1] ** -0.5
             embedding_LLK = self.distance_embedding(context.distances)
             relative = torch.einsum("bhik,ijk->bhij", scaled, embedding_LLK)
-        dropout_prob = self.dropout_prob if self.training else 0.0
         return attend(query, key, value, context.mask, dropout_prob, relative)
 
 
@@ -333,11 +299,14 @@ class PreNormLayer(nn.Module):
         super().__init__()
         size, eps = config.hidden_size, config.layer_norm_eps
         # The embeddings are normalised already, so the first layer has no norm of its own.
-        self.attention_norm = nn.Identity() if first else nn.LayerNorm(size, eps=eps, bias=False)
-        self.attention = SelfAttention(config, bias=False)
-        self.mlp_norm = nn.LayerNorm(size, eps=eps, bias=False)
-        self.up = nn.Linear(size, 2 * config.intermediate_size, bias=False)
-        self.down = nn.Linear(config.intermediate_size, size, bias=False)
+        norm_bias, mlp_bias = config.norm_bias, config.mlp_bias
+        self.attention_norm = (
+            nn.Identity() if first else nn.LayerNorm(size, eps=eps, bias=norm_bias)
+        )
+        self.attention = SelfAttention(config, bias=config.attention_bias)
+        self.mlp_norm = nn.LayerNorm(size, eps=eps, bias=norm_bias)
+        self.up = nn.Linear(size, 2 * config.intermediate_size, bias=mlp_bias)
+        self.down = nn.Linear(config.intermediate_size, size, bias=mlp_bias)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_BLD: Tensor, context: AttentionContext) -> Tensor:
@@ -359,34 +328,46 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.gradient_checkpointing = False
-        size, is_bert = config.hidden_size, config.layout == "bert"
+        is_pre_norm, eps = config.facts.is_pre_norm, config.layer_norm_eps
+        size = config.embedding_size
+        assert size is not None
         self.token_embedding = nn.Embedding(config.vocab_size, size)
-        if is_bert:
-            if not config.has_relative_positions:
-                self.position_embedding = nn.Embedding(config.max_position_embeddings, size)
-            self.token_type_embedding = nn.Embedding(config.type_vocab_size, size)
-        self.embedding_norm = nn.LayerNorm(size, eps=config.layer_norm_eps, bias=is_bert)
+        if not is_pre_norm and not config.has_relative_positions:
+            self.position_embedding = nn.Embedding(config.max_position_embeddings, size)
+        if config.facts.type_vocab_size:
+            self.token_type_embedding = nn.Embedding(config.type_vocab_size or 0, size)
+        self.embedding_norm = nn.LayerNorm(
+            size, eps=eps, bias=config.norm_bias if is_pre_norm else True
+        )
         self.dropout = Dropout(config.hidden_dropout_prob)
+        if size != config.hidden_size:
+            self.embedding_projection = nn.Linear(size, config.hidden_size)
         self.layers = nn.ModuleList(
-            PostNormLayer(config) if is_bert else PreNormLayer(config, first=index == 0)
+            PreNormLayer(config, first=index == 0) if is_pre_norm else PostNormLayer(config)
             for index in range(config.num_hidden_layers)
         )
         self.final_norm = (
-            nn.Identity() if is_bert else nn.LayerNorm(size, eps=config.layer_norm_eps, bias=False)
+            nn.LayerNorm(config.hidden_size, eps=eps, bias=config.norm_bias)
+            if is_pre_norm
+            else nn.Identity()
         )
 
     def forward(self, batch: PackedBatch, query_positions: Tensor | None = None) -> Tensor:
-        """Return the last layer's hidden states [B, L, D]; `modernbert` reads no token types.
+        """Return the last layer's hidden states [B, L, D].
 
         With `query_positions`, int64 [B, M], those at these positions of each row alone
         [B, M, D]: the last layer then leaves out most of its work for all other tokens.
         """
         hidden_BLD = self.dropout(self.embedding_norm(self._embed(batch)))
+        if self.config.embedding_size != self.config.hidden_size:
+            hidden_BLD = self.embedding_projection(hidden_BLD)
         dropout_prob = self.config.attention_probs_dropout_prob if self.training else 0.0
         shared = (batch, self.config, self._product_dtype(), dropout_prob)
-        contexts = [attention_context(*shared)] * len(self.layers)
+        are_global = self.config.are_global
+        of_kind = {kind: attention_context(*shared, None, kind) for kind in set(are_global)}
+        contexts = [of_kind[kind] for kind in are_global]
         if query_positions is not None:
-            contexts[-1] = attention_context(*shared, query_positions)
+            contexts[-1] = attention_context(*shared, query_positions, are_global[-1])
         for layer, context in zip(self.layers, contexts, strict=True):
             if self.gradient_checkpointing and self.training:
                 hidden_BLD = checkpoint(layer, hidden_BLD, context, use_reentrant=False)
@@ -395,14 +376,20 @@ class Encoder(nn.Module):
         return self.final_norm(hidden_BLD)
 
     def _embed(self, batch: PackedBatch) -> Tensor:
-        embedded = embed(self.token_embedding.weight, batch.input_ids)
-        if self.config.layout == "bert":
-            if not self.config.has_relative_positions:
-                embedded = embedded + embed(self.position_embedding.weight, batch.position_ids)
-            if batch.token_type_ids is None:
-                return embedded + self.token_type_embedding.weight[0]
-            embedded = embedded + embed(self.token_type_embedding.weight, batch.token_type_ids)
-        return embedded
+        """Return the sum of the embeddings of token, position and token type, [B, L, E]."""
+        config, embedded = self.config, embed(self.token_embedding.weight, batch.input_ids)
+        if config.facts.is_pre_norm:
+            return embedded
+        if not config.has_relative_positions:
+            positions = batch.position_ids
+            if config.first_position:
+                positions = positions + config.first_position
+            embedded = embedded + embed(self.position_embedding.weight, positions)
+        if not config.facts.type_vocab_size:
+            return embedded
+        if batch.token_type_ids is None or not config.reads_token_types:
+            return embedded + self.token_type_embedding.weight[0]
+        return embedded + embed(self.token_type_embedding.weight, batch.token_type_ids)
 
     def _product_dtype(self) -> torch.dtype:
         """In what a matrix product of these weights computes here."""
@@ -424,6 +411,6 @@ def initialize_weights(model: nn.Module, config: EncoderConfig) -> None:
             nn.init.constant_(parameter, 1.0 if is_norm_scale else 0.0)
             continue
         std = config.initializer_range
-        if config.layout == "modernbert" and name.endswith(("output.weight", "down.weight")):
+        if config.facts.is_pre_norm and name.endswith(("output.weight", "down.weight")):
             std /= (2 * config.num_hidden_layers) ** 0.5
         nn.init.normal_(parameter, std=std)

@@ -13,9 +13,25 @@ from cloze.model.encoder import Encoder, EncoderConfig, PackedBatch, initialize_
 from cloze.model.kernels import Dropout
 from cloze.settings.encoders import POOLINGS
 
-# Nothing in masked-language modelling trains the vector of [CLS], so the mean learns faster;
-# `transformers` has it for `modernbert` only.
-DEFAULT_POOLING = {"bert": "cls", "modernbert": "mean"}
+
+def default_pooling(config: EncoderConfig) -> str:
+    """Return what the classifier of a new head reads.
+
+    Nothing in masked-language modelling trains the vector of [CLS], so the mean learns faster;
+    `transformers` has it for `modernbert` only.
+    """
+    return "mean" if config.facts.is_pre_norm else "cls"
+
+
+def _dense(config: EncoderConfig, size: int) -> nn.Linear:
+    """Return a head's first layer, with the bias that heads of this layout have."""
+    bias = config.classifier_bias if config.facts.is_pre_norm else True
+    return nn.Linear(config.hidden_size, size, bias=bias)
+
+
+def _norm(config: EncoderConfig, size: int) -> nn.LayerNorm:
+    bias = config.norm_bias if config.facts.is_pre_norm else True
+    return nn.LayerNorm(size, eps=config.layer_norm_eps, bias=bias)
 
 
 class MaskedLM(nn.Module):
@@ -29,10 +45,10 @@ class MaskedLM(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        is_bert = config.layout == "bert"
         self.encoder = Encoder(config)
-        self.head_dense = nn.Linear(config.hidden_size, config.hidden_size, bias=is_bert)
-        self.head_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=is_bert)
+        size = self.encoder.token_embedding.embedding_dim
+        self.head_dense = _dense(config, size)
+        self.head_norm = _norm(config, size)
         self.decoder_bias = nn.Parameter(torch.zeros(config.vocab_size))
         initialize_weights(self, config)
 
@@ -49,8 +65,8 @@ class MaskedLM(nn.Module):
 class MaskedLMWithNextSentence(nn.Module):
     """Both objectives of the original BERT (Devlin et al. 2019, §3.1) in one model.
 
-    Equal to Hugging Face's `BertForPreTraining`; raises `ClozeError` for `modernbert`,
-    which has no such head.
+    Equal to Hugging Face's `BertForPreTraining`; raises `ClozeError` for any layout but `bert`,
+    since no other has such a head.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -96,10 +112,11 @@ class MaskedLMWithNextSentence(nn.Module):
 class SequenceClassifier(nn.Module):
     """The encoder with a head on one vector of each sample: classes, or one number.
 
-    `bert` pools as the original does (dense + tanh of [CLS], then dropout); `modernbert`
-    with dense + GELU + LayerNorm of what `pooling` names, as `embed_samples`. Both are
-    what `transformers` loads by those names. With one label it is a regression, as in
-    Hugging Face. Raises `ClozeError` for a `bert` that pools anything but [CLS].
+    `bert` pools as the original does (dense + tanh of [CLS], then dropout), its relatives
+    likewise with their own activation; `modernbert` with dense + GELU + LayerNorm of what
+    `pooling` names, as `embed_samples`. All are what `transformers` loads by those names. With
+    one label it is a regression, as in Hugging Face. Raises `ClozeError` for any layout but
+    `modernbert` that pools anything but [CLS].
     """
 
     def __init__(
@@ -110,11 +127,11 @@ class SequenceClassifier(nn.Module):
         pooling: str = "cls",
     ) -> None:
         super().__init__()
-        size, is_bert = config.hidden_size, config.layout == "bert"
-        if is_bert and pooling != "cls":
+        size, is_pre_norm = config.hidden_size, config.facts.is_pre_norm
+        if not is_pre_norm and pooling != "cls":
             raise ClozeError(
                 f"classifier_pooling: {pooling!r} is for layout modernbert; the classifier that "
-                "transformers has for bert reads [CLS] alone, so leave it at cls"
+                f"transformers has for {config.layout} reads [CLS] alone, so leave it at cls"
             )
         self.config, self.num_labels, self.pooling = config, num_labels, pooling
         # The probability from which a label is given, where labels do not exclude each other.
@@ -122,10 +139,8 @@ class SequenceClassifier(nn.Module):
         # Whether the last layer was trained to give scores in the unit of some task.
         self.has_unit = False
         self.encoder = Encoder(config)
-        self.pooler_dense = nn.Linear(size, size, bias=is_bert)
-        self.pooler_norm = (
-            nn.Identity() if is_bert else nn.LayerNorm(size, eps=config.layer_norm_eps, bias=False)
-        )
+        self.pooler_dense = _dense(config, size)
+        self.pooler_norm = _norm(config, size) if is_pre_norm else nn.Identity()
         self.dropout = Dropout(classifier_dropout)
         self.classifier = nn.Linear(size, num_labels)
         initialize_weights(self, config)
@@ -142,7 +157,7 @@ class SequenceClassifier(nn.Module):
         sample means nothing; `sample_slots` tells where there is one.
         """
         pooled_BND = pooled_samples(self.encoder, batch, self.pooling, num_samples)
-        activation = torch.tanh if self.config.layout == "bert" else F.gelu
+        activation = self.config.facts.pooler_activation
         pooled_BND = self.pooler_norm(activation(self.pooler_dense(pooled_BND)))
         return self.classifier(self.dropout(pooled_BND))
 
@@ -154,28 +169,28 @@ class _TokenHead(nn.Module):
         super().__init__()
         self.config, size = config, config.hidden_size
         self.encoder = Encoder(config)
-        if config.layout == "modernbert":
-            self.head_dense = nn.Linear(size, size, bias=False)
-            self.head_norm = nn.LayerNorm(size, eps=config.layer_norm_eps, bias=False)
+        if config.facts.is_pre_norm:
+            self.head_dense = _dense(config, size)
+            self.head_norm = _norm(config, size)
         self.dropout = Dropout(classifier_dropout)
 
     def features(self, batch: PackedBatch, positions_BM: Tensor | None = None) -> Tensor:
         """Return [B, L, D], what the last layer reads of each token, or of those [B, M, D]."""
         hidden_BLD = self.encoder(batch, positions_BM)
-        if self.config.layout == "modernbert":
+        if self.config.facts.is_pre_norm:
             hidden_BLD = self.head_norm(F.gelu(self.head_dense(hidden_BLD)))
         return self.dropout(hidden_BLD)
 
 
 class TokenClassifier(_TokenHead):
-    """Classes of tokens; `(Modern)BertForTokenClassification` of `transformers`."""
+    """Classes of tokens; what `transformers` calls `…ForTokenClassification`."""
 
     def __init__(
         self, config: EncoderConfig, num_labels: int, classifier_dropout: float = 0.1
     ) -> None:
         super().__init__(config, classifier_dropout)
         self.num_labels = num_labels
-        self.classifier = nn.Linear(config.hidden_size, num_labels)
+        self.token_classifier = nn.Linear(config.hidden_size, num_labels)
         initialize_weights(self, config)
 
     def forward(self, batch: PackedBatch, positions_BM: Tensor | None = None) -> Tensor:
@@ -183,11 +198,11 @@ class TokenClassifier(_TokenHead):
 
         Between texts they mean nothing.
         """
-        return self.classifier(self.features(batch, positions_BM))
+        return self.token_classifier(self.features(batch, positions_BM))
 
 
 class QuestionAnswerer(_TokenHead):
-    """Start and end of an answer; `(Modern)BertForQuestionAnswering` of `transformers`.
+    """Start and end of an answer; what `transformers` calls `…ForQuestionAnswering`.
 
     `null_threshold`: no answer is given where its score is higher than the best one's by more than
     this; None where every question has an answer.

@@ -6,11 +6,14 @@
 | `dropout` | `torch.nn.functional.dropout` (in distribution) |
 | `attend` | `torch.nn.functional.scaled_dot_product_attention` |
 | `attend_segments` | `attend` with `PackedBatch.attention_mask` |
+| `attend_blocks` | `attend` with `PackedBatch.attention_mask` of a window |
 
 Shape suffixes: B rows, L tokens a row, H heads, K head size; Q queries a row;
-T = B·L tokens of a batch; V vocabulary, D hidden size.
+T = B·L tokens of a batch; V vocabulary, D hidden size; N blocks a row, S tokens a block.
 """
 
+import functools
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +28,11 @@ _LOWEST = -(1 << 15)
 _LONGEST_PLAIN_ROW = 256
 
 _LARGEST_HEAD = 256
+
+# Of narrower windows, blocks as wide as this: a product of smaller matrices costs no less.
+_SMALLEST_BLOCK = 32
+# Three blocks of keys for each block of queries: from here on they are at most half of a row.
+_BLOCKS_WORTHWHILE = 6
 
 
 def embed(weight: Tensor, indices: Tensor) -> Tensor:
@@ -123,6 +131,63 @@ def attend(
     return dropout(weights_BHQL, dropout_prob).to(value.dtype) @ value
 
 
+def _block_size(window: int) -> int:
+    return max(window, _SMALLEST_BLOCK)
+
+
+def is_worth_blocks(length: int, window: int) -> bool:
+    """Whether rows of so many tokens are long enough for `attend_blocks`."""
+    return length >= _BLOCKS_WORTHWHILE * _block_size(window)
+
+
+def block_mask(sample_ids: Tensor, window: int) -> Tensor:
+    """Return what the queries of each block see of it and its neighbours, bool [B, 1, N, S, 3S].
+
+    `sample_ids` as in `PackedBatch`; a token sees those of its own sample that are at most
+    `window` away. A last block that the row does not fill sees itself there, so that no row of
+    scores is empty.
+    """
+    size, length = _block_size(window), sample_ids.shape[1]
+    missing = -length % size
+    queries_BNS = F.pad(sample_ids, (0, missing), value=-1).unflatten(1, (-1, size))
+    keys_BNS = F.pad(sample_ids, (size, missing + size), value=-1).unflatten(1, (-1, size))
+    same = queries_BNS[..., :, None] == _with_neighbours(keys_BNS, 1)[..., None, :]
+    queries = torch.arange(size, device=sample_ids.device)[:, None] + size
+    near = (queries - torch.arange(3 * size, device=sample_ids.device)).abs() <= window
+    return (same & near)[:, None].detach()
+
+
+def _with_neighbours(blocks: Tensor, dim: int) -> Tensor:
+    """Return each block with those before and after it: N + 2 along `dim` give N, thrice as long.
+
+    The blocks' tokens lie along the dimension behind `dim`.
+    """
+    count = blocks.shape[dim] - 2
+    parts = [blocks.narrow(dim, start, count) for start in range(3)]
+    return torch.cat(parts, dim=dim + 1)
+
+
+def attend_blocks(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout_prob: float
+) -> Tensor:
+    """Return softmax(QKᵀ/√K)·V within a window; all [B, H, L, K], `mask` as `block_mask`.
+
+    Each block of queries meets its own keys and those of its neighbours alone (Beltagy et al.
+    2020, app. A), so time and memory grow with L times the window, not with L².
+    """
+    length, size = query.shape[-2], mask.shape[-2]
+    missing = -length % size
+    query_BHNSK = F.pad(query, (0, 0, 0, missing)).unflatten(2, (-1, size))
+    key_BHNSK, value_BHNSK = (
+        _with_neighbours(F.pad(states, (0, 0, size, missing + size)).unflatten(2, (-1, size)), 2)
+        for states in (key, value)
+    )
+    scores = (query_BHNSK * query.shape[-1] ** -0.5) @ key_BHNSK.transpose(-1, -2)
+    weights = scores.float().masked_fill(~mask, -torch.inf).softmax(dim=-1)
+    attended = dropout(weights, dropout_prob).to(value.dtype) @ value_BHNSK
+    return attended.flatten(2, 3)[:, :, :length]
+
+
 @dataclass(frozen=True)
 class Segments:
     """The bounds of the segments in a batch whose rows are laid end to end.
@@ -183,17 +248,31 @@ def assume_constant_capability() -> None:
     takes as long as PyTorch's own start.
     """
     torch.compiler.assume_constant_result(_runs_flash_attention)
+    torch.compiler.assume_constant_result(varlen_has_window)
 
 
-def attend_segments(query: Tensor, key: Tensor, value: Tensor, segments: Segments) -> Tensor:
+@functools.cache
+def varlen_has_window() -> bool:
+    """Whether the kernel behind `attend_segments` can look at a window alone (PyTorch 2.12)."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    return "window_size" in inspect.signature(varlen_attn).parameters
+
+
+def attend_segments(
+    query: Tensor, key: Tensor, value: Tensor, segments: Segments, window: int | None = None
+) -> Tensor:
     """Return softmax(QKᵀ/√K)·V within each segment; all [B, H, L, K], bfloat16 or float16.
+
+    `window`: how many tokens on each side are seen, which needs `varlen_has_window`; None: all.
 
     What follows `max_k` differs between PyTorch 2.10 (`is_causal`, `return_aux`) and 2.12
     (keywords only, `window_size` instead of `is_causal`). The defaults mean the same: no
     causal mask, scores divided by √K, one tensor returned. So none of them is passed.
 
-    Not measured: its speed, and its values against `scaled_dot_product_attention` on a
-    card. The tests check this function against plain loops, with the kernel replaced.
+    Not measured: its speed, with a window or without, and its values against
+    `scaled_dot_product_attention` on a card. The tests check this function against plain loops,
+    with the kernel replaced.
     """
     # It loads the compiler, which a process without a GPU may have no use for.
     from torch.nn.attention.varlen import varlen_attn
@@ -201,6 +280,10 @@ def attend_segments(query: Tensor, key: Tensor, value: Tensor, segments: Segment
     num_rows, _, length, _ = query.shape
     query_THK, key_THK, value_THK = (t.transpose(1, 2).flatten(0, 1) for t in (query, key, value))
     cu_seq, longest = segments.cu_seq, segments.max_length
-    attended_THK = varlen_attn(query_THK, key_THK, value_THK, cu_seq, cu_seq, longest, longest)
+    arguments = (query_THK, key_THK, value_THK, cu_seq, cu_seq, longest, longest)
+    if window is None:
+        attended_THK = varlen_attn(*arguments)
+    else:
+        attended_THK = varlen_attn(*arguments, window_size=(window, window))
     assert isinstance(attended_THK, Tensor)  # A pair comes only with `return_aux`.
     return attended_THK.unflatten(0, (num_rows, length)).transpose(1, 2)

@@ -121,7 +121,7 @@ def write_pooling(folder: Path, pooling: Pooling, config: EncoderConfig) -> None
     write_json(
         folder / _LIMITS,
         {
-            "max_seq_length": pooling.max_length or config.max_position_embeddings,
+            "max_seq_length": pooling.max_length or config.max_length,
             "do_lower_case": False,
         },
     )

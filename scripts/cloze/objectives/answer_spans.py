@@ -150,10 +150,12 @@ class _Builder:
             self._number += 1
 
     def _add_question(self, ids: list[int], context: _Context, answer: AnswerSpan | None) -> None:
-        room = self._limits.max_length - 3
+        separators = self._special.separators
+        room = self._limits.max_length - 2 - separators
         question = truncate(ids, int(room * _QUESTION_SHARE), "head")
         self._truncated += len(question) < len(ids)
-        first = np.array([self._special.cls, *question, self._special.sep], np.int32)
+        between = [self._special.sep] * separators
+        first = np.array([self._special.cls, *question, *between], np.int32)
         width = room - len(question)
         step = width - min(self._limits.doc_stride, width // 2)
         target = _token_range(context.spans, answer)

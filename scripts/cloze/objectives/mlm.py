@@ -65,9 +65,9 @@ class PretrainingData:
         """
         train_rows = load_rows(args.dataset, "train", args.tokenizer)
         validation_rows = load_rows(args.dataset, "validation", args.tokenizer)
-        _check_rows(args, train_rows, validation_rows)
-        _check_pairs(args, train_rows)
         special = special_ids(load_tokenizer(args.tokenizer))
+        _check_rows(args, train_rows, validation_rows, special)
+        _check_pairs(args, train_rows)
         text_bytes = read_manifest(args.dataset).splits["validation"].text_bytes
         return cls.of_rows(train_rows, validation_rows, special, args, text_bytes)
 
@@ -203,7 +203,8 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
             return
         started = time.perf_counter()
         rows, special = self.data.train_rows, self.data.special.all
-        masked_lm, size = self.masked_lm, self.model.config.hidden_size
+        masked_lm = self.masked_lm
+        size = masked_lm.encoder.token_embedding.embedding_dim
         embeddings = cooccurrence_embeddings(rows, special, size, self._seed)
         masked_lm.encoder.token_embedding.weight.data.copy_(embeddings)
         masked_lm.head_norm.weight.data.fill_(head_scale(size))
@@ -229,9 +230,7 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
     def _new_model(self, args: argparse.Namespace) -> MaskedLM:
         """Return the model with its first weights, drawn from the seed or those of `init_from`."""
         torch.manual_seed(args.seed)
-        data = self.data
-        shape = dataclasses.asdict(from_args(ArchitectureSettings, args))
-        config = EncoderConfig(data.train_rows.vocab_size, pad_token_id=data.special.pad, **shape)
+        config = _config(args, self.data.train_rows, self.data.special)
         model = self._build(config.with_dropout(args.dropout))
         if args.init_from is not None:
             _check_same_tokenizer(args)
@@ -317,11 +316,16 @@ def masked_bits_per_byte(loss: float, ordinary_tokens: int, text_bytes: int) -> 
     return loss / math.log(2) * ordinary_tokens / text_bytes
 
 
-def _check_rows(args: argparse.Namespace, train: Rows, validation: Rows) -> None:
-    if train.max_length > args.max_position_embeddings:
+def _check_rows(
+    args: argparse.Namespace, train: Rows, validation: Rows, special: SpecialIds
+) -> None:
+    config = _config(args, train, special)
+    if train.max_length > config.max_length:
+        kept = config.first_position
+        free = f", of which roberta keeps {kept} free," if kept else ""
         raise ClozeError(
-            f"max_position_embeddings: {args.max_position_embeddings} is less than the data set's "
-            f"max_length {train.max_length}; raise it, or build the data set with a lower one"
+            f"max_position_embeddings: {args.max_position_embeddings}{free} is less than the data "
+            f"set's max_length {train.max_length}; raise it, or build the data set with a lower one"
         )
     for name, rows in (("training", train), ("validation", validation)):
         if rows.num_rows == 0:
@@ -329,6 +333,12 @@ def _check_rows(args: argparse.Namespace, train: Rows, validation: Rows) -> None
                 f"{args.dataset}: the {name} split has no rows; give the corpus more text or a "
                 "larger validation_fraction"
             )
+
+
+def _config(args: argparse.Namespace, rows: Rows, special: SpecialIds) -> EncoderConfig:
+    """Return the shape that the settings give an encoder of these rows."""
+    shape = dataclasses.asdict(from_args(ArchitectureSettings, args))
+    return EncoderConfig(rows.vocab_size, pad_token_id=special.pad, **shape)
 
 
 def _check_pairs(args: argparse.Namespace, train: Rows) -> None:

@@ -41,7 +41,7 @@ class Regression(SequenceObjective):
     ) -> LoadedParts:
         """Fill the encoder from a model folder, and the head where it matches."""
         parts = super().load_matching(model, folder, task, reset_heads)
-        model.has_unit = "classifier.weight" in parts.loaded
+        model.has_unit = parts.has_classifier
         return parts
 
     @torch.no_grad()

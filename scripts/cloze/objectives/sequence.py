@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig
-from cloze.model.heads import DEFAULT_POOLING, SequenceClassifier
+from cloze.model.heads import SequenceClassifier, default_pooling
 from cloze.model.hf import load_classifier
 from cloze.objectives.task import (
     TargetBatch,
@@ -41,7 +41,7 @@ class SequenceObjective(TaskObjective[TargetBatch]):
     @classmethod
     def build(cls, config: EncoderConfig, task: Task, settings: Namespace) -> SequenceClassifier:
         """Return a classifier with an output a label."""
-        pooling = settings.classifier_pooling or DEFAULT_POOLING[config.layout]
+        pooling = settings.classifier_pooling or default_pooling(config)
         return SequenceClassifier(config, len(task.labels), settings.classifier_dropout, pooling)
 
     @classmethod

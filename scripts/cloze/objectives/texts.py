@@ -111,11 +111,12 @@ def encode_texts(
                 kept = (truncate(ids, room, truncation) for ids in firsts)
                 pieces += ([special.cls, *ids, special.sep] for ids in kept)
             else:
-                room = max_length - 3
+                between = [special.sep] * special.separators
+                room = max_length - 2 - len(between)
                 for first, second in zip(firsts, _ids(tokenizer, pairs[chunk]), strict=True):
                     truncated += len(first) + len(second) > room
                     one, two = truncate_pair(first, second, room, truncation)
-                    pieces.append([special.cls, *one, special.sep, *two, special.sep])
+                    pieces.append([special.cls, *one, *between, *two, special.sep])
                     first_lengths.append(len(one) + 2)
             bar.update(len(firsts))
     offsets = np.zeros(len(pieces) + 1, dtype=np.int64)

@@ -225,11 +225,12 @@ def _even_bins(longest: int) -> list[int]:
 
 
 def describe_vocabulary(
-    counts: np.ndarray, tokens: Sequence[str | None], special: Iterable[int], unknown: int
+    counts: np.ndarray, tokens: Sequence[str | None], special: Iterable[int], unknown: int | None
 ) -> dict[str, Any]:
     """Return how a vocabulary is used: int64 `counts` and `tokens`, both [vocab_size].
 
-    Special tokens, and ids without a token, take no part but for the share of `unknown`.
+    Special tokens, and ids without a token, take no part but for the share of `unknown`, which
+    is None where nothing can be.
     """
     ordinary = np.array([token is not None for token in tokens])
     ordinary[list(special)] = False
@@ -237,7 +238,8 @@ def describe_vocabulary(
     order = ids[np.lexsort((ids, -counts[ids]))]
     used = order[counts[order] > 0]
     unused = order[len(used) :]
-    total = int(counts[used].sum() + counts[unknown])
+    unknown_tokens = 0 if unknown is None else int(counts[unknown])
+    total = int(counts[used].sum()) + unknown_tokens
 
     def listed(chosen: np.ndarray) -> list[dict[str, Any]]:
         return [{"token": tokens[i], "id": int(i), "count": int(counts[i])} for i in chosen]
@@ -246,8 +248,8 @@ def describe_vocabulary(
         "size": len(counts),
         "used": len(used),
         "never_used": len(unused),
-        "unknown_tokens": int(counts[unknown]),
-        "unknown_share": int(counts[unknown]) / max(total, 1),
+        "unknown_tokens": unknown_tokens,
+        "unknown_share": unknown_tokens / max(total, 1),
         "most_frequent": listed(used[:_LISTED_TOKENS]),
         "least_frequent": listed(used[: -_LISTED_TOKENS - 1 : -1]),
         "never_used_examples": listed(unused[:_LISTED_TOKENS]),

@@ -15,7 +15,10 @@ _PIPELINES = {
 }
 _LAYOUTS = {
     "bert": "BERT (Devlin et al. 2019)",
-    "modernbert": "ModernBERT with global attention in every layer (Warner et al. 2024)",
+    "modernbert": "ModernBERT (Warner et al. 2024)",
+    "roberta": "RoBERTa (Liu et al. 2019)",
+    "distilbert": "DistilBERT (Sanh et al. 2019)",
+    "electra": "ELECTRA (Clark et al. 2020)",
 }
 _LONGEST_VALUE = 80
 _USE = """```python
@@ -74,7 +77,7 @@ def model_card(
         f"An encoder of the layout {_LAYOUTS[config.layout]}: {config.num_hidden_layers} layers, "
         f"hidden size {config.hidden_size}, {config.num_attention_heads} heads, "
         f"{config.vocab_size:,} tokens in the vocabulary, texts of up to "
-        f"{config.max_position_embeddings} tokens. Made with Cloze.",
+        f"{config.max_length} tokens. Made with Cloze.",
         "## Use",
         _use(task, pipeline, parity),
         "The largest difference between the outputs of `transformers` "

@@ -33,6 +33,12 @@ _ARCHITECTURE_KEYS = (
     "max_position_embeddings",
     "vocab_size",
 )
+_OF_DISTILBERT = {
+    "hidden_size": "dim",
+    "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads",
+    "intermediate_size": "hidden_dim",
+}
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,10 @@ def pretraining_facts(folder: Path | None) -> dict[str, Any] | None:
     return {
         **{key: metrics[key] for key in _PRETRAINING_KEYS if key in metrics},
         **(read_json(shown)["metrics"] if shown.is_file() else {}),
-        "architecture": {key: config[key] for key in _ARCHITECTURE_KEYS if key in config},
+        "architecture": {
+            key: config.get(key, config.get(_OF_DISTILBERT.get(key, key)))
+            for key in _ARCHITECTURE_KEYS
+        },
     }
 
 

@@ -15,6 +15,7 @@ from tokenizers import (
     processors,
 )
 
+from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.files import require_file, write_json
 
@@ -31,18 +32,24 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class SpecialIds:
-    """Ids of the special tokens. `all` also holds any further token flagged as special."""
+    """Ids of the special tokens. `all` also holds any further token flagged as special.
+
+    `unk` is None in a vocabulary of bytes that needs none. `separators`: how many [SEP] stand
+    between the texts of a pair; RoBERTa has two.
+    """
 
     pad: int
-    unk: int
+    unk: int | None
     cls: int
     sep: int
     mask: int
     all: frozenset[int]
+    separators: int = 1
 
     def roles(self) -> dict[str, int]:
-        """Return `{"pad": …, "unk": …, "cls": …, "sep": …, "mask": …}`."""
-        return {role: getattr(self, role) for role in _ROLES}
+        """Return `{"pad": …, "unk": …, "cls": …, "sep": …, "mask": …}`, those that there are."""
+        ids = {role: getattr(self, role) for role in _ROLES}
+        return {role: number for role, number in ids.items() if number is not None}
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -57,6 +64,12 @@ def load_tokenizer(path: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     # The library raises bare `Exception` for whatever is wrong with the file.
     except Exception as error:
+        if path.name == "vocab.json":
+            raise ClozeError(
+                f"{path}: the vocabulary of a byte-level BPE without its merges, not a "
+                "tokenizer.json; make one of the folder, as "
+                "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) of transformers does"
+            ) from error
         raise ClozeError(
             f"{path}: not a tokenizer.json ({error}); make it again with train_tokenizer.py"
         ) from error
@@ -69,11 +82,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
 def special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
     """Return the token that plays each role (`pad`, `unk`, `cls`, `sep`, `mask`).
 
-    Knows BERT's names and RoBERTa's. Raises `ClozeError` if a role has no token.
+    Knows BERT's names and RoBERTa's. Raises `ClozeError` if a role has no token; a vocabulary
+    of bytes, in which nothing is unknown, may have none for `unk`.
     """
     found = {}
     for role, names in _ROLES.items():
         present = [name for name in names if tokenizer.token_to_id(name) is not None]
+        if not present and role == "unk" and _is_of_bytes(tokenizer):
+            continue
         if not present:
             raise ClozeError(
                 f"the vocabulary has no {role} token ({' or '.join(names)}); "
@@ -89,7 +105,23 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     roles = {role: vocab[name] for role, name in special_tokens(tokenizer).items()}
     added = tokenizer.get_added_tokens_decoder()
     flagged = {token_id for token_id, token in added.items() if token.special}
-    return SpecialIds(**roles, all=frozenset(flagged | set(roles.values())))
+    every = frozenset(flagged | set(roles.values()))
+    ends = (roles["cls"], roles["sep"])
+    return SpecialIds(**{"unk": None, **roles}, all=every, separators=_separators(tokenizer, *ends))
+
+
+def _separators(tokenizer: Tokenizer, cls: int, sep: int) -> int:
+    """Return how many [SEP] the tokenizer itself puts between the texts of a pair, 1 or 2."""
+    word = tokenizer.encode("a", add_special_tokens=False).ids
+    return 2 if tokenizer.encode("a", "a").ids == [cls, *word, sep, sep, *word, sep] else 1
+
+
+def _is_of_bytes(tokenizer: Tokenizer) -> bool:
+    """Whether every byte is a token, so that no text has an unknown one."""
+    return isinstance(tokenizer.model, models.BPE) and all(
+        tokenizer.token_to_id(character) is not None
+        for character in pre_tokenizers.ByteLevel.alphabet()
+    )
 
 
 def vocab_size(tokenizer: Tokenizer) -> int:
@@ -98,12 +130,12 @@ def vocab_size(tokenizer: Tokenizer) -> int:
 
 
 def bert_normalizer(
-    *, lowercase: bool, strip_accents: bool, clean_text: bool
+    *, lowercase: bool, strip_accents: bool, clean_text: bool, handle_chinese_chars: bool = True
 ) -> normalizers.Normalizer:
     """Return BERT's normalizer; `clean_text` drops control and format characters."""
     return normalizers.BertNormalizer(
         clean_text=clean_text,
-        handle_chinese_chars=True,
+        handle_chinese_chars=handle_chinese_chars,
         strip_accents=strip_accents,
         lowercase=lowercase,
     )
@@ -184,7 +216,7 @@ def write_tokenizer_config(path: Path, tokenizer: Tokenizer) -> None:
         path,
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            **{f"{role}_token": names[role] for role in _ROLES},
+            **{f"{role}_token": name for role, name in names.items()},
             "clean_up_tokenization_spaces": False,
             "model_input_names": ["input_ids", "attention_mask"],
         },
@@ -205,20 +237,35 @@ def tokens_by_id(tokenizer: Tokenizer) -> list[str]:
 def read_vocab(path: Path) -> dict[str, int]:
     """Read a `vocab.txt`, a token a line, ids from 0 on.
 
-    Raises `ClozeError` for a file that is missing, empty, not UTF-8, or that has an
-    empty line or the same token twice.
+    As in `transformers` each token has the number of its line, of the last one where it stands
+    twice, and so does whatever follows a line that is empty: the places of those lines stay
+    taken, by `[unused…]`, since weights may have been trained by these numbers. Raises
+    `ClozeError` for a file that is missing, empty or not UTF-8.
     """
+    data = require_file(path).read_bytes()
     try:
-        text = require_file(path).read_bytes().decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
+        if path.suffix == ".model":
+            raise ClozeError(
+                f"{path}: a SentencePiece model, not a vocab.txt; make a tokenizer.json of it, as "
+                "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) of transformers does"
+            ) from error
         raise ClozeError(f"{path}: not UTF-8 ({error}); convert it") from error
     # Not splitlines(): characters that it takes for line ends may be tokens.
-    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
-    vocab: dict[str, int] = {}
-    for number, token in enumerate(lines, start=1):
-        if not token:
-            raise ClozeError(f"{path}: line {number} is empty; remove it")
-        if token in vocab:
-            raise ClozeError(f"{path}: line {number} repeats {token!r}; remove one of the two")
-        vocab[token] = number - 1
-    return vocab
+    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
+    places = {token: number for number, token in enumerate(lines) if token}
+    if not places:
+        raise ClozeError(f"{path}: holds no token; name a vocabulary")
+    without = [number for number, token in enumerate(lines) if places.get(token) != number]
+    names = (f"[unused{number}]" for number in itertools.count())
+    unused = (name for name in names if name not in places)
+    if without:
+        first = without[0]
+        what = f"repeats as line {places[lines[first]] + 1}" if lines[first] else "is empty"
+        log.warning(
+            "warning: %s: line %d %s, as %d in all do or are; the other tokens keep their numbers",
+            path, first + 1, what, len(without),
+        )  # fmt: skip
+    places |= dict(zip(unused, without, strict=False))
+    return places

@@ -15,7 +15,8 @@ from cloze.errors import ClozeError
 from cloze.files import require_file, sha256_file
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
-from cloze.model.hf import config_from_folder, save_model
+from cloze.model.hf import save_model
+from cloze.model.hf_config import config_from_folder
 from cloze.objectives.task import TaskObjective, TrainingRows, objective_of
 from cloze.objectives.texts import check_max_length
 from cloze.settings.code_key import code_key
@@ -23,7 +24,7 @@ from cloze.settings.machine import MachineSettings
 from cloze.settings.tasks import FINETUNING_OBJECTIVES, TASK_KINDS, module_of
 from cloze.tasks.hold_out import hold_out
 from cloze.tasks.task import Task, load_task
-from cloze.tokens.tokenizer import load_tokenizer
+from cloze.tokens.tokenizer_folder import tokenizer_of_folder
 from cloze.train.plan import TrainingPlan, TrainingRecipe, decide
 from cloze.train.processes import World, open_world
 from cloze.train.run_directory import RunDirectory, open_run
@@ -97,7 +98,7 @@ class _Finetuning:
         self._args, self._task, self._run, self._world = args, task, run, world
         self._stopwatch = Stopwatch()
         self._config = config_from_folder(args.model).with_dropout(args.dropout)
-        check_max_length(args.max_length, self._config.max_position_embeddings)
+        check_max_length(args.max_length, self._config.max_length)
 
     def train(self, script: Path) -> None:
         """Train to the end, measure on the training split and write the finished run's folder."""
@@ -128,7 +129,7 @@ class _Finetuning:
     def _data(self) -> TrainingRows:
         """Read and tokenise the training split, and hold out a part of it for early stopping."""
         args, split = self._args, self._task.split("train")
-        tokenizer = load_tokenizer(args.model / "tokenizer.json")
+        tokenizer = tokenizer_of_folder(args.model)
         encoded = objective_of(self._task).encode(tokenizer, split, args, self._config.vocab_size)
         train, held_out = np.arange(len(split)), np.empty(0, dtype=np.int64)
         if args.early_stopping_patience:

@@ -41,7 +41,13 @@ class FittingRules:
 
 
 RULES = FittingRules(
-    learning_rate_times_width={"bert": 0.13, "modernbert": 0.5},
+    learning_rate_times_width={
+        "bert": 0.13,
+        "modernbert": 0.5,
+        "roberta": 0.13,
+        "distilbert": 0.13,
+        "electra": 0.13,
+    },
     tokens_per_step=1.0,
     fewest_rows=8,
     rows_of_steps=32,

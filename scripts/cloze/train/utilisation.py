@@ -94,12 +94,16 @@ def training_flop(config: EncoderConfig, tokens: int, length: int, mlm_probabili
 
     N counts the weights that multiply activations (Kaplan et al. 2020, §2.1; Chowdhery et
     al. 2022, app. B). The head, and all of the last layer but its keys and values, count at
-    the predicted positions only.
+    the predicted positions only; a local layer's length is its window.
     """
-    size, is_bert = config.hidden_size, config.layout == "bert"
-    mlp = (2 if is_bert else 3) * size * config.intermediate_size
+    size, is_pre_norm = config.hidden_size, config.facts.is_pre_norm
+    mlp = (3 if is_pre_norm else 2) * size * config.intermediate_size
     all_but_last = config.num_hidden_layers - 1
     everywhere = all_but_last * (4 * size * size + mlp) + 2 * size * size
     predicted = 2 * size * size + mlp + size * size + config.vocab_size * size
-    attention = 12 * (all_but_last + mlm_probability) * size * length
+    seen = [
+        length if is_global else min(length, 2 * config.window + 1)
+        for is_global in config.are_global
+    ]
+    attention = 12 * (sum(seen[:-1]) + mlm_probability * seen[-1]) * size
     return tokens * (6 * (everywhere + mlm_probability * predicted) + attention)

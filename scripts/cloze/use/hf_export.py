@@ -17,24 +17,26 @@ from cloze.files import atomic_path, read_json, write_json, write_text
 from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig, PackedBatch
 from cloze.model.hf import (
-    config_from_folder,
     load_classifier,
     load_encoder,
     load_masked_lm,
     load_question_answerer,
     load_token_classifier,
+    save_model,
 )
+from cloze.model.hf_config import config_from_folder, read_config
 from cloze.model.pooling import read_pooling, write_pooling
+from cloze.model.weights import header_shapes, weight_shapes
 from cloze.objectives.texts import encode_texts, pack_texts
 from cloze.tokens.tokenizer import (
     is_wordpiece,
-    load_tokenizer,
     special_ids,
     special_tokens,
     tokens_by_id,
     vocab_size,
     write_tokenizer_config,
 )
+from cloze.tokens.tokenizer_folder import copy_tokenizer, tokenizer_of_folder
 from cloze.use.predictors import Embedder, tasks_of
 from cloze.use.texts import Text
 
@@ -91,10 +93,14 @@ def write_folder(model: Path, output: Path) -> None:
             f"{model}: position_embedding_type relative_key cannot be exported, because "
             "transformers 5 has no such model; pretrain with absolute positions"
         )
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        with atomic_path(output / name) as temporary:
-            shutil.copyfile(model / name, temporary)
-    tokenizer = load_tokenizer(model / "tokenizer.json")
+    if _is_as_we_write(model, config):
+        for name in ("config.json", "model.safetensors"):
+            with atomic_path(output / name) as temporary:
+                shutil.copyfile(model / name, temporary)
+        copy_tokenizer(model, output)
+    else:
+        _write_anew(model, output)
+    tokenizer = tokenizer_of_folder(model)
     if not _frames_as_we_do(tokenizer):
         _frame(tokenizer)
         tokenizer.encode_special_tokens = False
@@ -107,8 +113,35 @@ def write_folder(model: Path, output: Path) -> None:
         write_text(output / "vocab.txt", "\n".join(tokens_by_id(tokenizer)) + "\n")
 
 
+def _is_as_we_write(model: Path, config: EncoderConfig) -> bool:
+    """Whether a folder's files are those that `save_model` would write, keys of any kind beside."""
+    raw = read_config(model)
+    if raw.get("model_type") != config.model_type or not raw.get("architectures"):
+        return False
+    if tasks_of(model)[0] in ("classify", "tag") and not raw.get("id2label"):
+        return False
+    if not (model / "model.safetensors").is_file():
+        return False
+    given = header_shapes(model)
+    return given.keys() == weight_shapes(model, config.layout).keys()
+
+
+def _write_anew(model: Path, output: Path) -> None:
+    """Write a folder from elsewhere as one of ours: one file of weights under today's names."""
+    task = tasks_of(model)[0]
+    if task in ("classify", "tag"):
+        classifier, labels = (load_classifier if task == "classify" else load_token_classifier)(
+            model
+        )
+        save_model(output, classifier, model, labels)
+        return
+    load = {"answer": load_question_answerer, "fill-mask": load_masked_lm}.get(task, load_encoder)
+    save_model(output, load(model), model)
+
+
 def _frames_as_we_do(tokenizer: Tokenizer) -> bool:
-    """Whether a pair becomes `[CLS] A [SEP] B [SEP]`, B and its [SEP] of token type 1.
+    """Whether a pair becomes `[CLS] A [SEP] B [SEP]`, B and its [SEP] of token type 1, or has two
+    [SEP] in its middle as in RoBERTa, whose token types nobody reads.
 
     Models are trained and used with that framing, whatever `tokenizer.json` says.
     """
@@ -116,6 +149,8 @@ def _frames_as_we_do(tokenizer: Tokenizer) -> bool:
     single, pair = tokenizer.encode("a"), tokenizer.encode("a", "a")
     first = [special.cls, *word, special.sep]
     types = [0] * len(first) + [1] * (len(word) + 1)
+    if special.separators == 2:
+        return single.ids == first
     return (
         single.ids == first and pair.ids == [*first, *word, special.sep] and pair.type_ids == types
     )
@@ -135,11 +170,11 @@ def _write_tokenizer_settings(output: Path, tokenizer: Tokenizer, config: Encode
     path = output / "tokenizer_config.json"
     write_tokenizer_config(path, tokenizer)
     # Without its token types a pair would read as one text.
-    types = ["token_type_ids"] if config.layout == "bert" else []
+    types = ["token_type_ids"] if config.reads_token_types else []
     settings = {
         **read_json(path),
         "model_input_names": ["input_ids", *types, "attention_mask"],
-        "model_max_length": config.max_position_embeddings,
+        "model_max_length": config.max_length,
     }
     write_json(path, settings)
     names = {f"{role}_token": name for role, name in special_tokens(tokenizer).items()}
@@ -154,11 +189,11 @@ def parity_texts(folder: Path) -> list[tuple[str, str]]:
     token to the second.
     """
     config = config_from_folder(folder)
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    tokenizer = tokenizer_of_folder(folder)
     ordinary = sorted(set(range(vocab_size(tokenizer))) - special_ids(tokenizer).all)
     generator = np.random.default_rng(0)
     pairs = []
-    for length in (*range(1, _TEXTS), config.max_position_embeddings):
+    for length in (*range(1, _TEXTS), config.max_length):
         second = _draw(tokenizer, ordinary, length, generator)
         pairs.append(
             (_draw(tokenizer, ordinary, _length(tokenizer, second) + 1, generator), second)
@@ -186,9 +221,9 @@ def our_outputs(folder: Path, texts: Sequence[tuple[str, str]]) -> Outputs:
     """Return what Cloze computes for pairs of texts with a model folder."""
     config = config_from_folder(folder)
     encoded = encode_texts(
-        load_tokenizer(folder / "tokenizer.json"),
+        tokenizer_of_folder(folder),
         [first for first, _ in texts],
-        config.max_position_embeddings,
+        config.max_length,
         config.vocab_size,
         pairs=[second for _, second in texts],
     )

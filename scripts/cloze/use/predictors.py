@@ -17,6 +17,7 @@ from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig, PackedBatch
 from cloze.model.heads import MaskedLM, SequenceClassifier
 from cloze.model.hf import load_classifier, load_masked_lm, load_sentence_encoder
+from cloze.model.hf_heads import head_of_folder
 from cloze.model.pooling import Pooling, SentenceEncoder, read_pooling
 from cloze.objectives.texts import (
     ROW_TOKENS,
@@ -26,7 +27,8 @@ from cloze.objectives.texts import (
     pack_texts,
     packed_batches,
 )
-from cloze.tokens.tokenizer import load_tokenizer, special_ids, special_tokens
+from cloze.tokens.tokenizer import special_ids, special_tokens
+from cloze.tokens.tokenizer_folder import tokenizer_of_folder
 from cloze.use.texts import Text
 
 # A window is what is held in memory; the larger, the more alike the lengths in a batch.
@@ -116,9 +118,8 @@ class Classification(NamedTuple):
 
 def tasks_of(folder: Path) -> list[str]:
     """Return which of `TASKS` a model folder can do, the one its head is for first."""
-    architectures = read_json(folder / "config.json").get("architectures") or [""]
-    heads = (task for head, task in _TASK_OF_HEAD.items() if architectures[0].endswith(head))
-    return [*heads, "embed"]
+    head = head_of_folder(folder)
+    return [_TASK_OF_HEAD[head], "embed"] if head in _TASK_OF_HEAD else ["embed"]
 
 
 def finetuning_limits(folder: Path) -> TextLimits:
@@ -155,12 +156,12 @@ class Predictor(ABC, Generic[Result]):
                 f"{' and '.join(tasks_of(folder))}"
             )
         self._compute, self._truncation = compute, truncation
-        self.tokenizer: Tokenizer = load_tokenizer(folder / "tokenizer.json")
+        self.tokenizer: Tokenizer = tokenizer_of_folder(folder)
         self._special = special_ids(self.tokenizer)
         model, self._config = self._load(folder)
         self._model = model.to(compute.torch_device).eval()
-        self.max_length = max_length or self._config.max_position_embeddings
-        check_max_length(self.max_length, self._config.max_position_embeddings)
+        self.max_length = max_length or self._config.max_length
+        check_max_length(self.max_length, self._config.max_length)
         self.truncated = 0
         """Texts that lost tokens so far."""
 
@@ -277,9 +278,9 @@ class Classifier(SamplePredictor[Classification]):
 
     def _run(self, batch: PackedBatch) -> Sequence[Classification]:
         logits = self._model(batch).float()
-        if len(self.labels) == 1:
-            return [Classification(None, score, None) for score in logits[:, 0].tolist()]
         results, threshold = [], self._model.label_threshold
+        if len(self.labels) == 1 and threshold is None:
+            return [Classification(None, score, None) for score in logits[:, 0].tolist()]
         shares = logits.softmax(dim=-1) if threshold is None else logits.sigmoid()
         for row in shares.tolist():
             best = int(np.argmax(row))

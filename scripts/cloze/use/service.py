@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cloze.model.device import Compute
-from cloze.tokens.tokenizer import load_tokenizer, special_tokens
+from cloze.tokens.tokenizer import special_tokens
+from cloze.tokens.tokenizer_folder import tokenizer_of_folder
 from cloze.use.answerer import Answerer, FoundAnswer
 from cloze.use.predictors import (
     Classification,
@@ -48,7 +49,7 @@ class ModelService:
     def __init__(self, folder: Path, compute: Compute) -> None:
         self.name = folder.resolve().name
         self.uses = tasks_of(folder)
-        self.mask_token = special_tokens(load_tokenizer(folder / "tokenizer.json"))["mask"]
+        self.mask_token = special_tokens(tokenizer_of_folder(folder))["mask"]
         self._predictors: dict[str, Predictor[Any]] = {
             use: _load(use, folder, compute) for use in self.uses
         }
