@@ -22,7 +22,7 @@ def make_config(layout: str = "bert", **changes: object) -> EncoderConfig:
         "num_attention_heads": 4,
         "intermediate_size": 48,
         "max_position_embeddings": 40,
-        "layer_norm_eps": 1e-12 if layout == "bert" else 1e-5,
+        "layer_norm_eps": 1e-5 if layout == "modernbert" else 1e-12,
     }
     return EncoderConfig(**{**settings, **changes})
 

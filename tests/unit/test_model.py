@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from cloze.errors import ClozeError
+from cloze.model.config import LAYOUTS
 from cloze.model.encoder import (
-    LAYOUTS,
     EncoderConfig,
     PackedBatch,
     SelfAttention,

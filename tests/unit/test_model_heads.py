@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
-from cloze.model.encoder import LAYOUTS, Encoder
+from cloze.model.config import LAYOUTS
+from cloze.model.encoder import Encoder
 from cloze.model.heads import MaskedLMWithNextSentence, SequenceClassifier, embed_samples
 from tests.tiny_model import draw_ids, make_config, packed_rows, perturbed, single_samples
 

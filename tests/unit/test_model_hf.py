@@ -3,7 +3,7 @@ import torch
 
 from cloze.errors import ClozeError
 from cloze.files import read_json, write_json
-from cloze.model.encoder import LAYOUTS
+from cloze.model.config import LAYOUTS
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence, SequenceClassifier
 from cloze.model.hf import (
     config_from_folder,

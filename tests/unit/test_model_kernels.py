@@ -10,7 +10,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention.varlen import varlen_attn
 
-from cloze.model.encoder import LAYOUTS, PackedBatch
+from cloze.model.config import LAYOUTS
+from cloze.model.encoder import PackedBatch
 from cloze.model.heads import MaskedLM
 from cloze.model.kernels import (
     Dropout,

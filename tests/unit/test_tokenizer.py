@@ -115,16 +115,34 @@ def test_read_vocab_keeps_characters_that_look_like_line_ends(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "vocab", "said"),
     [
-        (b"a\n\nb\n", "line 2 is empty"),
-        (b"", "line 1 is empty"),
-        (b"a\nb\na\n", "line 3 repeats 'a'"),
-        (b"a\n\xff\n", "not UTF-8"),
+        ("a\n\nb\n", {"a": 0, "[unused0]": 1, "b": 2}, "line 2 is empty, as 1 in all"),
+        ("a\nb\na\nc\n", {"[unused0]": 0, "b": 1, "a": 2, "c": 3}, "line 1 repeats as line 3"),
+        ("a\nb\n\n\n", {"a": 0, "b": 1}, ""),
+        ("[unused0]\n\nb\n", {"[unused0]": 0, "[unused1]": 1, "b": 2}, "line 2 is empty"),
     ],
 )
-def test_bad_vocab(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_token_has_the_number_of_its_line_whatever_stands_above(
+    tmp_path: Path, content: str, vocab: dict[str, int], said: str, caplog
+) -> None:
     path = tmp_path / "vocab.txt"
+    path.write_text(content, encoding="utf-8")
+    assert read_vocab(path) == vocab
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("vocab.txt", b"", "holds no token"),
+        ("vocab.txt", b"a\n\xff\n", "not UTF-8"),
+        ("spiece.model", b"\n\x0e\n\x05<unk>\x15\x00\xff", "a SentencePiece model, not a vocab"),
+    ],
+)
+def test_bad_vocab(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ClozeError, match=rf"{path}: {message}"):
         read_vocab(path)

@@ -5,7 +5,14 @@ from cloze.settings.files import check_plannable, files_below
 from cloze.settings.runs import imported_folder
 
 # What import_encoder.py reads of a folder.
-FOREIGN_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "vocab.txt")
+FOREIGN_FILES = (
+    "*.safetensors",
+    "pytorch_model*.bin",
+    "*.json",
+    "vocab.txt",
+    "merges.txt",
+    "*.model",
+)
 
 
 def require_inputs(named):

@@ -16,6 +16,7 @@ from torch import nn
 
 from cloze.cli import log
 from cloze.errors import ClozeError
+from cloze.fetch.sources import hub_model
 from cloze.files import read_json
 from cloze.model.config import GLOBAL, LAYOUTS, LOCAL, EncoderConfig
 from cloze.model.encoder import Encoder
@@ -42,7 +43,6 @@ _FAMILIES = {
 }
 # More than any encoder has; a file without weights beside it could ask for any number.
 _LARGEST = 1 << 24
-_HUB_NAME = re.compile(r"(hf:/*)?(?P<name>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w.-]+))?")
 
 
 @dataclass(frozen=True)
@@ -236,14 +236,12 @@ def require_folder(folder: Path) -> None:
     """Raise `ClozeError` if there is no such folder; a name on the hub is told how to write it."""
     if folder.is_dir():
         return
-    if not folder.exists() and (named := _HUB_NAME.fullmatch(folder.as_posix())):
-        name, revision = named["name"], named["revision"]
-        commit = revision if re.fullmatch(r"[0-9a-f]{40}", revision or "") else "COMMIT"
-        full = name if "/" in name else f"OWNER/{name}"
+    source = hub_model(folder.as_posix())
+    if source is not None and not Path(folder.parts[0]).exists():
         raise ClozeError(
             f"{folder}: no such folder; a model on the hub is fetched by config.yaml alone, as "
-            f"encoders: {{mine: {{pretrained: hf://{full}@{commit}}}}} with the commit of the "
-            "version, or download its files and name their folder"
+            f"encoders: {{mine: {{pretrained: {source}}}}} with the commit of the version, or "
+            "download its files and name their folder"
         )
     raise ClozeError(f"{folder}: no such folder; name one with a config.json")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cloze.errors import ClozeError
-from cloze.fetch.sources import LocalSource, expand_braces, parse_source
+from cloze.fetch.sources import LocalSource, expand_braces, hub_model, parse_source
 from cloze.files import SPLITS, matching_files, readable_name
 
 # Clocks that are kept in step differ by less.
@@ -130,9 +130,13 @@ class InputFiles:
                     missing = str(source)
                 elif is_made(path):
                     continue
+                hub = ""
+                if key.endswith(".pretrained") and not Path(Path(missing).parts[0]).exists():
+                    model = hub_model(missing.removesuffix("/config.json"))
+                    hub = f", or write a model on the hub as {model}" if model else ""
                 raise ClozeError(
                     f"config: {key}: {missing}: no such file or folder, and no rule makes it; "
-                    "correct the path or put there what it names"
+                    f"correct the path or put there what it names{hub}"
                 )
 
     def keys_of_corpus(self, corpus: str) -> dict[str, list[str]]:
