@@ -20,6 +20,7 @@ from cloze.files import read_json
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.hf_config import config_from_folder
+from cloze.model.weights import weight_files
 from cloze.objectives.task import objective_of
 from cloze.objectives.texts import check_max_length
 from cloze.settings.fields import add_flags
@@ -27,7 +28,7 @@ from cloze.settings.finetuning import TextSettings
 from cloze.settings.machine import ComputeSettings
 from cloze.tasks.evaluations import write_predictions
 from cloze.tasks.task import Task, load_task
-from cloze.tokens.tokenizer_folder import tokenizer_of_folder
+from cloze.tokens.tokenizer_folder import tokenizer_files, tokenizer_of_folder
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -75,8 +76,8 @@ def run(args: argparse.Namespace) -> None:
         metrics=metrics,
         args=args,
         inputs=[
-            args.model / "model.safetensors",
-            args.model / "tokenizer.json",
+            *weight_files(args.model),
+            *tokenizer_files(args.model),
             task.split_path(args.split),
         ],
         script=Path(__file__),

@@ -122,7 +122,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; raises `ClozeError` if it is missing or not JSON."""
     try:
         return json.loads(require_file(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         refuse(str(path), not_text(_head(path)))
         raise ClozeError(f"{path}: not valid JSON ({error}); make it again") from error
 

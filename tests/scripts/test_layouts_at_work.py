@@ -8,11 +8,14 @@ import evaluate
 import export_hf
 import finetune
 import predict
+import prepare_task
 import pretrain
 from cloze.files import read_json
 from cloze.model.hf import load_encoder
+from tests.scripts.test_kinds_of_tasks import KINDS
 from tests.tiny_pretraining import MACHINE, write_inputs
-from tests.tiny_similarity import write_pairs
+from tests.tiny_questions import write_questions
+from tests.tiny_similarity import SCORED, prepare, write_scored
 from tests.tiny_task import write_task
 
 SHAPE = ["--hidden-size=16", "--num-hidden-layers=3", "--num-attention-heads=2",
@@ -77,8 +80,28 @@ def test_it_is_fine_tuned_measured_and_exported(pretrained, tmp_path, capsys):
     assert "SequenceClassification" in read_json(tmp_path / "hf" / "parity.json")["class"]
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "question_answering"])
+def test_it_learns_every_kind_of_task(pretrained, kind, tmp_path):
+    task = tmp_path / "task"
+    if kind == "question_answering":
+        arguments = write_questions(tmp_path / "files")
+    else:
+        write, suffix, flags, _ = KINDS[kind]
+        arguments = [f"--objective={kind}", *flags]
+        for number, split in enumerate(("train", "validation")):
+            write(tmp_path / f"{split}.{suffix}", 24, 100 * number)
+            arguments += [f"--{split}", str(tmp_path / f"{split}.{suffix}")]
+    assert prepare_task.main([*arguments, "--output", str(task)]) == 0
+    flags = ["--task", str(task), "--max-length=16", "--threads=1", "--max-steps=2"]
+    model = ["--model", str(pretrained / "encoder"), "--output", str(tmp_path / "model")]
+    assert finetune.main([*model, *flags]) == 0
+    model = ["--model", str(tmp_path / "model")]
+    assert export_hf.main([*model, "--output", str(tmp_path / "hf")]) == 0
+
+
 def test_it_gives_vectors_that_sentence_transformers_gives(pretrained, tmp_path):
-    task = write_pairs(tmp_path / "pairs")
+    files = [write_scored(tmp_path / f"{number}.tsv", 32, number) for number in range(2)]
+    task = prepare(tmp_path / "task", *files, *SCORED)
     flags = ["--task", str(task), "--max-length=16", "--threads=1", "--max-steps=2"]
     model = ["--model", str(pretrained / "encoder"), "--output", str(tmp_path / "vectors")]
     assert finetune.main([*model, *flags]) == 0

@@ -132,7 +132,7 @@ def test_an_encoder_of_another_tokenizer_is_refused(inputs, tmp_path, capsys):
     write_tokenizer(tmp_path / "first", num_words=40)
     further = command(inputs, tmp_path / "second", 20, f"--init-from={tmp_path / 'first'}")
     assert pretrain.main(further) == 1
-    assert "is another tokenizer than" in capsys.readouterr().err
+    assert "has another tokenizer than" in capsys.readouterr().err
 
 
 def test_samples_longer_than_the_positions_are_refused(inputs, tmp_path, capsys):

@@ -7,6 +7,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cloze.errors import ClozeError
-from cloze.files import read_json, require_file
+from cloze.files import read_json, require_file, sha256_file
 
 
 @dataclass(frozen=True)
@@ -292,6 +293,20 @@ def weight_shapes(folder: Path, layout: str) -> dict[str, tuple[int, ...]]:
     return {name: shapes[given] for given, name in _today(shapes, layout).items()}
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a folder; raises `ClozeError` if it has none."""
+    files = _weight_files(folder, "model.safetensors")
+    if not files:
+        raise _without_weights(folder)
+    return files
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return the SHA-256 of a folder's weights: of the one file, or of the hashes of several."""
+    digests = [sha256_file(path) for path in weight_files(folder)]
+    return digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest()
+
+
 def header_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a folder's weights under their own names; empty without safetensors."""
     shapes: dict[str, tuple[int, ...]] = {}
@@ -397,7 +412,11 @@ def _read_files(folder: Path, unpickle: bool) -> dict[str, Tensor]:
                 "model.safetensors, or pass --unpickle if you trust who made the file"
             )
         return {key: value for file in files for key, value in load(file).items()}
-    raise ClozeError(f"{folder}: has no model.safetensors; name a folder with a model's weights")
+    raise _without_weights(folder)
+
+
+def _without_weights(folder: Path) -> ClozeError:
+    return ClozeError(f"{folder}: has no model.safetensors; name a folder with a model's weights")
 
 
 def _broken(path: Path, error: Exception) -> ClozeError:

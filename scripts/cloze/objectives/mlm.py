@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from cloze.cli import log
 from cloze.errors import ClozeError
-from cloze.files import require_file, sha256_file
 from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM
@@ -36,6 +35,7 @@ from cloze.tokens.loading import load_rows
 from cloze.tokens.manifest import read_manifest
 from cloze.tokens.shards import Rows
 from cloze.tokens.tokenizer import SpecialIds, load_tokenizer, special_ids
+from cloze.tokens.tokenizer_folder import tokenizer_of_folder
 
 # The validation masks are one fixed draw, whatever the run's seed.
 _VALIDATION_SEED = 1 << 32
@@ -358,9 +358,9 @@ def _check_pairs(args: argparse.Namespace, train: Rows) -> None:
 
 
 def _check_same_tokenizer(args: argparse.Namespace) -> None:
-    theirs = require_file(args.init_from / "tokenizer.json")
-    if sha256_file(theirs) != sha256_file(args.tokenizer):
+    theirs = tokenizer_of_folder(args.init_from)
+    if theirs.to_str() != load_tokenizer(args.tokenizer).to_str():
         raise ClozeError(
-            f"{theirs}: is another tokenizer than {args.tokenizer}, so the weights of "
-            f"{args.init_from} would mean other words; build the data set with that tokenizer"
+            f"{args.init_from}: has another tokenizer than {args.tokenizer}, so its weights would "
+            "mean other words; build the data set with that tokenizer"
         )

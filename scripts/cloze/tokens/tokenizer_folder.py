@@ -33,6 +33,7 @@ from cloze.tokens.tokenizer import (
 # What BERT's own vocabularies were made for.
 _MAX_INPUT_CHARS_PER_WORD = 100
 _FAST, _SETTINGS, _ADDED = "tokenizer.json", "tokenizer_config.json", "added_tokens.json"
+_SLOW = ("vocab.txt", "vocab.json", "merges.txt")
 _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "sentencepiece.model")
 # Classes of `transformers` whose rules are those that the files are read by here.
 _OF_VOCAB = ("Bert", "DistilBert", "Electra")
@@ -86,6 +87,14 @@ def _tokenizer(folder: Path) -> Tokenizer:
         )
     _add(tokenizer, _added_tokens(folder, settings), folder)
     return tokenizer
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that decide its tokens."""
+    fast = folder / _FAST
+    slow = (folder / name for name in (*_SLOW, *_SENTENCEPIECE, _SETTINGS))
+    files = [fast] if fast.is_file() else [path for path in slow if path.is_file()]
+    return [*files, *(path for path in [folder / _ADDED] if path.is_file())]
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:

@@ -16,7 +16,8 @@ from cloze.files import require_file, sha256_file
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.hf import save_model
-from cloze.model.hf_config import config_from_folder
+from cloze.model.hf_config import config_from_folder, require_folder
+from cloze.model.weights import weight_files
 from cloze.objectives.task import TaskObjective, TrainingRows, objective_of
 from cloze.objectives.texts import check_max_length
 from cloze.settings.code_key import code_key
@@ -24,7 +25,7 @@ from cloze.settings.machine import MachineSettings
 from cloze.settings.tasks import FINETUNING_OBJECTIVES, TASK_KINDS, module_of
 from cloze.tasks.hold_out import hold_out
 from cloze.tasks.task import Task, load_task
-from cloze.tokens.tokenizer_folder import tokenizer_of_folder
+from cloze.tokens.tokenizer_folder import tokenizer_files, tokenizer_of_folder
 from cloze.train.plan import TrainingPlan, TrainingRecipe, decide
 from cloze.train.processes import World, open_world
 from cloze.train.run_directory import RunDirectory, open_run
@@ -52,6 +53,7 @@ def finetune(args: argparse.Namespace, script: Path) -> None:
     process is training.
     """
     task = load_task(args.task)
+    require_folder(args.model)
     recipe = _recipe(args, task, script)
     run_dir = args.run_dir or args.output / ".runs"
     with open_world(args.device) as world, open_run(run_dir, recipe, world.is_main) as run:
@@ -79,11 +81,10 @@ def _recipe(args: argparse.Namespace, task: Task, script: Path) -> dict[str, Any
 
 
 def _inputs(args: argparse.Namespace) -> list[Path]:
-    names = ["config.json", "tokenizer.json"]
-    if not args.from_scratch:
-        names.append("model.safetensors")
     return [
-        *(args.model / name for name in names),
+        args.model / "config.json",
+        *tokenizer_files(args.model),
+        *([] if args.from_scratch else weight_files(args.model)),
         *(args.task / name for name in ("task.json", "train.parquet")),
         *args.task.glob("train-documents.parquet"),
     ]

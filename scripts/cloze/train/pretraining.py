@@ -16,6 +16,8 @@ from cloze.files import require_file, sha256_file
 from cloze.metrics import write_metrics
 from cloze.model.device import keep_freed_memory
 from cloze.model.hf import save_model
+from cloze.model.hf_config import require_folder
+from cloze.model.weights import weights_sha256
 from cloze.objectives.mlm import MaskedLanguageModeling, PretrainingData
 from cloze.objectives.next_sentence import NextSentencePrediction
 from cloze.objectives.prediction_history import MASKED_EXAMPLES, PredictionHistory
@@ -81,7 +83,8 @@ def _recipe(args: argparse.Namespace, script: Path) -> dict[str, Any]:
     recipe["tokenizer_sha256"] = sha256_file(require_file(args.tokenizer))
     recipe["manifest_sha256"] = sha256_file(require_file(args.dataset / MANIFEST))
     if args.init_from is not None:
-        recipe["init_from_sha256"] = sha256_file(require_file(args.init_from / "model.safetensors"))
+        require_folder(args.init_from)
+        recipe["init_from_sha256"] = weights_sha256(args.init_from)
     recipe["code"] = code_key(script)
     return recipe
 
