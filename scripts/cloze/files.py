@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ CHUNK_BYTES = 1 << 20
 SPLITS = ("train", "validation", "test")
 # Of macOS in archives, of Windows, and of network drives.
 _SYSTEM_NAMES = {"__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"}
+_HUB_NAME = re.compile(r"(hf:/*)?(?P<name>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w.-]+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _REFUSALS = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
@@ -164,6 +167,20 @@ def require_file(path: Path) -> Path:
 def _head(path: Path) -> bytes:
     with open(path, "rb") as stream:
         return stream.read(HEAD_BYTES)
+
+
+def hub_model(text: str) -> str | None:
+    """Return the source that a model's name on the hub stands for, if `text` may be such a name.
+
+    What nobody has said of it is in capitals. A name looks like a path, so ask only where not
+    even the first part of such a path is there.
+    """
+    named = _HUB_NAME.fullmatch(text)
+    if named is None or named["name"].startswith("."):
+        return None
+    commit = named["revision"] if _COMMIT.fullmatch(named["revision"] or "") else "COMMIT"
+    owner = "" if "/" in named["name"] else "OWNER/"
+    return f"hf://{owner}{named['name']}@{commit}"
 
 
 def sha256_file(path: Path) -> str:

@@ -71,3 +71,23 @@ def test_a_broken_list_of_modules_is_refused(tmp_path: Path):
     write_json(tmp_path / "modules.json", {"idx": 0})
     with pytest.raises(ClozeError, match=r"modules.json: is no list of modules"):
         read_pooling(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "sentence_bert_config.json",
+            {"max_seq_length": "128"},
+            "max_seq_length '128' is no whole",
+        ),
+        ("sentence_bert_config.json", [], "max_seq_length '' is no whole number"),
+        ("sentence_bert_config.json", {"do_lower_case": True}, "do_lower_case true changes texts"),
+        ("1_Pooling/config.json", [], "holds no object of keys and values"),
+    ],
+)
+def test_files_that_say_something_else_are_named(file, content, message, tmp_path):
+    write_pooling(tmp_path, Pooling(), make_config())
+    write_json(tmp_path / file, content)
+    with pytest.raises(ClozeError, match=message):
+        read_pooling(tmp_path)

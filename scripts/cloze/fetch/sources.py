@@ -17,7 +17,6 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_FORM = "hf://datasets/OWNER/NAME@REVISION/PATH"
-_HUB_NAME = re.compile(r"(hf:/*)?(?P<name>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w.-]+))?")
 _HUB = re.compile(
     r"hf://(?P<folder>datasets/|(?!datasets/|models/|spaces/))(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)"
     r"(?:@(?P<revision>refs/(?:convert|pr)/[^/]+|[^/]+))?(?:/(?P<path>.*))?"
@@ -158,20 +157,6 @@ def parse_hub(text: str) -> HubSource:
     source = HubSource(owner, name, unquote(revision), (path or "").strip("/"), folder)
     _refuse_dots(source.mirror_path, text)
     return source
-
-
-def hub_model(text: str) -> str | None:
-    """Return the source that a model's name on the hub stands for, if `text` may be such a name.
-
-    What nobody has said of it is in capitals. A name looks like a path, so ask only where not
-    even the first part of such a path is there.
-    """
-    named = _HUB_NAME.fullmatch(text)
-    if named is None or named["name"].startswith("."):
-        return None
-    commit = named["revision"] if _COMMIT.fullmatch(named["revision"] or "") else "COMMIT"
-    owner = "" if "/" in named["name"] else "OWNER/"
-    return f"hf://{owner}{named['name']}@{commit}"
 
 
 def expand_braces(text: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from safetensors.torch import save_file
 from torch import nn
 
+from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, write_json
 from cloze.model.encoder import Encoder, EncoderConfig
@@ -211,14 +212,31 @@ def load_matching(
 
 
 def _check_same_numbers(ours: EncoderConfig, theirs: EncoderConfig, folder: Path) -> None:
-    """Raise `ClozeError` if weights of the same shapes would be computed with in another way."""
-    for name in ("layout", "num_attention_heads", "are_global"):
+    """Raise `ClozeError` if weights of the same shapes would be computed with in another way.
+
+    Rotary bases and the width of windows may be changed on purpose, for longer texts.
+    """
+    for name, what in (
+        ("layout", "layout"),
+        ("num_attention_heads", "num_attention_heads"),
+        ("are_global", "global layers (global_attn_every_n_layers)"),
+    ):
         wanted, found = getattr(ours, name), getattr(theirs, name)
         if wanted != found:
             raise ClozeError(
-                f"{folder}: its encoder has {name} {found}, the one to fill {wanted}; give the "
+                f"{folder}: its encoder has {what} {found}, the one to fill {wanted}; give the "
                 "architecture the same"
             )
+    if ours.facts.is_pre_norm:
+        rotary = ["rope_theta"]
+        rotary += [] if all(ours.are_global) else ["local_rope_theta", "local_attention"]
+        for name in rotary:
+            wanted, found = getattr(ours, name), getattr(theirs, name)
+            if wanted != found:
+                log.warning(
+                    "warning: %s was trained with %s %s and goes on with %s", folder, name, found,
+                    wanted,
+                )  # fmt: skip
 
 
 def _filled(build: Callable[[EncoderConfig], _Model], folder: Path) -> _Model:

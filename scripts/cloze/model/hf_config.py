@@ -16,8 +16,7 @@ from torch import nn
 
 from cloze.cli import log
 from cloze.errors import ClozeError
-from cloze.fetch.sources import hub_model
-from cloze.files import read_json
+from cloze.files import hub_model, read_json
 from cloze.model.config import GLOBAL, LAYOUTS, LOCAL, EncoderConfig
 from cloze.model.encoder import Encoder
 from cloze.model.weights import (

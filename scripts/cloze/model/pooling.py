@@ -76,7 +76,7 @@ def read_pooling(folder: Path) -> Pooling | None:
         return None
     modules: Any = read_json(folder / MODULES)
     try:
-        kinds = [(module["type"].rpartition(".")[2], module["path"]) for module in modules]
+        kinds = [(module["type"].rpartition(".")[2], str(module["path"])) for module in modules]
     except (KeyError, TypeError, AttributeError) as error:
         raise ClozeError(f"{folder / MODULES}: is no list of modules with type and path") from error
     names = [kind for kind, _ in kinds]
@@ -85,13 +85,27 @@ def read_pooling(folder: Path) -> Pooling | None:
             f"{folder / MODULES}: holds {', '.join(names) or 'no module'}; Cloze computes "
             "Transformer, Pooling and perhaps Normalize, so choose another model"
         )
-    limits = folder / _LIMITS
-    length = read_json(limits).get("max_seq_length") if limits.is_file() else None
-    return Pooling(_mode(folder / kinds[1][1] / "config.json"), len(kinds) == 3, length)
+    mode = _mode(folder / kinds[1][1] / "config.json")
+    return Pooling(mode, len(kinds) == 3, _max_length(folder / _LIMITS))
+
+
+def _max_length(path: Path) -> int | None:
+    limits = read_json(path) if path.is_file() else {}
+    length = limits.get("max_seq_length") if isinstance(limits, dict) else ""
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int)):
+        raise ClozeError(f"{path}: max_seq_length {length!r} is no whole number; mend it")
+    if limits.get("do_lower_case"):
+        raise ClozeError(
+            f"{path}: do_lower_case true changes texts before the tokenizer does; Cloze leaves "
+            "case to tokenizer.json, so set it to false where that lowercases"
+        )
+    return length
 
 
 def _mode(path: Path) -> str:
     settings = read_json(path)
+    if not isinstance(settings, dict):
+        raise ClozeError(f"{path}: holds no object of keys and values; fetch it again")
     chosen = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value]
     modes = [mode for mode, key in _KEYS.items() if key in chosen]
     if not chosen and settings.get("pooling_mode") in POOLINGS:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cloze.errors import ClozeError
-from cloze.fetch.sources import LocalSource, expand_braces, hub_model, parse_source
-from cloze.files import SPLITS, matching_files, readable_name
+from cloze.fetch.sources import LocalSource, expand_braces, parse_source
+from cloze.files import SPLITS, hub_model, matching_files, readable_name
 
 # Clocks that are kept in step differ by less.
 _CLOCK_SECONDS = 2
