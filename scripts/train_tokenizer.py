@@ -36,7 +36,11 @@ from cloze.files import atomic_path, sha256_path, write_text
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ThreadSettings
-from cloze.settings.tokenizers import NormalizationSettings, TokenizerSettings
+from cloze.settings.tokenizers import (
+    NormalizationSettings,
+    TokenizerSettings,
+    refused_vocabulary,
+)
 from cloze.tokens.tokenizer import (
     bert_normalizer,
     bert_tokenizer,
@@ -195,6 +199,8 @@ def _bert_normalizer(args: argparse.Namespace, *, clean_text: bool) -> Normalize
 
 
 def _take(args: argparse.Namespace) -> Tokenizer:
+    if (refusal := refused_vocabulary(str(args.vocab))) is not None:
+        raise ClozeError(refusal)
     if args.vocab.suffix == ".json":
         return load_tokenizer(args.vocab)
     vocab = read_vocab(args.vocab)

@@ -315,6 +315,18 @@ def test_an_encoder_from_elsewhere_needs_no_recipe() -> None:
     assert found.files.fetched_of("theirs") == []
 
 
+@pytest.mark.parametrize(
+    ("vocab", "what"),
+    [
+        ("theirs/spiece.model", "a SentencePiece model"),
+        ("theirs/vocab.json", "the vocabulary of a byte-level BPE without its merges"),
+    ],
+)
+def test_a_vocabulary_of_another_kind_is_named_by_the_plan(vocab: str, what: str) -> None:
+    with pytest.raises(ClozeError, match=rf"tokenizers\.theirs\.vocab: {vocab}: is {what}, not a"):
+        config(tokenizers__theirs={"vocab": vocab})
+
+
 def test_an_encoder_of_the_hub_is_fetched() -> None:
     found = config(encoders__theirs={"pretrained": HUB.replace("datasets/", "")})
     assert found.files.imported == {"theirs": "resources/theirs"}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
+from cloze.cli import log
 from cloze.errors import ClozeError
 from cloze.objectives.masking import Masker
 from cloze.tokens.tokenizer import (
@@ -124,25 +125,22 @@ def test_read_vocab_keeps_characters_that_look_like_line_ends(tmp_path: Path) ->
     ],
 )
 def test_a_token_has_the_number_of_its_line_whatever_stands_above(
-    tmp_path: Path, content: str, vocab: dict[str, int], said: str, caplog
+    tmp_path: Path, content: str, vocab: dict[str, int], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "vocab.txt"
     path.write_text(content, encoding="utf-8")
+    warnings: list[str] = []
+    monkeypatch.setattr(log, "warning", lambda text, *values: warnings.append(text % values))
     assert read_vocab(path) == vocab
-    assert said in caplog.text
-    assert bool(caplog.text) == bool(said)
+    assert said in "".join(warnings)
+    assert bool(warnings) == bool(said)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("vocab.txt", b"", "holds no token"),
-        ("vocab.txt", b"a\n\xff\n", "not UTF-8"),
-        ("spiece.model", b"\n\x0e\n\x05<unk>\x15\x00\xff", "a SentencePiece model, not a vocab"),
-    ],
+    ("content", "message"), [(b"", "holds no token"), (b"a\n\xff\n", "not UTF-8")]
 )
-def test_bad_vocab(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    path = tmp_path / name
+def test_bad_vocab(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "vocab.txt"
     path.write_bytes(content)
     with pytest.raises(ClozeError, match=rf"{path}: {message}"):
         read_vocab(path)

@@ -11,6 +11,7 @@ from typing import Any
 from cloze.errors import ClozeError
 from cloze.fetch.sources import LocalSource, expand_braces, parse_source
 from cloze.files import SPLITS, hub_model, matching_files, readable_name
+from cloze.settings.tokenizers import refused_vocabulary
 
 # Clocks that are kept in step differ by less.
 _CLOCK_SECONDS = 2
@@ -103,6 +104,9 @@ class InputFiles:
             if "vocab" in section
         }
         """Tokenizer to the vocabulary that it takes over, where it does."""
+        for name, file in self.vocabs.items():
+            if (refusal := refused_vocabulary(file)) is not None:
+                raise ClozeError(f"config: tokenizers.{name}.vocab: {refusal}")
         self.tasks = {name: self._task(name, section) for name, section in values["tasks"].items()}
         """Task to the files of each split that it has."""
         self.imported = {

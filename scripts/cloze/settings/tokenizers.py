@@ -46,3 +46,17 @@ class TokenizerSettings(NormalizationSettings):
         "MB, for unigram 10 MB, less where words have no spaces between them",
         minimum=0,
     )
+
+
+def refused_vocabulary(path: str) -> str | None:
+    """Return why a file is none of the vocabularies that are taken over, told by its name."""
+    what = None
+    if path.endswith(".model"):
+        what = "a SentencePiece model"
+    elif path.rpartition("/")[2] == "vocab.json":
+        what = "the vocabulary of a byte-level BPE without its merges"
+    return what and (
+        f"{path}: is {what}, not a vocab.txt or tokenizer.json; make a tokenizer.json of its "
+        "folder, as AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) of transformers "
+        "does"
+    )

@@ -64,12 +64,6 @@ def load_tokenizer(path: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     # The library raises bare `Exception` for whatever is wrong with the file.
     except Exception as error:
-        if path.name == "vocab.json":
-            raise ClozeError(
-                f"{path}: the vocabulary of a byte-level BPE without its merges, not a "
-                "tokenizer.json; make one of the folder, as "
-                "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) of transformers does"
-            ) from error
         raise ClozeError(
             f"{path}: not a tokenizer.json ({error}); make it again with train_tokenizer.py"
         ) from error
@@ -242,15 +236,9 @@ def read_vocab(path: Path) -> dict[str, int]:
     taken, by `[unused…]`, since weights may have been trained by these numbers. Raises
     `ClozeError` for a file that is missing, empty or not UTF-8.
     """
-    data = require_file(path).read_bytes()
     try:
-        text = data.decode("utf-8")
+        text = require_file(path).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        if path.suffix == ".model":
-            raise ClozeError(
-                f"{path}: a SentencePiece model, not a vocab.txt; make a tokenizer.json of it, as "
-                "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) of transformers does"
-            ) from error
         raise ClozeError(f"{path}: not UTF-8 ({error}); convert it") from error
     # Not splitlines(): characters that it takes for line ends may be tokens.
     lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
