@@ -10,6 +10,7 @@
 Nothing of a folder is ever run: a tokenizer that needs code is refused by name.
 """
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,13 @@ def import_tokenizer(folder: Path, output: Path, entries: int) -> None:
             "they do not belong together"
         )
     if size < entries:
-        log.info("%s: no token has the last %d of %d embeddings", folder, entries - size, entries)
+        is_whole = (folder / _FAST).is_file()
+        log.log(
+            logging.INFO if is_whole else logging.WARNING,
+            "%s%s: the last %d of %d embeddings belong to no token; that is so where a vocabulary "
+            "was padded, and a mistake where lines of it were removed",
+            "" if is_whole else "warning: ", folder, entries - size, entries,
+        )  # fmt: skip
     copy_tokenizer(folder, output)
     write_tokenizer_config(output / _SETTINGS, tokenizer)
 
