@@ -82,6 +82,8 @@ HEADS = {
     "Model": load_encoder,
 }
 LABELS = ["bad", "fair", "good"]
+# The other name of a weight that two modules share.
+SHARED = {"lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight"}
 
 
 def peer_model(family, head):
@@ -147,16 +149,18 @@ def compare(model, peer, head):
     assert theirs.abs().mean() > 0.05
     assert (ours - theirs).abs().max() < 1e-4
     upstream = torch.randn(theirs.shape, generator=torch.Generator().manual_seed(5))
-    found = rename_to_hf(gradients(model, (ours * upstream).mean()), model.config.layout)
-    wanted = gradients(peer, (theirs * upstream).mean())
-    assert {name for name in wanted if "pooler" not in name} <= found.keys() | {
-        f"{prefix}{name}" for name in found for prefix in ("bert.", "roberta.", "model.",
-                                                           "distilbert.", "electra.")
-    }  # fmt: skip
+    ours_by_name = gradients(model, (ours * upstream).mean())
+    if head == "Model":
+        ours_by_name = {f"encoder.{name}": value for name, value in ours_by_name.items()}
+    found = rename_to_hf(ours_by_name, model.config.layout)
+    prefix = f"{peer.base_model_prefix}." if head == "Model" else ""
+    wanted = {
+        SHARED.get(name, f"{prefix}{name}"): gradient
+        for name, gradient in gradients(peer, (theirs * upstream).mean()).items()
+    }
+    assert wanted.keys() == found.keys()
     for name, gradient in wanted.items():
-        named = [key for key in found if key == name or key.endswith(f".{name}")]
-        if named:
-            assert (found[named[0]] - gradient).abs().max() < 1e-4, name
+        assert (found[name] - gradient).abs().max() < 1e-4, name
 
 
 def write_folder(folder, peer):

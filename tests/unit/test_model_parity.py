@@ -13,7 +13,13 @@ from tests.tiny_model import draw_ids, gradients, make_config, perturbed, single
 
 transformers = pytest.importorskip("transformers")
 
-FAMILIES = {"bert": "Bert", "modernbert": "ModernBert"}
+FAMILIES = {
+    "bert": "Bert",
+    "modernbert": "ModernBert",
+    "roberta": "Roberta",
+    "distilbert": "DistilBert",
+    "electra": "Electra",
+}
 
 
 def peer_of(model, tmp_path, architecture, labels=None):
@@ -36,7 +42,7 @@ def check_gradients(model, loss, peer, peer_loss):
     for name, gradient in theirs.items():
         # A bias of all keys shifts every score of a query alike, so its gradient is 0 but
         # for rounding, and a share of it says nothing.
-        scale = largest if name.endswith("self.key.bias") else gradient.abs().max()
+        scale = largest if name.endswith(("self.key.bias", "k_lin.bias")) else gradient.abs().max()
         assert (ours[name] - gradient).abs().max() <= 1e-5 * scale, name
 
 
