@@ -152,6 +152,16 @@ def test_heads_are_told_by_their_weights(layout, kind, head, tmp_path):
     assert head_of_folder(folder) == head
 
 
+def test_a_bare_encoder_beside_the_configuration_of_a_whole_model_is_one(tmp_path):
+    folder = write_model(tmp_path / "model")
+    change_weights(folder, lambda weights: {
+        name.removeprefix("bert."): value for name, value in weights.items() if "cls." not in name
+    })  # fmt: skip
+    assert tasks_of(folder) == ["embed"]
+    assert export_hf.main(["--model", str(folder), "--output", str(tmp_path / "hf")]) == 0
+    assert read_json(tmp_path / "hf" / "parity.json")["class"] == "BertModel"
+
+
 def test_one_of_several_labels_is_given_by_its_own_probability(tmp_path, capsys):
     folder = write_model(tmp_path / "model", "roberta", SequenceClassifier)
     change_config(folder, problem_type="multi_label_classification")

@@ -25,6 +25,10 @@ def head_of_folder(folder: Path) -> str:
     found = re.search(r"(For[A-Z]\w*)$", name)
     if found is None or (found[1] == "ForPreTraining" and layout != "bert"):
         return "Model"
+    if found[1] in ("ForMaskedLM", "ForPreTraining"):
+        # A bare encoder is often saved beside the configuration of the whole model.
+        shapes = weight_shapes(folder, layout)
+        return found[1] if not shapes or has_masked_lm_head(shapes, layout) else "Model"
     return found[1]
 
 

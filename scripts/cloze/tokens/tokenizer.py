@@ -101,7 +101,8 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     flagged = {token_id for token_id, token in added.items() if token.special}
     every = frozenset(flagged | set(roles.values()))
     ends = (roles["cls"], roles["sep"])
-    return SpecialIds(**{"unk": None, **roles}, all=every, separators=_separators(tokenizer, *ends))
+    unk = roles.pop("unk", None)
+    return SpecialIds(**roles, unk=unk, all=every, separators=_separators(tokenizer, *ends))
 
 
 def _separators(tokenizer: Tokenizer, cls: int, sep: int) -> int:

@@ -216,8 +216,8 @@ def _byte_level_bpe(folder: Path, settings: dict[str, Any]) -> Tokenizer:
         mask = AddedToken("<mask>", lstrip=True, special=True, normalized=False)
         tokenizer.add_special_tokens([mask])
     if {"<s>", "</s>"} <= set(plain):
-        ends = [(token, tokenizer.token_to_id(token)) for token in ("</s>", "<s>")]
-        tokenizer.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=prefix)
+        sep, cls = ((token, tokenizer.get_vocab()[token]) for token in ("</s>", "<s>"))
+        tokenizer.post_processor = processors.RobertaProcessing(sep, cls, add_prefix_space=prefix)
     return tokenizer
 
 

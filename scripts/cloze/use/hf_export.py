@@ -135,8 +135,12 @@ def _write_anew(model: Path, output: Path) -> None:
         )
         save_model(output, classifier, model, labels)
         return
-    load = {"answer": load_question_answerer, "fill-mask": load_masked_lm}.get(task, load_encoder)
-    save_model(output, load(model), model)
+    if task == "answer":
+        save_model(output, load_question_answerer(model), model)
+    elif task == "fill-mask":
+        save_model(output, load_masked_lm(model), model)
+    else:
+        save_model(output, load_encoder(model), model)
 
 
 def _frames_as_we_do(tokenizer: Tokenizer) -> bool:
