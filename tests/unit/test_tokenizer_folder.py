@@ -109,6 +109,15 @@ def test_a_sentencepiece_model_is_numbered_as_its_family_does(kind, family, firs
     ("write", "message"),
     [
         (lambda f: write_json(f / "config.json", {"model_type": "albert"}), "is of a albert"),
+        (
+            lambda f: (
+                write_json(f / "config.json", {"model_type": "bert"}),
+                write_json(
+                    f / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"}
+                ),
+            ),
+            "is of a bert, and Cloze numbers the pieces",
+        ),
         (lambda f: write_sentencepiece(f, kind=2), "holds no Unigram vocabulary"),
         (lambda f: (f / "sentencepiece.bpe.model").write_bytes(b"\x0a\xff\xff"), "not a Sentence"),
         (lambda f: (f / "sentencepiece.bpe.model").write_bytes(b""), "holds no Unigram"),

@@ -40,9 +40,11 @@ _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "sentencepiece.mode
 _OF_VOCAB = ("Bert", "DistilBert", "Electra")
 _OF_MERGES = ("Roberta", "GPT2", "Longformer", "Bart")
 _OF_SENTENCEPIECE = ("XLMRoberta", "Camembert")
+# Ones that say nothing of their own.
+_OF_ANY = ("PreTrained", "TokenizersBackend")
 # Further ones that do no more than what `tokenizer.json` says.
 _OF_FAST = (
-    "PreTrained", "TokenizersBackend", "MPNet", "Albert", "BigBird", "Codegen", "Deberta",
+    "MPNet", "Albert", "BigBird", "Codegen", "Deberta",
     "DebertaV2", "Funnel", "GPTNeoX", "Gemma", "LayoutLM", "Llama", "Lxmert", "MobileBert",
     "Barthez", "MBart", "Qwen2", "RemBert", "T5", "XLNet",
 )  # fmt: skip
@@ -171,7 +173,7 @@ def _require_class(folder: Path, settings: dict[str, Any], known: tuple[str, ...
     if name is None:
         return
     bare = str(name).removesuffix("Fast").removesuffix("Tokenizer")
-    if bare not in known:
+    if bare not in (*known, *_OF_ANY):
         raise ClozeError(
             f"{folder / _SETTINGS}: tokenizer_class {name} splits text by code that is not in the "
             f"folder's files; here Cloze reads those of {', '.join(known)}, so choose another "
