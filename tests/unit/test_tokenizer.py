@@ -118,8 +118,8 @@ def test_read_vocab_keeps_characters_that_look_like_line_ends(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "vocab", "said"),
     [
-        ("a\n\nb\n", {"a": 0, "[unused0]": 1, "b": 2}, "line 2 is empty, as 1 in all"),
-        ("a\nb\na\nc\n", {"[unused0]": 0, "b": 1, "a": 2, "c": 3}, "line 1 repeats as line 3"),
+        ("a\n\nb\n", {"a": 0, "[unused0]": 1, "b": 2}, "line 2 is empty (1 such lines)"),
+        ("a\nb\na\nc\n", {"[unused0]": 0, "b": 1, "a": 2, "c": 3}, "line 1 stands again as line 3"),
         ("a\nb\n\n\n", {"a": 0, "b": 1}, ""),
         ("[unused0]\n\nb\n", {"[unused0]": 0, "[unused1]": 1, "b": 2}, "line 2 is empty"),
     ],

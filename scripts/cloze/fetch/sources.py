@@ -151,7 +151,8 @@ def parse_hub(text: str) -> HubSource:
     if revision is None:
         raise ClozeError(
             f"source {text!r}: the revision is missing, and without one the files may change "
-            f"from one run to the next; write {_HUB_FORM}. To find the newest: "
+            f"from one run to the next; write hf://{folder}{owner}/{name}@REVISION. To find the "
+            "newest: "
             f"python scripts/download.py --list hf://{folder}{owner}/{name}@main/"
         )
     source = HubSource(owner, name, unquote(revision), (path or "").strip("/"), folder)

@@ -251,9 +251,9 @@ def read_vocab(path: Path) -> dict[str, int]:
     unused = (name for name in names if name not in places)
     if without:
         first = without[0]
-        what = f"repeats as line {places[lines[first]] + 1}" if lines[first] else "is empty"
+        what = f"stands again as line {places[lines[first]] + 1}" if lines[first] else "is empty"
         log.warning(
-            "warning: %s: line %d %s, as %d in all do or are; the other tokens keep their numbers",
+            "warning: %s: line %d %s (%d such lines); every token keeps the number of its line",
             path, first + 1, what, len(without),
         )  # fmt: skip
     places |= dict(zip(unused, without, strict=False))

@@ -105,12 +105,16 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 
     Files that are so already are copied to the bit.
     """
-    if not (source / _FAST).is_file() or _adds_to_fast(source):
+    if _is_whole(source):
+        _copy(source, folder, _FAST, _SETTINGS)
+    else:
         tokenizer = tokenizer_of_folder(source)
         _save(tokenizer, folder)
         write_tokenizer_config(folder / _SETTINGS, tokenizer)
-        return
-    for name in (_FAST, _SETTINGS):
+
+
+def _copy(source: Path, folder: Path, *names: str) -> None:
+    for name in names:
         if (source / name).is_file():
             with atomic_path(folder / name) as temporary:
                 shutil.copyfile(source / name, temporary)
@@ -138,7 +142,10 @@ def import_tokenizer(folder: Path, output: Path, entries: int) -> None:
             "was padded, and a mistake where lines of it were removed",
             "" if is_whole else "warning: ", folder, entries - size, entries,
         )  # fmt: skip
-    copy_tokenizer(folder, output)
+    if _is_whole(folder):
+        _copy(folder, output, _FAST)
+    else:
+        _save(tokenizer, output)
     write_tokenizer_config(output / _SETTINGS, tokenizer)
 
 
@@ -245,11 +252,13 @@ def _sentencepiece_kind(folder: Path, settings: dict[str, Any]) -> str:
     )
 
 
-def _adds_to_fast(folder: Path) -> bool:
-    """Whether a folder has tokens that its `tokenizer.json` lacks."""
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder's `tokenizer.json` has every token."""
+    if not (folder / _FAST).is_file():
+        return False
     added = _added_tokens(folder, {})
     tokenizer = load_tokenizer(folder / _FAST) if added else None
-    return tokenizer is not None and any(tokenizer.token_to_id(token) is None for token in added)
+    return tokenizer is None or all(tokenizer.token_to_id(token) is not None for token in added)
 
 
 def _added_tokens(folder: Path, settings: dict[str, Any]) -> dict[str, tuple[int, AddedToken]]:
