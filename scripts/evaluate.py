@@ -86,17 +86,18 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _require_same_labels(folder: Path, names: list[str], task: Task) -> None:
+    if names == task.labels:
+        return
     if names == [f"LABEL_{number}" for number in range(len(task.labels))]:
         raise ClozeError(
             f"{folder / 'config.json'}: does not name the model's labels; add id2label with those "
             f"of the task {task.name} ({', '.join(task.labels)}) in the order that it was trained "
             "with"
         )
-    if names != task.labels:
-        raise ClozeError(
-            f"{folder / 'config.json'}: the model knows the labels {', '.join(names)}, the task "
-            f"{task.name} has {', '.join(task.labels)}; fine-tune the model on this task"
-        )
+    raise ClozeError(
+        f"{folder / 'config.json'}: the model knows the labels {', '.join(names)}, the task "
+        f"{task.name} has {', '.join(task.labels)}; fine-tune the model on this task"
+    )
 
 
 def _finetuning_facts(folder: Path) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_impossible_flags_are_refused(root, capsys, flags, message):
 def test_a_folder_without_weights_says_what_is_missing(root, capsys):
     (root / "encoder" / "model.safetensors").unlink()
     assert run_finetune(root, root / "classifier") == 1
-    assert "model.safetensors: no such file" in capsys.readouterr().err
+    assert "encoder: has no model.safetensors" in capsys.readouterr().err
 
 
 def test_a_task_folder_that_was_not_prepared_is_refused(root, capsys):
@@ -183,7 +183,10 @@ def test_a_split_that_is_not_there_lists_those_that_are(root, capsys):
 def test_an_encoder_without_labels_cannot_be_evaluated(root, capsys):
     arguments = ["--model", str(root / "encoder"), "--task", str(root / "task")]
     assert evaluate.main([*arguments, "--output", str(root / "evaluation")]) == 1
-    assert "config.json: has no id2label; fine-tune the model first" in capsys.readouterr().err
+    assert (
+        "config.json: has no id2label, and the weights beside it no classifier; fine-tune"
+        in capsys.readouterr().err
+    )
 
 
 def test_finished_work_is_published_again_without_a_step(root, monkeypatch):

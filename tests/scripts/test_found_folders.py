@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import evaluate
 import export_hf
 import finetune
 import import_encoder
@@ -370,3 +371,15 @@ def test_a_longer_text_than_robertas_positions_is_refused(tmp_path, capsys):
     assert "cut to 39 tokens" in capsys.readouterr().err
     assert predict.main([*arguments, "--max-length", "40"]) == 1
     assert "the encoder has 39 positions" in capsys.readouterr().err
+
+
+def test_numbered_labels_are_to_be_named_before_they_are_measured(tmp_path, capsys):
+    config = make_config()
+    model = perturbed(SequenceClassifier(config, 2))
+    tokenizer = write_tokenizer(tmp_path / "tokenizer").parent
+    save_model(tmp_path / "model", model, tokenizer, ["bad", "good"])
+    change_config(tmp_path / "model", id2label=None, label2id=None)
+    task = write_task(tmp_path / "task", train_rows=8, validation_rows=4)
+    arguments = ["--model", str(tmp_path / "model"), "--task", str(task), "--max-length=16"]
+    assert evaluate.main([*arguments, "--output", str(tmp_path / "e")]) == 1
+    assert "does not name the model's labels; add id2label with" in capsys.readouterr().err
