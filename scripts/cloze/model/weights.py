@@ -312,7 +312,7 @@ def header_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for path in _weight_files(folder, "model.safetensors"):
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(require_file(path), framework="pt") as file:
                 slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
                 shapes |= {
                     name: tuple(part.get_shape())
