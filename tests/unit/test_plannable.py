@@ -62,9 +62,7 @@ def test_files_of_a_folder_are_those_that_are_read(tmp_path: Path) -> None:
 def test_several_files_are_touched_at_once(tmp_path: Path) -> None:
     for number in range(3):
         dated(tmp_path / f"{number}.txt", 2)
-    with pytest.raises(
-        ClozeError, match=r"0\.txt: .* 2 more.*: (find .* touch \{\} \+)$"
-    ) as e:
+    with pytest.raises(ClozeError, match=r"0\.txt: .* 2 more.*: (find .* touch \{\} \+)$") as e:
         files_below(str(tmp_path))
     subprocess.run(str(e.value).rpartition(": ")[2], shell=True, check=True)
     assert len(files_below(str(tmp_path))) == 3
