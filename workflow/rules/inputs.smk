@@ -23,7 +23,9 @@ def require_inputs(named):
     """
     with or_stop():
         CONFIG.files.require(named, made_by_a_rule)
-        check_plannable(path for paths in named.values() for path in paths if not os.path.isdir(path))
+        check_plannable(
+            path for paths in named.values() for path in paths if not os.path.isdir(path)
+        )
 
 
 def all_below(paths):
