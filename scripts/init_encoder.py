@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cloze.cli import make_parser, run_script
 from cloze.files import write_json
-from cloze.model.encoder import EncoderConfig
+from cloze.model.config import EncoderConfig
 from cloze.model.hf_config import config_to_hf
 from cloze.settings.encoders import ArchitectureSettings
 from cloze.settings.fields import add_flags, from_args

@@ -219,17 +219,6 @@ class QuestionAnswerer(_TokenHead):
         return self.span_classifier(self.features(batch))
 
 
-def sequence_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean loss of a `SequenceClassifier`, float32 scalar.
-
-    logits: [S, num_labels]. One label: squared error against float targets [S]; more:
-    cross-entropy in nats against class numbers, int64 [S].
-    """
-    if logits.shape[-1] == 1:
-        return F.mse_loss(logits.squeeze(-1).float(), targets.float())
-    return F.cross_entropy(logits.float(), targets)
-
-
 def embed_samples(encoder: Encoder, batch: PackedBatch, pooling: str = "mean") -> Tensor:
     """Return one vector a sample, float32 [S, D], samples in the order of the rows.
 
