@@ -127,8 +127,16 @@ def attend(
     scores_BHQL = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     if relative_BHQL is not None:
         scores_BHQL = scores_BHQL + relative_BHQL
-    weights_BHQL = scores_BHQL.float().masked_fill(~mask, -torch.inf).softmax(dim=-1)
+    weights_BHQL = (scores_BHQL + _additive(mask)).softmax(dim=-1)
     return dropout(weights_BHQL, dropout_prob).to(value.dtype) @ value
+
+
+def _additive(mask: Tensor) -> Tensor:
+    """Return 0 where a bool mask is True and -inf elsewhere, float32.
+
+    Added to scores it makes them float32 and masks them in one pass over them, and none backward.
+    """
+    return torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
 def _block_size(window: int) -> int:
@@ -183,7 +191,7 @@ def attend_blocks(
         for states in (key, value)
     )
     scores = (query_BHNSK * query.shape[-1] ** -0.5) @ key_BHNSK.transpose(-1, -2)
-    weights = scores.float().masked_fill(~mask, -torch.inf).softmax(dim=-1)
+    weights = (scores + _additive(mask)).softmax(dim=-1)
     attended = dropout(weights, dropout_prob).to(value.dtype) @ value_BHNSK
     return attended.flatten(2, 3)[:, :, :length]
 
