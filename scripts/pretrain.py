@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cloze.cli import make_parser, percentage, run_script
+from cloze.cli import Number, make_parser, percentage, run_script
 from cloze.settings.encoders import ArchitectureSettings
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import MachineSettings
@@ -34,6 +34,13 @@ def build_parser() -> argparse.ArgumentParser:
     files.add_argument("--output", type=Path, required=True, help="model folder to write")
     files.add_argument("--run-dir", type=Path, required=True, help="folder for work in progress")
     files.add_argument("--init-from", type=Path, help="model folder whose encoder to start from")
+    files.add_argument(
+        "--trained-length",
+        type=Number(int, minimum=1),
+        metavar="TOKENS",
+        help="longest texts that the encoder of --init-from has seen: go on in its own shape, the "
+        "architecture's flags apart, with its positions extended where the data set's are longer",
+    )
 
     add_flags(parser.add_argument_group("architecture"), ArchitectureSettings)
     length = parser.add_argument_group("budget").add_mutually_exclusive_group(required=True)

@@ -30,6 +30,7 @@ from cloze.model.hf_heads import (
     problem_type,
 )
 from cloze.model.pooling import Pooling, SentenceEncoder, read_pooling, write_pooling
+from cloze.model.positions import Extension
 from cloze.model.weights import (
     export_state,
     has_masked_lm_head,
@@ -173,6 +174,7 @@ def load_matching(
     *,
     labels: Sequence[str] | None = None,
     reset_heads: bool = False,
+    extension: Extension | None = None,
 ) -> LoadedParts:
     """Fill `model` from a model folder: its encoder, and its heads wherever they match.
 
@@ -181,12 +183,16 @@ def load_matching(
     must have been trained for the same `labels`, too: names in order.
 
     A masked-language head whose decoder is not the token embeddings has no place here and stays
-    as drawn. reset_heads: leave all heads as drawn. Raises `ClozeError` if the folder's encoder
-    is absent or has another shape.
+    as drawn. reset_heads: leave all heads as drawn. extension: the model has the folder's shape
+    with positions for longer texts. Raises `ClozeError` if the folder's encoder is absent or has
+    another shape.
     """
-    layout = model.config.layout
-    _check_same_numbers(model.config, config_from_folder(folder), folder)
+    layout, theirs = model.config.layout, config_from_folder(folder)
     weights = read_weights(folder, layout)
+    if extension is None:
+        _check_same_numbers(model.config, theirs, folder)
+    else:
+        weights = extension.weights(weights, theirs)
     import_state(_below_a_head(model.encoder), weights, layout, folder)
     same_labels = labels is not None and list(labels) == label_names(folder)
     is_untied = (

@@ -20,6 +20,8 @@ from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM
 from cloze.model.hf import load_matching
+from cloze.model.hf_config import config_from_folder
+from cloze.model.positions import Extension
 from cloze.objectives.initial_embeddings import (
     cooccurrence_embeddings,
     head_scale,
@@ -61,12 +63,12 @@ class PretrainingData:
     def load(cls, args: argparse.Namespace) -> Self:
         """Read what the command line of `pretrain.py` names.
 
-        Raises `ClozeError` if the data set cannot be used with the architecture or objective.
+        Raises `ClozeError` if the data set cannot be used with the objective.
         """
         train_rows = load_rows(args.dataset, "train", args.tokenizer)
         validation_rows = load_rows(args.dataset, "validation", args.tokenizer)
         special = special_ids(load_tokenizer(args.tokenizer))
-        _check_rows(args, train_rows, validation_rows, special)
+        _check_rows(args, train_rows, validation_rows)
         _check_pairs(args, train_rows)
         text_bytes = read_manifest(args.dataset).splits["validation"].text_bytes
         return cls.of_rows(train_rows, validation_rows, special, args, text_bytes)
@@ -230,11 +232,15 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
     def _new_model(self, args: argparse.Namespace) -> MaskedLM:
         """Return the model with its first weights, drawn from the seed or those of `init_from`."""
         torch.manual_seed(args.seed)
-        config = _config(args, self.data.train_rows, self.data.special)
+        config = _config(args, self.data)
         model = self._build(config.with_dropout(args.dropout))
         if args.init_from is not None:
-            _check_same_tokenizer(args)
-            parts = load_matching(model, args.init_from, reset_heads=args.reset_heads)
+            parts = load_matching(
+                model,
+                args.init_from,
+                reset_heads=args.reset_heads,
+                extension=_extension(args, self.data),
+            )
             log.info("heads of %s %s", args.init_from, parts)
         return model
 
@@ -316,17 +322,7 @@ def masked_bits_per_byte(loss: float, ordinary_tokens: int, text_bytes: int) -> 
     return loss / math.log(2) * ordinary_tokens / text_bytes
 
 
-def _check_rows(
-    args: argparse.Namespace, train: Rows, validation: Rows, special: SpecialIds
-) -> None:
-    config = _config(args, train, special)
-    if train.max_length > config.max_length:
-        kept = config.first_position
-        free = f", of which roberta keeps {kept} free," if kept else ""
-        raise ClozeError(
-            f"max_position_embeddings: {args.max_position_embeddings}{free} is less than the data "
-            f"set's max_length {train.max_length}; raise it, or build the data set with a lower one"
-        )
+def _check_rows(args: argparse.Namespace, train: Rows, validation: Rows) -> None:
     for name, rows in (("training", train), ("validation", validation)):
         if rows.num_rows == 0:
             raise ClozeError(
@@ -335,10 +331,33 @@ def _check_rows(
             )
 
 
-def _config(args: argparse.Namespace, rows: Rows, special: SpecialIds) -> EncoderConfig:
-    """Return the shape that the settings give an encoder of these rows."""
+def _config(args: argparse.Namespace, data: PretrainingData) -> EncoderConfig:
+    """Return the shape that the settings give an encoder of these rows.
+
+    With `trained_length` it is that of the encoder to start from, extended to the rows' samples.
+    Raises `ClozeError` for an encoder of another tokenizer, and for samples that are too long.
+    """
+    length = data.train_rows.max_length
+    if args.init_from is not None:
+        _check_same_tokenizer(args)
+    if (extension := _extension(args, data)) is not None:
+        return extension.shape(config_from_folder(args.init_from))
     shape = dataclasses.asdict(from_args(ArchitectureSettings, args))
-    return EncoderConfig(rows.vocab_size, pad_token_id=special.pad, **shape)
+    config = EncoderConfig(data.train_rows.vocab_size, pad_token_id=data.special.pad, **shape)
+    if length > config.max_length:
+        kept = config.first_position
+        free = f", of which roberta keeps {kept} free," if kept else ""
+        raise ClozeError(
+            f"max_position_embeddings: {args.max_position_embeddings}{free} is less than the data "
+            f"set's max_length {length}; raise it, or build the data set with a lower one"
+        )
+    return config
+
+
+def _extension(args: argparse.Namespace, data: PretrainingData) -> Extension | None:
+    if args.trained_length is None:
+        return None
+    return Extension(args.trained_length, data.train_rows.max_length)
 
 
 def _check_pairs(args: argparse.Namespace, train: Rows) -> None:

@@ -61,6 +61,11 @@ def pretrain(args: argparse.Namespace, script: Path, watch: Watch) -> None:
     """
     if args.publish_at is not None and args.publish_at not in args.keep_at:
         raise ClozeError(f"--publish-at {args.publish_at}: is none of --keep-at; add it there")
+    if args.trained_length is not None and args.init_from is None:
+        raise ClozeError(
+            f"--trained-length {args.trained_length}: is about an encoder to start from; name its "
+            "folder with --init-from"
+        )
     keep_freed_memory()
     recipe = _recipe(args, script)
     with open_world(args.device) as world, open_run(args.run_dir, recipe, world.is_main) as run:
