@@ -2,7 +2,8 @@
 
 Reads a model folder that pretrain.py wrote (the model and its records, metrics.json,
 metrics.jsonl and masked_examples.jsonl) and the data set that it was trained on. Writes
-loss_curve.svg, masked_examples.html and diagnosis.json, the doctor's sentences.
+loss_curve.svg, masked_examples.html and diagnosis.json: the doctor's sentences, the loss by
+position, and what it brings to have seen a word far before.
 
 Try: python scripts/show_pretraining.py --model MODEL --dataset DATASET
 --tokenizer tokenizer.json --output /tmp/shown
@@ -24,6 +25,7 @@ from cloze.settings.fields import add_flags
 from cloze.settings.machine import ComputeSettings
 from cloze.show.doctor import diagnose, run_facts
 from cloze.show.figures import for_a_file, loss_curve
+from cloze.show.long_texts import loss_by_position, repeated_words
 from cloze.show.masked_examples import masked_examples_page
 from cloze.tokens.manifest import MANIFEST
 from cloze.tokens.tokenizer import load_tokenizer
@@ -66,7 +68,13 @@ def run(args: argparse.Namespace) -> None:
     write_text(args.output / "masked_examples.html", page)
     write_metrics(
         args.output / "diagnosis.json",
-        metrics={"diagnosis": diagnose(records, facts)},
+        metrics={
+            "diagnosis": diagnose(records, facts),
+            "loss_by_position": loss_by_position(
+                model, validation, data.validation_rows.max_length, compute
+            ),
+            "repeated_words": repeated_words(model, data, compute),
+        },
         args=args,
         inputs=[path, args.model / "metrics.jsonl", args.tokenizer, args.dataset / MANIFEST],
         script=Path(__file__),

@@ -125,6 +125,24 @@ def draw_schedules(axes: Axes, records: Sequence[Record]) -> None:
         masking.set_ylabel("masked (%)", color=_MASKING)
 
 
+def positions_figure(bins: Sequence[Record]) -> str:
+    """Draw the masked-LM loss by position, as `long_texts.loss_by_position` returns it."""
+    drawn = [part for part in bins if part["loss"] is not None]
+
+    def draw(axes: Axes) -> None:
+        middles = [(part["first"] + part["last"]) / 2 for part in drawn]
+        errors = [part["standard_error"] or 0.0 for part in drawn]
+        losses = [part["loss"] for part in drawn]
+        axes.errorbar(
+            middles, losses, yerr=errors, color=FIRST, marker="o", markersize=4, capsize=3
+        )
+        axes.set_xlim(0, bins[-1]["last"] + 1)
+        axes.set_xlabel("position in a sample (tokens)")
+        axes.set_ylabel("masked-token loss (nats)")
+
+    return drawing(draw, _WIDE)
+
+
 def _series(records: Sequence[Record], key: str) -> tuple[list[float], list[float]]:
     found = [record for record in records if key in record]
     return [record["step"] for record in found], [record[key] for record in found]
