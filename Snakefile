@@ -24,7 +24,7 @@ rule all:
     default_target: True
     input:
         expand("results/{report}_report.txt", report=[*CONFIG.reports, *CONFIG.averages]),
-        sorted({f"{run.dataset_folder}/corpus.html" for run in CONFIG.runs if not run.is_imported}),
+        sorted({f"{folder}/corpus.html" for run in CONFIG.runs for folder in run.dataset_folders}),
 
 
 include: "workflow/rules/documents.smk"

@@ -66,7 +66,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pretraining", type=Path, help="model folder that was fine-tuned: pretrained or imported"
     )
-    parser.add_argument("--dataset", type=Path, help="data set folder of the pretraining")
+    parser.add_argument(
+        "--phases",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="model folders of the phases of its pretraining before the last, in order",
+    )
+    parser.add_argument(
+        "--dataset", type=Path, help="data set folder of the pretraining's last phase"
+    )
     parser.add_argument(
         "--corpus-documents", type=Path, help="documents folder of the pretraining's corpus"
     )
@@ -115,6 +125,7 @@ def _sources(args: argparse.Namespace) -> list[Sources]:
                 percent: found[split] for percent, found in checkpoints.items() if split in found
             },
             pretraining=args.pretraining,
+            phases=args.phases,
             dataset=args.dataset,
             documents=args.corpus_documents,
             contamination=args.contamination,

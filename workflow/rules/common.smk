@@ -55,6 +55,10 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+# What stands behind the name of an encoder in the path of one that has gone through later phases.
+PHASE = rf"(/phase-({one_of(str(number) for number in CONFIG.later_phases)}))?"
+
+
 def model_folders():
     """Return a regular expression for the model folders, as they are called below results/."""
     corpus, tokenizer, dataset, architecture = (
@@ -64,7 +68,7 @@ def model_folders():
     imported = f"({one_of(CONFIG.files.imported)})"
     own = f"({one_of(name for name in CONFIG.names('encoders') if name not in CONFIG.files.imported)})"
     return (
-        rf"{corpus}/{tokenizer}/({dataset}/{own}(/at-\d+)?|scratch/{architecture})"
+        rf"{corpus}/{tokenizer}/({dataset}/{own}{PHASE}(/at-\d+)?|scratch/{architecture})"
         rf"|imported/{imported}"
     )
 
@@ -76,6 +80,7 @@ wildcard_constraints:
     dataset=one_of(CONFIG.names("datasets")),
     architecture=one_of(CONFIG.names("architectures")),
     encoder=one_of(CONFIG.names("encoders")),
+    phase=PHASE,
     task=one_of(CONFIG.names("tasks")),
     report=one_of(CONFIG.reports),
     average=one_of(CONFIG.averages),

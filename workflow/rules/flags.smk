@@ -12,6 +12,7 @@ REPORT_FOLDERS = {
     "--task": "task",
     "--dataset": "dataset",
     "--pretraining": "pretraining",
+    "--phases": "phases",
     "--corpus-documents": "documents",
     "--evaluations": "evaluations",
     "--scratch-evaluations": "scratch_evaluations",
@@ -88,14 +89,18 @@ def architecture_flags(wildcards):
 
 
 def pretraining_flags(wildcards):
-    """Return the flags of pretrain.py: the architecture's, then the recipe's."""
-    architecture = CONFIG.section("encoders", wildcards.encoder)["architecture"]
-    return CONFIG.flags("architectures", architecture) + CONFIG.flags("encoders", wildcards.encoder)
+    """Return the flags of pretrain.py: the architecture's, then the recipe's.
+
+    Those of a later phase are of the encoder to go on with, then the recipe's.
+    """
+    phase = phase_of(wildcards)
+    before = ["--init-from", phase_before(wildcards)] if phase > 1 else []
+    return before + CONFIG.pretraining_flags(wildcards.encoder, phase, wildcards.dataset)
 
 
 def monitoring_flags(wildcards, threads):
     """Return --eval-steps and --keep-at: no part of the key, as they change no weight."""
-    return CONFIG.monitoring_flags(wildcards.encoder)
+    return CONFIG.monitoring_flags(wildcards.encoder, phase_of(wildcards))
 
 
 def task_flags(wildcards):

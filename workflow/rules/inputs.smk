@@ -122,12 +122,34 @@ def dataset_files(wildcards):
     return [f"{folder}/{name}" for name in CONFIG.dataset_files(wildcards.dataset)]
 
 
+def phase_of(wildcards):
+    """Return which phase of its pretraining an encoder is in, from 1."""
+    return int(wildcards.phase.removeprefix("/phase-") or 1)
+
+
+def phase_dataset_files(wildcards):
+    """Return every file of the data set that a phase of pretraining reads."""
+    with or_stop():
+        name = CONFIG.phase_dataset(wildcards.encoder, phase_of(wildcards), wildcards.dataset)
+    folder = f"results/{wildcards.corpus}/{wildcards.tokenizer}/{name}"
+    return [f"{folder}/{file}" for file in CONFIG.dataset_files(name)]
+
+
+def phase_before(wildcards):
+    """Return the model folder that the phase before the one of the wildcards left."""
+    number = phase_of(wildcards) - 1
+    folder = f"results/{wildcards.corpus}/{wildcards.tokenizer}/{wildcards.dataset}"
+    return f"{folder}/{wildcards.encoder}" + (f"/phase-{number}" if number > 1 else "")
+
+
 def initial_encoder(wildcards):
     """Return the files of the encoder whose weights pretraining starts from, if any."""
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    if phase_of(wildcards) > 1:
+        return [f"{phase_before(wildcards)}/{name}" for name in names]
     folder = CONFIG.section("encoders", wildcards.encoder).get("init_from")
     if not folder:
         return []
-    names = ("config.json", "model.safetensors", "tokenizer.json")
     files = [f"{folder}/{name}" for name in names]
     require_inputs({f"encoders.{wildcards.encoder}.init_from": files})
     return files
@@ -172,7 +194,9 @@ def report_sources(wildcards):
             file for share in shares for file in evaluations(run, about, share, headline)
         ],
         "ceiling": [],
-        **dict.fromkeys(("documents", "contamination", "dataset", "scratch_evaluations"), []),
+        **dict.fromkeys(
+            ("documents", "contamination", "dataset", "scratch_evaluations", "phases"), []
+        ),
     }
     if about.ceiling is not None:
         sources["ceiling"] = evaluations(run, about, imported_folder(about.ceiling))
@@ -182,7 +206,12 @@ def report_sources(wildcards):
             "documents": [f"{run.documents_folder}/metrics.json"],
             "contamination": [f"{run.documents_folder}/contamination/{about.task}.json"],
             "dataset": [
-                f"{run.dataset_folder}/{name}" for name in ("manifest.json", "metrics.json")
+                f"{run.dataset_folders[-1]}/{name}" for name in ("manifest.json", "metrics.json")
+            ],
+            "phases": [
+                f"{folder}/{name}"
+                for folder in run.phase_folders[:-1]
+                for name in ("metrics.json", "config.json", "diagnosis.json")
             ],
             "scratch_evaluations": evaluations(run, about, run.scratch_folder),
         }

@@ -4,7 +4,7 @@
 # without pretraining; reads the folder that `encoders: {NAME: {pretrained: FOLDER}}` names, writes
 # results/imported/{encoder}/ with a tokenizer of its own; reads what pretrain.smk kept in .runs/
 # after the shares of the run that `keep_at` names, writes for each
-# results/{corpus}/{tokenizer}/{dataset}/{encoder}/at-{percent}/.
+# results/{corpus}/{tokenizer}/{dataset}/{encoder}/at-{percent}/, and likewise of a later phase.
 
 
 rule init_encoder:
@@ -60,18 +60,18 @@ rule import_encoder:
 
 rule checkpoint:
     input:
-        dataset=dataset_files,
+        dataset=phase_dataset_files,
         tokenizer="results/{corpus}/{tokenizer}/tokenizer.json",
         initial=initial_encoder,
-        finished="results/{corpus}/{tokenizer}/{dataset}/{encoder}/metrics.json",
+        finished="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/metrics.json",
     output:
-        config="results/{corpus}/{tokenizer}/{dataset}/{encoder}/at-{percent}/config.json",
-        weights="results/{corpus}/{tokenizer}/{dataset}/{encoder}/at-{percent}/model.safetensors",
-        tokenizer="results/{corpus}/{tokenizer}/{dataset}/{encoder}/at-{percent}/tokenizer.json",
+        config="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/at-{percent}/config.json",
+        weights="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/at-{percent}/model.safetensors",
+        tokenizer="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/at-{percent}/tokenizer.json",
     log:
-        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/at-{percent}/checkpoint.log",
+        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/at-{percent}/checkpoint.log",
     benchmark:
-        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/at-{percent}/checkpoint.benchmark.tsv"
+        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/at-{percent}/checkpoint.benchmark.tsv"
     conda:
         "../envs/pipeline.yaml"
     threads: claim(1)
@@ -82,8 +82,7 @@ rule checkpoint:
         code=code("pretrain.py"),
         monitoring=monitoring_flags,
     shell:
-        "folder=results/{wildcards.corpus}/{wildcards.tokenizer}/{wildcards.dataset};"
-        " python scripts/pretrain.py --dataset $folder --tokenizer {input.tokenizer}"
-        " --output $folder/{wildcards.encoder}/at-{wildcards.percent}"
-        " --run-dir $folder/{wildcards.encoder}/.runs {params.args:q}"
+        "python scripts/pretrain.py --dataset $(dirname {input.dataset[0]})"
+        " --tokenizer {input.tokenizer} --output $(dirname {output.config})"
+        " --run-dir $(dirname {input.finished})/.runs {params.args:q}"
         " {params.monitoring:q} --publish-at {wildcards.percent} --log {log}"

@@ -2,28 +2,30 @@
 #
 # Reads results/{corpus}/{tokenizer}/{dataset}/; writes the model folder
 # results/{corpus}/{tokenizer}/{dataset}/{encoder}/ and, from the run's records, the curve, the
-# guesses and the diagnosis in it. The work in progress lies undeclared in its .runs/, so that
-# neither a failed job nor an input remade costs training.
+# guesses and the diagnosis in it. A later phase reads its own data set and the folder of the phase
+# before, and writes results/{corpus}/{tokenizer}/{dataset}/{encoder}/phase-{number}/: {phase} is
+# empty or the last part of that. The work in progress lies undeclared in .runs/ of a folder, so
+# that neither a failed job nor an input remade costs training.
 
 
 rule pretrain:
     input:
-        dataset=dataset_files,
+        dataset=phase_dataset_files,
         tokenizer="results/{corpus}/{tokenizer}/tokenizer.json",
         initial=initial_encoder,
     output:
-        config="results/{corpus}/{tokenizer}/{dataset}/{encoder}/config.json",
-        weights="results/{corpus}/{tokenizer}/{dataset}/{encoder}/model.safetensors",
-        tokenizer="results/{corpus}/{tokenizer}/{dataset}/{encoder}/tokenizer.json",
-        tokenizer_config="results/{corpus}/{tokenizer}/{dataset}/{encoder}/tokenizer_config.json",
-        records="results/{corpus}/{tokenizer}/{dataset}/{encoder}/metrics.jsonl",
-        metrics="results/{corpus}/{tokenizer}/{dataset}/{encoder}/metrics.json",
-        guesses="results/{corpus}/{tokenizer}/{dataset}/{encoder}/masked_examples.jsonl",
-        best="results/{corpus}/{tokenizer}/{dataset}/{encoder}/best/model.safetensors",
+        config="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/config.json",
+        weights="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/model.safetensors",
+        tokenizer="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/tokenizer.json",
+        tokenizer_config="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/tokenizer_config.json",
+        records="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/metrics.jsonl",
+        metrics="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/metrics.json",
+        guesses="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/masked_examples.jsonl",
+        best="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/best/model.safetensors",
     log:
-        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/pretrain.log",
+        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/pretrain.log",
     benchmark:
-        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/pretrain.benchmark.tsv"
+        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/pretrain.benchmark.tsv"
     conda:
         "../envs/pipeline.yaml"
     threads: claim(16)
@@ -42,41 +44,45 @@ rule pretrain:
         monitoring=monitoring_flags,
         machine=pretraining_compute_flags,
     shell:
-        "folder=results/{wildcards.corpus}/{wildcards.tokenizer}/{wildcards.dataset};"
-        " python scripts/pretrain.py --dataset $folder --tokenizer {input.tokenizer}"
-        " --output $folder/{wildcards.encoder} --run-dir $folder/{wildcards.encoder}/.runs"
+        "folder=$(dirname {output.config});"
+        " python scripts/pretrain.py --dataset $(dirname {input.dataset[0]})"
+        " --tokenizer {input.tokenizer} --output $folder --run-dir $folder/.runs"
         " {params.args:q} {params.monitoring:q} {params.machine:q} --log {log}"
 
 
 rule show_pretraining:
     input:
-        dataset=dataset_files,
+        dataset=phase_dataset_files,
         tokenizer="results/{corpus}/{tokenizer}/tokenizer.json",
-        config="results/{corpus}/{tokenizer}/{dataset}/{encoder}/config.json",
-        weights="results/{corpus}/{tokenizer}/{dataset}/{encoder}/model.safetensors",
-        records="results/{corpus}/{tokenizer}/{dataset}/{encoder}/metrics.jsonl",
-        metrics="results/{corpus}/{tokenizer}/{dataset}/{encoder}/metrics.json",
-        guesses="results/{corpus}/{tokenizer}/{dataset}/{encoder}/masked_examples.jsonl",
+        config="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/config.json",
+        weights="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/model.safetensors",
+        records="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/metrics.jsonl",
+        metrics="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/metrics.json",
+        guesses="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/masked_examples.jsonl",
     output:
         curve=report(
-            "results/{corpus}/{tokenizer}/{dataset}/{encoder}/loss_curve.svg",
+            "results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/loss_curve.svg",
             caption="../report/loss_curve.rst",
             category="Pretraining",
             subcategory="{corpus}",
-            labels={"encoder": "{encoder}", "data set": "{dataset}", "figure": "loss"},
+            labels={"encoder": "{encoder}{phase}", "data set": "{dataset}", "figure": "loss"},
         ),
         examples=report(
-            "results/{corpus}/{tokenizer}/{dataset}/{encoder}/masked_examples.html",
+            "results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/masked_examples.html",
             caption="../report/masked_examples.rst",
             category="Pretraining",
             subcategory="{corpus}",
-            labels={"encoder": "{encoder}", "data set": "{dataset}", "figure": "masked words"},
+            labels={
+                "encoder": "{encoder}{phase}",
+                "data set": "{dataset}",
+                "figure": "masked words",
+            },
         ),
-        diagnosis="results/{corpus}/{tokenizer}/{dataset}/{encoder}/diagnosis.json",
+        diagnosis="results/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/diagnosis.json",
     log:
-        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/show_pretraining.log",
+        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/show_pretraining.log",
     benchmark:
-        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}/show_pretraining.benchmark.tsv"
+        "logs/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/show_pretraining.benchmark.tsv"
     conda:
         "../envs/pipeline.yaml"
     threads: claim(1)
@@ -89,5 +95,5 @@ rule show_pretraining:
         machine=compute_flags,
     shell:
         "python scripts/show_pretraining.py --model $(dirname {input.config})"
-        " --dataset $(dirname $(dirname {input.config})) --tokenizer {input.tokenizer}"
+        " --dataset $(dirname {input.dataset[0]}) --tokenizer {input.tokenizer}"
         " --output $(dirname {output.diagnosis}) {params.machine:q} --log {log}"

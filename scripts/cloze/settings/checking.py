@@ -109,7 +109,9 @@ def _suggestion(path: str, key: str, known: Iterable[str]) -> str:
         )
     if close := difflib.get_close_matches(key, known, n=1):
         return f"did you mean {_join(path, close[0])}?"
-    elsewhere = dict(reversed(list(_all_keys(Configuration, ""))))
+    # Of several places that of the fewest steps.
+    all_keys = sorted(_all_keys(Configuration, ""), key=lambda found: found[1].count("."))
+    elsewhere = dict(reversed(all_keys))
     if close := difflib.get_close_matches(key, elsewhere, n=1, cutoff=0.8):
         return f"did you mean {elsewhere[close[0]]}?"
     return f"known here: {', '.join(known)}"

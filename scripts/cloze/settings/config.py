@@ -14,12 +14,16 @@ from cloze.errors import ClozeError
 from cloze.files import require_file
 from cloze.settings.checking import check
 from cloze.settings.corpora import PartSettings
-from cloze.settings.entries import EncoderEntry, MixtureEntry
-from cloze.settings.fields import render_flags
+from cloze.settings.entries import EncoderEntry, MixtureEntry, PhaseEntry
+from cloze.settings.fields import keys_of, render_flags
 from cloze.settings.files import InputFiles
 from cloze.settings.finetuning import FinetuningRecipe, TextSettings
 from cloze.settings.parts import CorpusPart, corpus_parts
-from cloze.settings.pretraining import MonitoringSettings
+from cloze.settings.pretraining import (
+    MonitoringSettings,
+    PretrainingLength,
+    PretrainingSettings,
+)
 from cloze.settings.relations import check_entries, check_kinds
 from cloze.settings.runs import Report, Run, resolve_averages, resolve_runs
 
@@ -61,10 +65,38 @@ class Config:
         reports = {name: run.report_place(name) for name, (run, _) in self.reports.items()}
         return reports | {name: average.place for name, average in self.averages.items()}
 
-    def kept_at(self, encoder: str) -> list[int]:
-        """Return the percentages of its pretraining at which an encoder's weights are kept."""
+    @property
+    def later_phases(self) -> range:
+        """The numbers of phases after the first that some encoder has."""
+        entries = self.settings.encoders.values()
+        most = max((len(e.phases) for e in entries if isinstance(e, EncoderEntry)), default=0)
+        return range(2, 2 + most)
+
+    def pretraining(self, encoder: str, phase: int = 1) -> EncoderEntry | PhaseEntry:
+        """Return the recipe of an encoder's pretraining, or of a later phase of it.
+
+        Raises `ClozeError` if it has no such phase.
+        """
         entry = self.settings.encoders[encoder]
-        return sorted(entry.keep_at) if isinstance(entry, EncoderEntry) else []
+        assert isinstance(entry, EncoderEntry)
+        if phase > 1 + len(entry.phases):
+            raise ClozeError(
+                f"config: encoders.{encoder}.phases: names {len(entry.phases)}, after the first "
+                f"one, and phase {phase} is asked for; add it there"
+            )
+        return entry if phase == 1 else entry.phases[phase - 2]
+
+    def phase_dataset(self, encoder: str, phase: int, dataset: str) -> str:
+        """Return the data set of a phase; `dataset` is that of the first."""
+        recipe = self.pretraining(encoder, phase)
+        return recipe.dataset if isinstance(recipe, PhaseEntry) else dataset
+
+    def kept_at(self, encoder: str) -> list[int]:
+        """Return the percentages of its last phase at which an encoder's weights are kept."""
+        entry = self.settings.encoders[encoder]
+        if not isinstance(entry, EncoderEntry):
+            return []
+        return sorted(self.pretraining(encoder, 1 + len(entry.phases)).keep_at)
 
     def names(self, table: str) -> list[str]:
         """Return the names in a table, `corpora` for example."""
@@ -78,9 +110,33 @@ class Config:
         """Return the flags that one entry of a table stands for, those of monitoring apart."""
         return render_flags(getattr(self.settings, table)[name], without=MonitoringSettings)
 
-    def monitoring_flags(self, encoder: str) -> list[str]:
+    def pretraining_flags(self, encoder: str, phase: int, dataset: str) -> list[str]:
+        """Return the flags of `pretrain.py`, those of the folders it reads and monitoring apart.
+
+        dataset: what the first phase trains on.
+        """
+        recipe = render_flags(self.pretraining(encoder, phase), without=MonitoringSettings)
+        if phase == 1:
+            architecture = self.section("encoders", encoder)["architecture"]
+            return self.flags("architectures", architecture) + recipe
+        return ["--trained-length", str(self.trained_length(encoder, phase, dataset)), *recipe]
+
+    def trained_length(self, encoder: str, phase: int, dataset: str) -> int:
+        """Return the longest texts, in tokens, that an encoder has seen before a later phase.
+
+        That of `init_from` counts as trained on all its positions.
+        """
+        seen = [self.phase_dataset(encoder, before, dataset) for before in range(1, phase)]
+        lengths = [self.settings.datasets[name].max_length for name in seen]
+        entry = self.section("encoders", encoder)
+        if "init_from" in entry:
+            shape = self.settings.architectures[entry["architecture"]]
+            lengths.append(shape.max_position_embeddings)
+        return max(lengths)
+
+    def monitoring_flags(self, encoder: str, phase: int = 1) -> list[str]:
         """Return the flags of `pretrain.py` that change no weight."""
-        return render_flags(self.settings.encoders[encoder], MonitoringSettings)
+        return render_flags(self.pretraining(encoder, phase), MonitoringSettings)
 
     def part_flags(self, corpus: str) -> list[str]:
         """Return the flags of `extract_part.py`, its files apart."""
@@ -163,22 +219,38 @@ def _overlay(below: Any, above: Any) -> Any:
 
 
 def _with_inherited(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `raw` with each task's `finetuning_from_scratch` laid over its `finetuning`."""
-    tasks = raw.get("tasks")
-    if not isinstance(tasks, Mapping):
-        return dict(raw)
-    inherited = {
-        name: {
-            **task,
-            "finetuning_from_scratch": _overlay(
-                task.get("finetuning") or {}, task.get("finetuning_from_scratch") or {}
-            ),
+    """Return `raw` with recipes that say what differs from another laid over that one.
+
+    Those are each task's `finetuning_from_scratch` and each of an encoder's `phases`.
+    """
+    changes = {"tasks": _with_recipe_from_scratch, "encoders": _with_recipes_of_phases}
+    return dict(raw) | {
+        table: {
+            name: change(entry) if isinstance(entry, Mapping) else entry
+            for name, entry in raw[table].items()
         }
-        if isinstance(task, Mapping)
-        else task
-        for name, task in tasks.items()
+        for table, change in changes.items()
+        if isinstance(raw.get(table), Mapping)
     }
-    return {**raw, "tasks": inherited}
+
+
+def _with_recipe_from_scratch(task: Mapping[str, Any]) -> dict[str, Any]:
+    above = task.get("finetuning_from_scratch") or {}
+    return {**task, "finetuning_from_scratch": _overlay(task.get("finetuning") or {}, above)}
+
+
+def _with_recipes_of_phases(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """How long a phase lasts and how it is watched, and what `init_from` began, is its own."""
+    phases = encoder.get("phases")
+    if not isinstance(phases, list):
+        return dict(encoder)
+    own = {"reset_heads", *(key.name for key in keys_of(MonitoringSettings))}
+    own |= {key.name for key in keys_of(PretrainingLength)}
+    inherited = {key.name for key in keys_of(PretrainingSettings)} - own
+    recipe = {key: value for key, value in encoder.items() if key in inherited}
+    laid = [{**recipe, **phase} if isinstance(phase, Mapping) else phase for phase in phases]
+    # At the end: a mistake in what they inherit is the encoder's.
+    return {**{key: value for key, value in encoder.items() if key != "phases"}, "phases": laid}
 
 
 def plain(value: Any) -> Any:

@@ -109,11 +109,29 @@ class SplitTokensEntry(SplitTokensSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhaseEntry(PretrainingSettings):
+    """A later phase; what it does not say, its budget apart, is as in the encoder's recipe."""
+
+    dataset: Name = setting(
+        REQUIRED,
+        "what it trains on, one of datasets; positions are extended to samples longer than any "
+        "before",
+        is_flag=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncoderEntry(PretrainingSettings):
     """An encoder that is pretrained here."""
 
     architecture: Name = setting(REQUIRED, "one of architectures", is_flag=False)
     init_from: str | None = setting(None, "model folder whose encoder to start from")
+    phases: list[PhaseEntry] = setting(
+        list,
+        "what follows the pretraining that the other keys describe, each phase from the weights "
+        "and heads of the one before",
+        is_flag=False,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,22 +59,18 @@ class Wanted:
             for report in run.reports.values():
                 self._add_classifiers(config, run, run.encoder_folder, report)
             return
-        self.folders |= {run.tokenizer_folder, run.encoder_folder, run.scratch_folder}
+        self.folders |= {run.tokenizer_folder, run.scratch_folder, *run.phase_folders}
         corpora = (run.corpus, *config.mixture(run.corpus))
         self.trees |= {f"results/{name}/documents" for name in corpora}
         evaluated = (task for name in corpora for task in config.decontaminated_tasks(name))
         self.trees |= {f"results/tasks/{task}" for task in evaluated}
-        self.trees |= {run.documents_folder, f"{run.encoder_folder}/best"}
-        shards = (f"{name}.json" for name in config.shard_names(run.dataset))
-        files = (*config.dataset_files(run.dataset), *shards, *_BESIDE_SHARDS)
-        self.files |= {f"{run.dataset_folder}/{name}" for name in files}
-        shape = config.settings.architectures[str(run.architecture)]
-        encoder = config.settings.encoders[run.encoder]
-        recipe = script_values(shape, ArchitectureSettings)
-        recipe |= script_values(encoder, PretrainingSettings)
-        for key in keys_of(MonitoringSettings):
-            del recipe[key.name]
-        self.recipes.setdefault(run.encoder_folder, []).append(recipe)
+        self.trees |= {run.documents_folder, *(f"{folder}/best" for folder in run.phase_folders)}
+        for dataset, folder in zip((run.dataset, *run.phases), run.dataset_folders, strict=True):
+            shards = (f"{name}.json" for name in config.shard_names(dataset))
+            files = (*config.dataset_files(dataset), *shards, *_BESIDE_SHARDS)
+            self.files |= {f"{folder}/{name}" for name in files}
+        for phase, folder in enumerate(run.phase_folders, start=1):
+            self.recipes.setdefault(folder, []).append(_recipe(config, run, phase))
         kept = [f"{run.encoder_folder}/at-{percent}" for percent in config.kept_at(run.encoder)]
         self.folders |= set(kept)
         for report in run.reports.values():
@@ -90,6 +86,17 @@ class Wanted:
             self.trees |= {f"{folder}/{split}" for split in report.splits}
             values = {**script_values(recipe, FinetuningRecipe), "seed": seed}
             self.recipes.setdefault(folder, []).append(values)
+
+
+def _recipe(config: Config, run: Run, phase: int) -> dict[str, Any]:
+    """Return what `pretrain.py` notes of a phase of a run."""
+    recipe = script_values(config.pretraining(run.encoder, phase), PretrainingSettings)
+    for key in keys_of(MonitoringSettings):
+        del recipe[key.name]
+    if phase > 1:
+        return recipe | {"trained_length": config.trained_length(run.encoder, phase, run.dataset)}
+    shape = config.settings.architectures[str(run.architecture)]
+    return recipe | script_values(shape, ArchitectureSettings)
 
 
 def find_leftovers(root: Path, wanted: Wanted) -> list[Path]:

@@ -68,17 +68,22 @@ def _models(config: Config, run: Run) -> Iterator[tuple[str, Recipe]]:
     if run.is_imported:
         yield _imported(config, run.encoder)
         return
-    *_, tokenizer, dataset = (recipe for _, recipe in _before_models(config, run))
+    before = dict(_before_models(config, run))
     shape = _entry(config, "architectures", str(run.architecture))
+    tokenizer = before[f"{run.tokenizer_folder}/tokenizer.json"]
     yield f"{run.scratch_folder}/config.json", _joined(tokenizer, shape)
-    encoder = _joined(dataset, {"encoder": run.encoder}, shape, _encoder(config, run.encoder))
-    kept = (f"{run.encoder_folder}/at-{percent}" for percent in config.kept_at(run.encoder))
-    for folder in (run.encoder_folder, *kept):
-        yield f"{folder}/model.safetensors", encoder
+    picks, datasets = {"dataset": run.dataset, "encoder": run.encoder}, Recipe()
+    for phase, name in enumerate((run.dataset, *run.phases), start=1):
+        datasets = _joined(datasets, _entry(config, "datasets", name))
+        encoder = _encoder(config, run.encoder, phase)
+        recipe = _joined(tokenizer, picks, datasets, shape, encoder)
+        yield f"{run.phase_folders[phase - 1]}/model.safetensors", recipe
+    for percent in config.kept_at(run.encoder):
+        yield f"{run.encoder_folder}/at-{percent}/model.safetensors", recipe
 
 
 def _before_models(config: Config, run: Run) -> Iterator[tuple[str, Recipe]]:
-    """Documents, those of a mixture's parts first, tokenizer and data set."""
+    """Documents, those of a mixture's parts first, tokenizer and the data set of each phase."""
     parts: Recipe = {}
     for name in (*config.mixture(run.corpus), run.corpus):
         part = _entry(config, "corpora", name)
@@ -90,8 +95,9 @@ def _before_models(config: Config, run: Run) -> Iterator[tuple[str, Recipe]]:
         corpus, {"tokenizer": run.tokenizer}, _entry(config, "tokenizers", run.tokenizer)
     )
     yield f"{run.tokenizer_folder}/tokenizer.json", tokenizer
-    dataset = _joined(tokenizer, {"dataset": run.dataset}, _entry(config, "datasets", run.dataset))
-    yield f"{run.dataset_folder}/manifest.json", dataset
+    for name, folder in zip((run.dataset, *run.phases), run.dataset_folders, strict=True):
+        dataset = _joined(tokenizer, {"dataset": name}, _entry(config, "datasets", name))
+        yield f"{folder}/manifest.json", dataset
 
 
 def _imported(config: Config, encoder: str) -> tuple[str, Recipe]:
@@ -115,10 +121,16 @@ def _entry(config: Config, table: str, name: str) -> Recipe:
     return {table: {name: config.section(table, name)}}
 
 
-def _encoder(config: Config, name: str) -> Recipe:
+def _encoder(config: Config, name: str, phases: int = 1) -> Recipe:
+    """Return an encoder's recipe with so many phases, the first among them."""
+    section = _unwatched(config.section("encoders", name))
+    later = [_unwatched(phase) for phase in section.pop("phases", [])[: phases - 1]]
+    return {"encoders": {name: section | ({"phases": later} if later else {})}}
+
+
+def _unwatched(section: Recipe) -> Recipe:
     watched = {key.name for key in keys_of(MonitoringSettings)}
-    section = config.section("encoders", name)
-    return {"encoders": {name: {k: v for k, v in section.items() if k not in watched}}}
+    return {key: value for key, value in section.items() if key not in watched}
 
 
 def _without_finetuning(config: Config, task: str) -> Recipe:

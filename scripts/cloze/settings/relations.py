@@ -17,7 +17,7 @@ from cloze.settings.entries import (
 )
 from cloze.settings.fields import keys_of
 from cloze.settings.finetuning import FinetuningLength
-from cloze.settings.pretraining import PretrainingLength
+from cloze.settings.pretraining import PretrainingLength, PretrainingSettings
 from cloze.settings.tables import DialectSettings
 from cloze.settings.tasks import (
     METRICS_OF,
@@ -91,11 +91,12 @@ def check_entries(settings: Configuration) -> None:
                 "architectures",
                 f"{path}.architecture",
             )
-            if not _check_one_length(PretrainingLength, encoder, path):
-                raise ClozeError(
-                    f"config: {path}: says nowhere how long to train; add one of max_steps, "
-                    "max_tokens and budget"
+            _check_budget(encoder, path)
+            for number, phase in enumerate(encoder.phases):
+                require_known(
+                    phase.dataset, settings.datasets, "datasets", f"{path}.phases[{number}].dataset"
                 )
+                _check_budget(phase, f"{path}.phases[{number}]")
     for name, entry in settings.tasks.items():
         for key in ("finetuning", "finetuning_from_scratch"):
             _check_one_length(FinetuningLength, getattr(entry, key), f"tasks.{name}.{key}")
@@ -168,6 +169,14 @@ def _check_mixture(settings: Configuration, name: str, corpus: MixtureEntry) -> 
             raise ClozeError(f"config: {path}.{part}: is a mixture itself; name its corpora here")
 
 
+def _check_budget(recipe: PretrainingSettings, path: str) -> None:
+    if not _check_one_length(PretrainingLength, recipe, path):
+        raise ClozeError(
+            f"config: {path}: says nowhere how long to train; add one of max_steps, "
+            "max_tokens and budget"
+        )
+
+
 def _check_one_length(cls: type, recipe: object, path: str) -> bool:
     """Return whether a recipe says how long it lasts; `ClozeError` if in several ways."""
     given = [key.name for key in keys_of(cls) if getattr(recipe, key.name) is not None]
@@ -180,20 +189,37 @@ def _check_one_length(cls: type, recipe: object, path: str) -> bool:
     return bool(given)
 
 
-def check_objectives(settings: Configuration, encoder_name: str, dataset_name: str) -> None:
-    """Raise `ClozeError` if an encoder is to learn what its layout or data set has not."""
+def check_pretraining(settings: Configuration, encoder_name: str, dataset_name: str) -> None:
+    """Raise `ClozeError` if an encoder cannot learn from a data set, or in a phase, as it is to."""
     encoder = settings.encoders[encoder_name]
-    if not isinstance(encoder, EncoderEntry) or not encoder.next_sentence:
+    assert isinstance(encoder, EncoderEntry)
+    shape, path = settings.architectures[encoder.architecture], f"encoders.{encoder_name}"
+    length = settings.datasets[dataset_name].max_length
+    if length > shape.max_position_embeddings:
+        raise ClozeError(
+            f"config: {path}: datasets.{dataset_name} has samples of {length} tokens and "
+            f"architectures.{encoder.architecture} max_position_embeddings "
+            f"{shape.max_position_embeddings}; raise it, pick a data set of shorter samples, or "
+            f"train on this one in one of {path}.phases, which extends positions"
+        )
+    _check_next_sentence(settings, encoder, dataset_name, path, shape.layout)
+    for number, phase in enumerate(encoder.phases):
+        where = f"{path}.phases[{number}]"
+        _check_next_sentence(settings, phase, phase.dataset, where, shape.layout)
+
+
+def _check_next_sentence(
+    settings: Configuration, recipe: PretrainingSettings, dataset_name: str, path: str, layout: str
+) -> None:
+    if not recipe.next_sentence:
         return
-    path = f"encoders.{encoder_name}.next_sentence"
-    layout = settings.architectures[encoder.architecture].layout
     if layout != "bert":
         raise ClozeError(
-            f"config: {path}: layout {layout} has no "
+            f"config: {path}.next_sentence: layout {layout} has no "
             "next-sentence head; take an architecture with layout: bert, or leave the key out"
         )
     if not getattr(settings.datasets[dataset_name], "next_sentence", False):
         raise ClozeError(
-            f"config: {path}: datasets.{dataset_name} has no pairs of "
-            "texts; set next_sentence: true there too (method segment_text), or leave the key out"
+            f"config: {path}.next_sentence: datasets.{dataset_name} has no pairs of "
+            "texts; set next_sentence: true there too (method segment_text), or set it to false"
         )

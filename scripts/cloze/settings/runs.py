@@ -6,8 +6,14 @@ from typing import Any
 
 from cloze.errors import ClozeError
 from cloze.settings.checking import require_known
-from cloze.settings.entries import Configuration, EncoderEntry, ImportedEntry, ReportEntry
-from cloze.settings.relations import check_objectives
+from cloze.settings.entries import (
+    Configuration,
+    EncoderEntry,
+    ImportedEntry,
+    PhaseEntry,
+    ReportEntry,
+)
+from cloze.settings.relations import check_pretraining
 
 PICKS = {
     "corpus": "corpora",
@@ -47,6 +53,8 @@ class Run:
     reports: Mapping[str, Report]
     suffix: str = ""
     """How the names of its reports end."""
+    phases: tuple[str, ...] = ()
+    """The data set of each phase of pretraining after the first."""
 
     @property
     def is_imported(self) -> bool:
@@ -64,16 +72,22 @@ class Run:
         return f"results/{self.corpus}/{self.tokenizer}"
 
     @property
-    def dataset_folder(self) -> str:
-        """Where the shards lie."""
-        return f"{self.tokenizer_folder}/{self.dataset}"
+    def dataset_folders(self) -> list[str]:
+        """Where the shards of each phase of pretraining lie; an import has none."""
+        if self.is_imported:
+            return []
+        return [f"{self.tokenizer_folder}/{name}" for name in (self.dataset, *self.phases)]
+
+    @property
+    def phase_folders(self) -> list[str]:
+        """Where the encoder lies as each phase of its pretraining left it."""
+        first = f"{self.tokenizer_folder}/{self.dataset}/{self.encoder}"
+        return [first, *(f"{first}/phase-{number + 2}" for number in range(len(self.phases)))]
 
     @property
     def encoder_folder(self) -> str:
         """Where the pretrained encoder lies, with a folder for each task below it."""
-        if self.is_imported:
-            return imported_folder(self.encoder)
-        return f"{self.dataset_folder}/{self.encoder}"
+        return imported_folder(self.encoder) if self.is_imported else self.phase_folders[-1]
 
     def report_place(self, report: str) -> str:
         """Return where one of its reports lies, up to `_report.txt` and so on."""
@@ -127,11 +141,15 @@ def _resolve_run(settings: Configuration, picks: Mapping[str, Any], where: str, 
     for key, table in PICKS.items():
         require_known(picks[key], getattr(settings, table), table, f"{where}{key}")
     encoder = settings.encoders[picks["encoder"]]
+    architecture: str | None = None
+    phases: list[PhaseEntry] = []
     if isinstance(encoder, EncoderEntry):
-        check_objectives(settings, picks["encoder"], picks["dataset"])
+        check_pretraining(settings, picks["encoder"], picks["dataset"])
+        architecture, phases = encoder.architecture, encoder.phases
     return Run(
         **{key: picks[key] for key in PICKS},
-        architecture=encoder.architecture if isinstance(encoder, EncoderEntry) else None,
+        architecture=architecture,
+        phases=tuple(phase.dataset for phase in phases),
         seeds=tuple(picks["seeds"]),
         reports={
             f"{name}{suffix}": _resolve_report(settings, report, f"{where}reports.{name}")

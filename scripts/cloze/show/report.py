@@ -57,6 +57,7 @@ def build_report(name: str, sources: Sources, *others: Sources) -> dict[str, Any
         "corpus": corpus_facts(sources.documents),
         "dataset": dataset_facts(sources.dataset),
         "pretraining": pretraining_facts(sources.pretraining),
+        "phases": [pretraining_facts(folder) for folder in sources.phases],
         "finetuning": finetuning_facts(evaluations),
         **KIND_REPORTS[task.objective].details(evaluations, task),
         "checkpoints": _checkpoints(sources),
@@ -64,6 +65,7 @@ def build_report(name: str, sources: Sources, *others: Sources) -> dict[str, Any
             {
                 "documents": sources.documents,
                 "data set": sources.dataset,
+                **{f"phase {n}": folder for n, folder in enumerate(sources.phases, start=1)},
                 "encoder": sources.pretraining,
                 "task": task.folder,
                 "evaluation of the first seed": evaluations.seeds[0].folder,

@@ -14,10 +14,13 @@ from cloze.show.figures import (
     checkpoints_figure,
     for_a_page,
     loss_curve,
+    positions_figure,
     seeds_figure,
 )
 from cloze.show.kind_reports import kind_report
 from cloze.show.report_text import (
+    POSITION_NOTE,
+    REPEATED_WORD_NOTE,
     baseline_names,
     baseline_notes,
     baseline_rows,
@@ -26,7 +29,9 @@ from cloze.show.report_text import (
     interval_notes,
     other_splits,
     overlap_pairs,
+    position_tables,
     recipe_pairs,
+    repeated_word_table,
     seed_table,
     subject_pairs,
 )
@@ -62,6 +67,9 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
     if any("loss" in record for record in pretraining.records):
         curve = loss_curve(pretraining.records, facts.get("unigram_entropy"))
         figures["loss"] = for_a_page(curve, "Loss by step")
+    if "loss_by_position" in facts:
+        figure = positions_figure(facts["loss_by_position"])
+        figures["positions"] = for_a_page(figure, "Loss by position")
     return render(
         resource("show/report_page.html"),
         report=report,
@@ -75,6 +83,10 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
         checkpoint_table=checkpoint_table(report),
         details=Markup(kind_report(report["task"]).page(report)),
         masked_examples=pretraining.masked_examples,
+        position_note=POSITION_NOTE,
+        position_tables=position_tables(report),
+        repeated_word_note=REPEATED_WORD_NOTE,
+        repeated_word_table=repeated_word_table(report),
         recipe=recipe_pairs(report),
         data=data_pairs(report),
         intervals=interval_notes(report),

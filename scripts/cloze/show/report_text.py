@@ -39,6 +39,8 @@ def render_report(report: Mapping[str, Any]) -> str:
     ]
     if report["checkpoints"]:
         sections.append(("AS PRETRAINING WENT ON", table(*checkpoint_table(report))))
+    if position_tables(report):
+        sections.append(("LONG TEXTS", _long_texts(report)))
     sections += kind_report(report["task"]).sections(report)
     sections.append(("HOW TO READ THE INTERVALS", paragraph(interval_notes(report))))
     title = f"{report['name']}: {report['task']['name']}"
@@ -177,6 +179,63 @@ def checkpoint_table(report: Mapping[str, Any]) -> Table:
     return ["share of the budget", "score"], rows
 
 
+def position_tables(report: Mapping[str, Any]) -> list[Table]:
+    """Return a table of the loss by position for each phase of pretraining, the last one first."""
+    shown = []
+    phases = _phases(report)
+    for name, facts in reversed(phases):
+        # Reports that were kept from earlier versions have none.
+        if bins := facts.get("loss_by_position"):
+            where = f"position, {name}" if len(phases) > 1 else "position"
+            header = [where, "masked tokens", "loss (nats)"]
+            shown.append((header, [_position_row(part) for part in bins]))
+    return shown
+
+
+def _position_row(part: Mapping[str, Any]) -> list[str]:
+    loss, error = part["loss"], part["standard_error"]
+    shown = "-" if loss is None else f"{loss:.3f}" + ("" if error is None else f" ± {error:.3f}")
+    return [f"{part['first']:,} to {part['last']:,}", f"{part['predictions']:,}", shown]
+
+
+def repeated_word_table(report: Mapping[str, Any]) -> Table:
+    """Return what it brings to have seen a rare word before, by the distance in tokens."""
+    header = ["tokens apart", "pairs", "guessed right", "not seen before", "gain (nats)"]
+    rows = []
+    for part in (report["pretraining"] or {}).get("repeated_words", []):
+        interval = ""
+        if part["ci95"] is not None:
+            interval = " [{:+.2f}, {:+.2f}]".format(*part["ci95"])
+        shares = [f"{percent(part[key])} %" for key in ("seen", "masked")]
+        apart = f"{part['first']:,} to {part['last']:,}"
+        rows.append([apart, f"{part['pairs']:,}", *shares, f"{part['gain']:+.2f}{interval}"])
+    return header, rows
+
+
+POSITION_NOTE = (
+    "Loss of masked tokens of the validation split by their position in a sample; ± the standard "
+    "error, which knows of the tokens, not of the training."
+)
+REPEATED_WORD_NOTE = (
+    "Rare words of one token that stand twice in a held-out text: the second one is masked and "
+    "guessed, once with the first one there to be seen and once with it masked as well. The "
+    "difference of the two losses, with its 95 % interval over pairs, is what seeing it brings."
+)
+
+
+def _long_texts(report: Mapping[str, Any]) -> Iterator[str]:
+    yield from paragraph(POSITION_NOTE)
+    for shown in position_tables(report):
+        yield ""
+        yield from table(*shown)
+    header, rows = repeated_word_table(report)
+    if rows:
+        yield ""
+        yield from paragraph(REPEATED_WORD_NOTE)
+        yield ""
+        yield from table(header, rows)
+
+
 def interval_notes(report: Mapping[str, Any]) -> str:
     """Return what the intervals know of and what not."""
     rows_drawn = kind_report(report["task"]).row_name
@@ -206,12 +265,30 @@ def recipe_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"vocabulary {dataset['vocab_size']:,}; tokens: {tokens}"
         )
         yield "rows", shown
-    if report["pretraining"]:
-        yield from _pretraining(report["pretraining"])
+    if phases := _phases(report):
+        *earlier, (_, last) = phases
+        for name, facts in earlier:
+            loss = f"validation loss {facts['validation_loss']:.3f} nats"
+            yield name, f"on {facts['dataset']}: {_effort(facts)}; {loss}"
+        yield from _pretraining(last, is_later=bool(earlier))
     yield "fine-tuning", settings(report["finetuning"]["recipe"])
 
 
-def _pretraining(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _phases(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return each phase of the pretraining, the last one too, and what it is called."""
+    # Reports that were kept from earlier versions are of one phase.
+    phases = [facts for facts in (*report.get("phases", ()), report["pretraining"]) if facts]
+    return [(f"phase {number}", facts) for number, facts in enumerate(phases, start=1)]
+
+
+def _effort(facts: Mapping[str, Any]) -> str:
+    return (
+        f"{facts['steps']:,} steps, {facts['tokens']:,} tokens, "
+        f"{facts['train_seconds']:,.0f} s, {facts['tokens_per_second']:,.0f} tokens/s"
+    )
+
+
+def _pretraining(facts: Mapping[str, Any], *, is_later: bool) -> Iterator[tuple[str, str]]:
     shape = facts["architecture"]
     count = f"; {facts['num_parameters']:,} parameters" if "num_parameters" in facts else ""
     shown = (
@@ -221,11 +298,8 @@ def _pretraining(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     yield "architecture", shown
     if "steps" in facts:
-        shown = (
-            f"{facts['steps']:,} steps, {facts['tokens']:,} tokens, "
-            f"{facts['train_seconds']:,.0f} s, {facts['tokens_per_second']:,.0f} tokens/s"
-        )
-        yield "pretraining", shown
+        where = f"last phase, on {facts['dataset']}: " if is_later else ""
+        yield "pretraining", f"{where}{_effort(facts)}"
     if "validation_loss" in facts:
         # Reports that were kept have it under an older name.
         bits, by_bytes = facts.get("masked_bits_per_byte"), ""

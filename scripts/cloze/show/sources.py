@@ -1,6 +1,6 @@
 """What a report is made from, whether it belongs together, and what each stage says of itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Sources:
 
     `scratch`: the same encoder without pretraining. `ceiling`: the name of a public encoder
     and its evaluations. `checkpoints`: those of the encoder as it was after so many percent of
-    its pretraining.
+    its pretraining. `phases`: the model folders of the phases before the last of it.
     """
 
     task: Task
@@ -57,6 +57,7 @@ class Sources:
     ceiling: tuple[str, Evaluations] | None = None
     checkpoints: Mapping[int, Evaluations] = field(default_factory=dict)
     pretraining: Path | None = None
+    phases: Sequence[Path] = ()
     dataset: Path | None = None
     documents: Path | None = None
     contamination: Path | None = None
@@ -150,16 +151,19 @@ def finetuning_facts(evaluations: Evaluations) -> dict[str, Any]:
 def pretraining_facts(folder: Path | None) -> dict[str, Any] | None:
     """Return what `pretrain.py`, or `import_encoder.py`, wrote of a model folder.
 
-    With `diagnosis`, the sentences of `show_pretraining.py`, where it wrote them there.
+    With the name of the data set and, where `show_pretraining.py` wrote them there, `diagnosis`,
+    its sentences, and what it measured by position and distance.
     """
     if folder is None:
         return None
-    metrics = read_json(folder / "metrics.json")["metrics"]
+    record = read_json(folder / "metrics.json")
+    metrics, args = record["metrics"], record.get("args", {})
     config = read_json(folder / "config.json")
     shown = folder / "diagnosis.json"
     return {
         **{key: metrics[key] for key in _PRETRAINING_KEYS if key in metrics},
         **(read_json(shown)["metrics"] if shown.is_file() else {}),
+        **({"dataset": Path(args["dataset"]).name} if "dataset" in args else {}),
         "architecture": {
             key: config.get(key, config.get(_OF_DISTILBERT.get(key, key)))
             for key in _ARCHITECTURE_KEYS
