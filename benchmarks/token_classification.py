@@ -2,11 +2,12 @@
 
 The peer is `AutoModelForTokenClassification` in a loop as `transformers.Trainer` has it: batches
 padded to their longest sentence, the first piece of a word labelled, fused AdamW, clipping, a
-linear schedule, fp32. Ours is `scripts/finetune.py` with the same settings, its precision that of
---precision. Both start from one imported encoder and see one task folder, which
-`scripts/prepare_task.py` made; the seeds run in turn. Both predict the test split and are judged
-by `seqeval`, which must agree with our own figures to the last digit. After each seed the peer
-does some steps with sentences padded to --max-length too, as `run_ner.py --pad_to_max_length`.
+linear schedule, fp32, and a dropout of 0.1 wherever the layout has one, as ours has. Ours is
+`scripts/finetune.py` with the same settings, its precision that of --precision. Both start from
+one imported encoder and see one task folder, which `scripts/prepare_task.py` made; the seeds run
+in turn. Both predict the test split and are judged by `seqeval`, which must agree with our own
+figures to the last digit. After each seed the peer does some steps with sentences padded to
+--max-length too, as `run_ner.py --pad_to_max_length`.
 Ends with one JSON line: F1 by seed, mean and deviation, sentences a second of training, and
 `ratio` and `ratio_padded`, the medians of ours over theirs.
 
@@ -36,6 +37,7 @@ from cloze.tasks.tag_scores import tags_outcome
 from cloze.tasks.task import Task, TaskSplit, load_task
 
 IGNORED = -100
+DROPOUT = 0.1
 _PADDED_STEPS = 20
 
 
@@ -66,6 +68,7 @@ def ours(args: argparse.Namespace, seed: int, folder: Path) -> tuple[float, floa
         *("--num-train-epochs", str(args.num_train_epochs), "--seed", str(seed)),
         *("--learning-rate", str(args.learning_rate), "--precision", args.precision),
         *("--train-batch-size", str(args.train_batch_size), *common),
+        *("--dropout", str(DROPOUT), "--classifier-dropout", str(DROPOUT)),
     ]
     evaluating: measure.Command = [
         *("--model", str(model), "--task", str(args.task), "--split", str(args.split)),
@@ -86,8 +89,13 @@ def peer(args: argparse.Namespace, task: Task, seed: int) -> tuple[float, float,
     torch.set_num_threads(args.threads)
     transformers.set_seed(seed)
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.encoder)
+    # Left to the folder's config.json it may be 0, which learns and computes faster.
     model = transformers.AutoModelForTokenClassification.from_pretrained(
-        args.encoder, num_labels=len(task.labels)
+        args.encoder,
+        num_labels=len(task.labels),
+        hidden_dropout_prob=DROPOUT,
+        attention_probs_dropout_prob=DROPOUT,
+        classifier_dropout=DROPOUT,
     ).train()
     encoded = _encoded(tokenizer, task.split("train"), args.max_length)
     optimizer = torch.optim.AdamW(
