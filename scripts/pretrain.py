@@ -20,7 +20,11 @@ from cloze.cli import Number, make_parser, percentage, run_script
 from cloze.settings.encoders import ArchitectureSettings
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import MachineSettings
-from cloze.settings.pretraining import PretrainingLength, PretrainingSettings
+from cloze.settings.pretraining import (
+    AdaptationSettings,
+    PretrainingLength,
+    PretrainingSettings,
+)
 from cloze.show.doctor import watch
 from cloze.train.pretraining import pretrain
 
@@ -33,7 +37,14 @@ def build_parser() -> argparse.ArgumentParser:
     files.add_argument("--tokenizer", type=Path, required=True, help="its tokenizer.json")
     files.add_argument("--output", type=Path, required=True, help="model folder to write")
     files.add_argument("--run-dir", type=Path, required=True, help="folder for work in progress")
-    files.add_argument("--init-from", type=Path, help="model folder whose encoder to start from")
+    start = files.add_mutually_exclusive_group()
+    start.add_argument("--init-from", type=Path, help="model folder whose encoder to start from")
+    start.add_argument(
+        "--adapt",
+        type=Path,
+        help="model folder to go on from, with its shape, its heads and its tokenizer or one that "
+        "extend_tokenizer.py made of it",
+    )
     files.add_argument(
         "--trained-length",
         type=Number(int, minimum=1),
@@ -47,6 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_flags(length, PretrainingLength)
     add_flags(parser.add_argument_group("recipe"), PretrainingSettings, beside=PretrainingLength)
 
+    add_flags(
+        parser.add_argument_group("adaptation"), AdaptationSettings, beside=PretrainingSettings
+    )
     machine = parser.add_argument_group("machine (no part of the recipe)")
     add_flags(machine, MachineSettings)
     machine.add_argument(

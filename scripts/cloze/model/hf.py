@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from cloze.cli import log
 from cloze.errors import ClozeError
@@ -175,6 +176,7 @@ def load_matching(
     labels: Sequence[str] | None = None,
     reset_heads: bool = False,
     extension: Extension | None = None,
+    has_new_tokens: bool = False,
 ) -> LoadedParts:
     """Fill `model` from a model folder: its encoder, and its heads wherever they match.
 
@@ -184,8 +186,9 @@ def load_matching(
 
     A masked-language head whose decoder is not the token embeddings has no place here and stays
     as drawn. reset_heads: leave all heads as drawn. extension: the model has the folder's shape
-    with positions for longer texts. Raises `ClozeError` if the folder's encoder is absent or has
-    another shape.
+    with positions for longer texts. has_new_tokens: the model may have more tokens than the
+    folder, after those; theirs stay as drawn. Raises `ClozeError` if the folder's encoder is
+    absent or has another shape.
     """
     layout, theirs = model.config.layout, config_from_folder(folder)
     weights = read_weights(folder, layout)
@@ -193,6 +196,8 @@ def load_matching(
         _check_same_numbers(model.config, theirs, folder)
     else:
         weights = extension.weights(weights, theirs)
+    if has_new_tokens:
+        _add_new_tokens(weights, model)
     import_state(_below_a_head(model.encoder), weights, layout, folder)
     same_labels = labels is not None and list(labels) == label_names(folder)
     is_untied = (
@@ -215,6 +220,15 @@ def load_matching(
             parts.loaded.append(foreign)
             has_classifier = has_classifier or part in _CLASSIFIERS
     return parts._replace(has_classifier=has_classifier)
+
+
+def _add_new_tokens(weights: dict[str, Tensor], model: ModelWithHeads) -> None:
+    """Append the model's own values for the tokens that a folder's weights have none for."""
+    for name, parameter in model.named_parameters():
+        (foreign, *_) = hf_names(name, model.config.layout)
+        if name.endswith(("token_embedding.weight", "decoder_bias")) and foreign in weights:
+            known = weights[foreign]
+            weights[foreign] = torch.cat([known, parameter.data[len(known) :]])
 
 
 def _check_same_numbers(ours: EncoderConfig, theirs: EncoderConfig, folder: Path) -> None:

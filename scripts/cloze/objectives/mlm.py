@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import functools
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from cloze.model.heads import MaskedLM
 from cloze.model.hf import load_matching
 from cloze.model.hf_config import config_from_folder
 from cloze.model.positions import Extension
+from cloze.model.weights import hf_names
+from cloze.objectives.adaptation import start_new_pieces
 from cloze.objectives.initial_embeddings import (
     cooccurrence_embeddings,
     head_scale,
@@ -33,6 +36,7 @@ from cloze.objectives.prediction_history import PredictionHistory
 from cloze.objectives.rows import MaskedBatch, RowBatches, describe_rows, has_pairs
 from cloze.settings.encoders import ArchitectureSettings
 from cloze.settings.fields import from_args
+from cloze.tokens.extension import Word, read_parts
 from cloze.tokens.loading import load_rows
 from cloze.tokens.manifest import read_manifest
 from cloze.tokens.shards import Rows
@@ -116,13 +120,17 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
 
     def __init__(self, data: PretrainingData, args: argparse.Namespace) -> None:
         self.data, self._seed = data, args.seed
+        self._new_pieces: list[Word] = []
+        self._has_new_head = False
+        self._new_embedding_init = args.new_embedding_init
         self.model = self._new_model(args)
         self.num_examples = data.train_rows.num_rows
         self.tokens_per_example = data.train.tokens_per_row
         self.places_per_example = data.train_rows.row_length
         self.num_eval_examples = data.validation.num_rows
         self.history: PredictionHistory | None = None
-        self._uses_cooccurrence = args.init_from is None and args.embedding_init == "cooccurrence"
+        is_new = args.init_from is None and args.adapt is None
+        self._uses_cooccurrence = is_new and args.embedding_init == "cooccurrence"
         self.mask_at([_TRIAL_PROBABILITY])
 
     def mask_at(self, mlm_probability: Sequence[float]) -> None:
@@ -199,20 +207,25 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
         """Start from what can be counted in the training rows, where the recipe asks for it.
 
         The token embeddings from which tokens stand near which, the bias of the predictions
-        from how often each token occurs.
+        from how often each token occurs. Of an encoder that is adapted only what it has not: new
+        pieces, and the bias where it comes without a head.
         """
-        if not self._uses_cooccurrence:
-            return
-        started = time.perf_counter()
         rows, special = self.data.train_rows, self.data.special.all
         masked_lm = self.masked_lm
-        size = masked_lm.encoder.token_embedding.embedding_dim
-        embeddings = cooccurrence_embeddings(rows, special, size, self._seed)
-        masked_lm.encoder.token_embedding.weight.data.copy_(embeddings)
-        masked_lm.head_norm.weight.data.fill_(head_scale(size))
-        frequencies = unigram_log_probabilities(rows, special)
-        masked_lm.decoder_bias.data.copy_(torch.from_numpy(frequencies))
-        log.info("embeddings from co-occurrence in %.1f s", time.perf_counter() - started)
+        if self._new_pieces:
+            start_new_pieces(
+                masked_lm, self._new_pieces, rows, special, self._new_embedding_init, self._seed
+            )
+        if self._uses_cooccurrence:
+            started = time.perf_counter()
+            size = masked_lm.encoder.token_embedding.embedding_dim
+            embeddings = cooccurrence_embeddings(rows, special, size, self._seed)
+            masked_lm.encoder.token_embedding.weight.data.copy_(embeddings)
+            masked_lm.head_norm.weight.data.fill_(head_scale(size))
+            log.info("embeddings from co-occurrence in %.1f s", time.perf_counter() - started)
+        if self._uses_cooccurrence or self._has_new_head:
+            frequencies = torch.from_numpy(unigram_log_probabilities(rows, special))
+            masked_lm.decoder_bias.data[: len(frequencies)] = frequencies
 
     @functools.cached_property
     def unigram_entropy(self) -> float:
@@ -230,10 +243,12 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
         return float(total / predicted)
 
     def _new_model(self, args: argparse.Namespace) -> MaskedLM:
-        """Return the model with its first weights, drawn from the seed or those of `init_from`."""
+        """Return the model with its first weights, drawn from the seed or those of a folder."""
         torch.manual_seed(args.seed)
         config = _config(args, self.data)
         model = self._build(config.with_dropout(args.dropout))
+        if args.adapt is not None:
+            self._take_over(model, args)
         if args.init_from is not None:
             parts = load_matching(
                 model,
@@ -243,6 +258,18 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
             )
             log.info("heads of %s %s", args.init_from, parts)
         return model
+
+    def _take_over(self, model: Any, args: argparse.Namespace) -> None:
+        """Fill a model from the folder to adapt, and remember what it has that the folder lacks."""
+        base = tokenizer_of_folder(args.adapt)
+        self._new_pieces = read_parts(args.tokenizer, base, args.adapt)
+        parts = load_matching(model, args.adapt, reset_heads=args.reset_heads, has_new_tokens=True)
+        (bias,) = hf_names("decoder_bias", model.config.layout)
+        self._has_new_head = bias in parts.drawn
+        log.log(
+            logging.WARNING if parts.drawn else logging.INFO,
+            "%sheads of %s %s", "warning: " if parts.drawn else "", args.adapt, parts,
+        )  # fmt: skip
 
     def _build(self, config: EncoderConfig) -> Any:
         return MaskedLM(config)
@@ -268,22 +295,24 @@ class MaskedLanguageModeling(Objective[MaskedBatch]):
         """Return loss, right guesses and number of a batch's predictions, float32 [3]."""
         with compute.autocast():
             states = self.model.encoder(batch.packed, batch.positions)
-        return {"validation_": self._token_sums(states, batch, compute)}
+        return {"validation_": token_sums(self.masked_lm, states, batch, compute)}
 
-    def _token_sums(self, states: Tensor, batch: MaskedBatch, compute: Compute) -> Tensor:
-        """Score the masked tokens of a batch from their last hidden states [B, M, D].
 
-        At most `_MAX_LOGITS` logits exist at a time, however large batch and vocabulary are.
-        """
-        columns = max(1, _MAX_LOGITS // (EVALUATION_BATCH_SIZE * self.model.config.vocab_size))
-        tensors = (states, batch.labels, batch.weights)
-        parts = [tensor.split(columns, dim=1) for tensor in tensors]
-        sums = []
-        for some, labels, weights in zip(*parts, strict=True):
-            with compute.autocast():
-                logits = self.masked_lm.predict(some)
-            sums.append(summed_scores(logits, labels, weights))
-        return torch.stack(sums).sum(0)
+def token_sums(masked_lm: MaskedLM, states: Tensor, batch: MaskedBatch, compute: Compute) -> Tensor:
+    """Return loss, right guesses and number of a batch's predictions, float32 [3].
+
+    states: the last hidden states of the masked tokens, [B, M, D]. At most `_MAX_LOGITS` logits
+    exist at a time, however large batch and vocabulary are.
+    """
+    columns = max(1, _MAX_LOGITS // (EVALUATION_BATCH_SIZE * masked_lm.config.vocab_size))
+    tensors = (states, batch.labels, batch.weights)
+    parts = [tensor.split(columns, dim=1) for tensor in tensors]
+    sums = []
+    for some, labels, weights in zip(*parts, strict=True):
+        with compute.autocast():
+            logits = masked_lm.predict(some)
+        sums.append(summed_scores(logits, labels, weights))
+    return torch.stack(sums).sum(0)
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -332,26 +361,48 @@ def _check_rows(args: argparse.Namespace, train: Rows, validation: Rows) -> None
 
 
 def _config(args: argparse.Namespace, data: PretrainingData) -> EncoderConfig:
-    """Return the shape that the settings give an encoder of these rows.
+    """Return the shape that the settings, or the folder to go on from, give an encoder of the rows.
 
-    With `trained_length` it is that of the encoder to start from, extended to the rows' samples.
-    Raises `ClozeError` for an encoder of another tokenizer, and for samples that are too long.
+    With `trained_length` it is that of the encoder to start from, extended to the rows' samples;
+    with `adapt` that of the folder, with a place for each token of the rows' vocabulary. Raises
+    `ClozeError` for an encoder of another tokenizer, and for samples that are too long.
     """
-    length = data.train_rows.max_length
     if args.init_from is not None:
         _check_same_tokenizer(args)
     if (extension := _extension(args, data)) is not None:
         return extension.shape(config_from_folder(args.init_from))
-    shape = dataclasses.asdict(from_args(ArchitectureSettings, args))
-    config = EncoderConfig(data.train_rows.vocab_size, pad_token_id=data.special.pad, **shape)
-    if length > config.max_length:
-        kept = config.first_position
-        free = f", of which roberta keeps {kept} free," if kept else ""
-        raise ClozeError(
-            f"max_position_embeddings: {args.max_position_embeddings}{free} is less than the data "
-            f"set's max_length {length}; raise it, or build the data set with a lower one"
-        )
+    rows = data.train_rows
+    if args.adapt is None:
+        shape = dataclasses.asdict(from_args(ArchitectureSettings, args))
+        config = EncoderConfig(rows.vocab_size, pad_token_id=data.special.pad, **shape)
+    else:
+        config = _adapted_config(args, rows)
+    _check_length(args, config, rows)
     return config
+
+
+def _adapted_config(args: argparse.Namespace, rows: Rows) -> EncoderConfig:
+    if from_args(ArchitectureSettings, args) != ArchitectureSettings():
+        raise ClozeError(
+            f"--adapt {args.adapt}: brings its own shape; leave the flags of the architecture out, "
+            "or start from it with --init-from"
+        )
+    theirs = config_from_folder(args.adapt)
+    return dataclasses.replace(theirs, vocab_size=max(theirs.vocab_size, rows.vocab_size))
+
+
+def _check_length(args: argparse.Namespace, config: EncoderConfig, rows: Rows) -> None:
+    if rows.max_length <= config.max_length:
+        return
+    kept = config.first_position
+    free = f", of which {config.layout} keeps {kept} free," if kept else ""
+    origin, remedy = "", "raise it, or build"
+    if args.adapt is not None:
+        origin, remedy = f"{args.adapt}: ", "build"
+    raise ClozeError(
+        f"{origin}max_position_embeddings: {config.max_position_embeddings}{free} is less than "
+        f"the data set's max_length {rows.max_length}; {remedy} the data set with a lower one"
+    )
 
 
 def _extension(args: argparse.Namespace, data: PretrainingData) -> Extension | None:

@@ -6,7 +6,12 @@ from torch import Tensor, nn
 from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
-from cloze.objectives.mlm import MaskedLanguageModeling, summed_scores, weighted_cross_entropy
+from cloze.objectives.mlm import (
+    MaskedLanguageModeling,
+    summed_scores,
+    token_sums,
+    weighted_cross_entropy,
+)
 from cloze.objectives.rows import MaskedBatch
 
 
@@ -50,6 +55,6 @@ class NextSentencePrediction(MaskedLanguageModeling):
         with compute.autocast():
             logits = self.model.predict_next_sentence(states[:, num_masked:])
         return {
-            "validation_": self._token_sums(states[:, :num_masked], batch, compute),
+            "validation_": token_sums(self.masked_lm, states[:, :num_masked], batch, compute),
             "validation_next_sentence_": summed_scores(logits, pairs.labels, pairs.weights),
         }

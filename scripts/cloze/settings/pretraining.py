@@ -7,6 +7,7 @@ from cloze.settings.fields import Duration, setting
 OPTIMIZERS = ("adamw", "muon")
 SCHEDULES = ("linear", "cosine", "warmup_stable_decay", "constant")
 EMBEDDING_INITS = ("cooccurrence", "random")
+NEW_EMBEDDING_INITS = ("mean", "cooccurrence", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +90,11 @@ class PretrainingSettings(MonitoringSettings, PretrainingLength):
     embedding_init: str = setting(
         "cooccurrence",
         "token embeddings and the bias of the predictions at the start: counted in the corpus (no "
-        "effect with init_from), or drawn at random and 0",
+        "effect with init_from or adapt), or drawn at random and 0",
         choices=EMBEDDING_INITS,
     )
     reset_heads: bool = setting(
-        False, "with init_from: draw the heads anew instead of loading those that match"
+        False, "with init_from or adapt: draw the heads anew instead of loading those that match"
     )
     mask_whole_words: bool = setting(False, "predict all tokens of a word or none of them")
     next_sentence: bool = setting(
@@ -103,3 +104,16 @@ class PretrainingSettings(MonitoringSettings, PretrainingLength):
     )
     dropout: float = setting(0.0, "while pretraining", minimum=0, maximum=1)
     seed: int = setting(0, "weights, order, masks", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationSettings(PretrainingSettings):
+    """The recipe by which an encoder goes on to learn another text."""
+
+    new_embedding_init: str = setting(
+        "mean",
+        "vectors of the pieces that the vocabulary was extended by, at the start: mean of the old "
+        "pieces that they are made of; counted in the corpus and mapped to the old vectors; or "
+        "drawn at random",
+        choices=NEW_EMBEDDING_INITS,
+    )

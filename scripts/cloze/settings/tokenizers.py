@@ -48,6 +48,15 @@ class TokenizerSettings(NormalizationSettings):
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExtensionSettings:
+    """How the vocabulary of an encoder from elsewhere is extended."""
+
+    extend_vocabulary: int = setting(
+        0, "learn this many new pieces from the corpus, those that shorten it most", minimum=0
+    )
+
+
 def refused_vocabulary(path: str) -> str | None:
     """Return why a file is none of the vocabularies that are taken over, told by its name."""
     what = None

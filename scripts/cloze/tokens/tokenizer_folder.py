@@ -108,9 +108,7 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
     if _is_whole(source):
         _copy(source, folder, _FAST, _SETTINGS)
     else:
-        tokenizer = tokenizer_of_folder(source)
-        _save(tokenizer, folder)
-        write_tokenizer_config(folder / _SETTINGS, tokenizer)
+        save_tokenizer(tokenizer_of_folder(source), folder)
 
 
 def _copy(source: Path, folder: Path, *names: str) -> None:
@@ -144,15 +142,17 @@ def import_tokenizer(folder: Path, output: Path, entries: int) -> None:
         )  # fmt: skip
     if _is_whole(folder):
         _copy(folder, output, _FAST)
+        write_tokenizer_config(output / _SETTINGS, tokenizer)
     else:
-        _save(tokenizer, output)
-    write_tokenizer_config(output / _SETTINGS, tokenizer)
+        save_tokenizer(tokenizer, output)
 
 
-def _save(tokenizer: Tokenizer, folder: Path) -> None:
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write `tokenizer.json` and the `tokenizer_config.json` that goes with it."""
     tokenizer.encode_special_tokens = False
     with atomic_path(folder / _FAST) as temporary:
         temporary.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
+    write_tokenizer_config(folder / _SETTINGS, tokenizer)
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -30,12 +30,14 @@ class FittingRules:
     `tokens_per_step`: factor of the square root of the run's tokens, so that a run takes
     about as many steps as a step has tokens (the critical batch size grows with training,
     McCandlish et al. 2018); rounded to a power of two rows.
+    `adaptation_learning_rate`: share of the usual peak for an encoder that is adapted.
     """
 
     learning_rate_times_width: Mapping[str, float]
     tokens_per_step: float
     fewest_rows: int
     rows_of_steps: int
+    adaptation_learning_rate: float
     mlm_probability: tuple[float, ...]
     mlm_probability_by_clock: tuple[float, ...]
 
@@ -51,6 +53,7 @@ RULES = FittingRules(
     tokens_per_step=1.0,
     fewest_rows=8,
     rows_of_steps=32,
+    adaptation_learning_rate=0.25,
     mlm_probability=(0.15,),
     mlm_probability_by_clock=(0.2,),
 )
@@ -101,7 +104,8 @@ def fit_recipe(
     """Complete a recipe from the settings; `max_steps` is None if only the clock knows."""
     learning_rate = args.learning_rate
     if learning_rate is None:
-        learning_rate = usual_learning_rate(config)
+        share = 1.0 if args.adapt is None else RULES.adaptation_learning_rate
+        learning_rate = share * usual_learning_rate(config)
     muon_learning_rate = args.muon_learning_rate
     return TrainingRecipe(
         train_batch_size=train_batch_size,
@@ -121,7 +125,7 @@ def fit_recipe(
 
 
 def usual_learning_rate(config: EncoderConfig) -> float:
-    """Return the peak learning rate for an encoder of this layout and width."""
+    """Return the peak learning rate for a new encoder of this layout and width."""
     return RULES.learning_rate_times_width[config.layout] / config.hidden_size
 
 

@@ -38,7 +38,7 @@ from cloze.train.utilisation import Utilisation, matmul_peak, peak_memory_bytes,
 
 # About ten seconds of a small CPU.
 _LEAST_MEASURED_FLOP = 1e12
-_NOT_IN_RECIPE = {"dataset", "tokenizer", "output", "run_dir", "init_from", "log"} | {
+_NOT_IN_RECIPE = {"dataset", "tokenizer", "output", "run_dir", "init_from", "adapt", "log"} | {
     *("wandb", "publish_at"),
     *(item.name for cls in (MonitoringSettings, MachineSettings) for item in fields(cls)),
 }
@@ -90,6 +90,10 @@ def _recipe(args: argparse.Namespace, script: Path) -> dict[str, Any]:
     if args.init_from is not None:
         require_folder(args.init_from)
         recipe["init_from_sha256"] = weights_sha256(args.init_from)
+    if args.adapt is not None:
+        require_folder(args.adapt)
+        recipe["adapt_sha256"] = weights_sha256(args.adapt)
+        recipe["adapt_config_sha256"] = sha256_file(require_file(args.adapt / "config.json"))
     recipe["code"] = code_key(script)
     return recipe
 
