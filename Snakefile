@@ -29,6 +29,7 @@ rule all:
 
 include: "workflow/rules/documents.smk"
 include: "workflow/rules/tokenizer.smk"
+include: "workflow/rules/adapt.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/pretrain.smk"

@@ -3,8 +3,8 @@
 Two encoders of different vocabularies are compared in bits a byte, with whole words masked. At
 most a million bytes are read, evenly from the whole file.
 
-Reads a model folder with a masked-language head and DOCUMENTS/validation.parquet; writes a JSON
-file with loss (nats a token), accuracy and masked_bits_per_byte.
+Reads a model folder and DOCUMENTS/validation.parquet; writes a JSON file with loss (nats a token),
+accuracy and masked_bits_per_byte, or without them where the model has no masked-language head.
 
 Try: python scripts/evaluate_masked_lm.py --model results/sample/uncased-4k/sentences-128/tiny \\
          --documents results/sample/documents --output /tmp/masked_lm.json
@@ -14,7 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cloze.cli import capped_threads, make_parser, run_script
+from cloze.cli import capped_threads, log, make_parser, run_script
 from cloze.metrics import Stopwatch, write_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.weights import weight_files
@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> None:
     validation = args.documents / "validation.parquet"
     text = open_training_text(validation).capped(_MAX_BYTES)
     scores = masked_lm_scores(args.model, text.passages("predict masked words"), compute)
+    if not scores:
+        log.warning("warning: %s: has no masked-language head, so it has no loss", args.model)
     write_metrics(
         args.output,
         metrics=scores,

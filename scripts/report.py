@@ -49,6 +49,24 @@ def build_parser() -> argparse.ArgumentParser:
         help="evaluation folders of the same encoder without pretraining",
     )
     parser.add_argument(
+        "--unadapted-evaluations",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="evaluation folders of the encoder as it was before it was adapted",
+    )
+    parser.add_argument(
+        "--adapted-tokenizer", type=Path, help="what extend_tokenizer.py wrote for its adaptation"
+    )
+    parser.add_argument(
+        "--masked-lm",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("CORPUS", "BEFORE", "AFTER"),
+        help="what evaluate_masked_lm.py wrote before and after its adaptation; repeatable",
+    )
+    parser.add_argument(
         "--ceiling",
         nargs="+",
         metavar=("NAME", "FOLDER"),
@@ -112,6 +130,7 @@ def run(args: argparse.Namespace) -> None:
 def _sources(args: argparse.Namespace) -> list[Sources]:
     """Return what the report tells of each split, that of the headline first."""
     task, scratch = load_task(args.task), read_splits(args.scratch_evaluations)
+    unadapted = read_splits(args.unadapted_evaluations)
     public, ceiling = _named(args.ceiling) if args.ceiling else ("", {})
     checkpoints = dict(_share(given) for given in args.checkpoint)
     return [
@@ -129,6 +148,11 @@ def _sources(args: argparse.Namespace) -> list[Sources]:
             dataset=args.dataset,
             documents=args.corpus_documents,
             contamination=args.contamination,
+            unadapted=unadapted.get(split),
+            adapted_tokenizer=args.adapted_tokenizer,
+            masked_lm={
+                corpus: (Path(before), Path(after)) for corpus, before, after in args.masked_lm
+            },
             recipe=dict(args.recipe),
         )
         for split, evaluations in read_splits(args.evaluations).items()

@@ -360,6 +360,87 @@ def test_mistakes_with_encoders_from_elsewhere(changes: dict[str, Any], message:
     assert message in str(caught.value)
 
 
+ADAPTED = {"adapt": "models/theirs", "max_steps": 9}
+
+
+def test_an_adapted_encoder_brings_its_tokenizer() -> None:
+    found = config(encoders__mine={**ADAPTED, "extend_vocabulary": 200}, encoder="mine")
+    run = found.runs[0]
+    assert (run.is_imported, run.architecture) == (False, None)
+    assert run.encoder_folder == "results/mine/mine+200/short/mine"
+    assert found.files.imported == {"mine": "models/theirs"}
+    assert run.adaptation.folder == "results/imported/mine"
+    assert list(found.adapted_tokenizers) == ["mine+200"]
+    flags = found.pretraining_flags("mine", 1, "short")
+    assert flags[:2] == ["--adapt", "results/imported/mine"]
+    assert flag(flags, "--max-steps") == "9"
+    # What the workflow does with the vocabulary and the texts that it compares is no flag.
+    assert not {"--extend-vocabulary", "--general-corpus", "--hidden-size"} & set(flags)
+    assert found.import_flags("mine") == ["--pretrained", "models/theirs"]
+
+
+def test_encoders_of_one_base_share_its_tokenizer() -> None:
+    found = config(
+        encoders__theirs=FOREIGN,
+        encoders__one={**ADAPTED, "adapt": "theirs"},
+        encoders__two={**ADAPTED, "adapt": "theirs", "new_embedding_init": "random"},
+        encoder="one",
+        runs=[{"encoder": "two"}],
+    )
+    assert found.files.imported == {"theirs": "models/theirs"}
+    assert [run.tokenizer_folder for run in found.runs] == ["results/mine/theirs+0"] * 2
+
+
+def test_what_is_learned_and_what_may_be_forgotten_are_compared() -> None:
+    other = {"format": "text", "files": ["b.txt"]}
+    changes = {"corpora__other": other, "corpora__more": other, "encoder": "mine"}
+    general = {**ADAPTED, "general_corpus": "other"}
+    found = config(encoders__mine=general, **changes)
+    assert found.runs[0].adaptation.corpora == ("mine", "other")
+    mixed = {"mixture": {"mine": 1, "more": 0.1}}
+    found = config(encoders__mine=general, corpora__mixed=mixed, corpus="mixed", **changes)
+    assert found.runs[0].adaptation.corpora == ("mine", "more", "other")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {**ADAPTED, "architecture": "tiny"},
+            "encoders.mine: has adapt and architecture, but what is adapted brings its own shape",
+        ),
+        (
+            {**ADAPTED, "phases": [{"dataset": "short", "max_steps": 9}]},
+            "encoders.mine: has adapt and phases, but an adaptation is one phase; remove phases",
+        ),
+        (
+            {**ADAPTED, "pretrained": "x"},
+            "encoders.mine: has pretrained and adapt, max_steps, but an encoder from elsewhere",
+        ),
+        ({"adapt": "models/theirs"}, "encoders.mine: says nowhere how long to train"),
+        (
+            {**ADAPTED, "adapt": "small"},
+            "encoders.mine.adapt: small is made here, of a corpus, a tokenizer and a data set; "
+            "name the folder that it lies in, such as results/CORPUS/TOKENIZER/DATASET/small",
+        ),
+        (
+            {**ADAPTED, "general_corpus": "wiki"},
+            "encoders.mine.general_corpus: 'wiki' is not in corpora",
+        ),
+        ({**ADAPTED, "new_embedding_init": "zero"}, "'zero' is none of: mean, cooccurrence, ran"),
+        ({**ADAPTED, "extend_vocabulary": -1}, "extend_vocabulary: -1 is too small"),
+        (
+            {**ADAPTED, "next_sentence": True},
+            "encoders.mine.next_sentence: datasets.short has no pairs of texts",
+        ),
+    ],
+)
+def test_mistakes_with_adapted_encoders(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(ClozeError) as caught:
+        config(encoders__mine=entry, encoder="mine")
+    assert message in str(caught.value)
+
+
 def test_an_average_names_reports_of_every_run_that_has_them() -> None:
     found = config(
         reports={"a": {"task": "mood"}, "b": {"task": "mood"}, "c": {"task": "mood"}},

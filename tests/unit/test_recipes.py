@@ -94,3 +94,25 @@ def test_a_recipe_is_written_beside_what_is_there_and_forgotten_before_it_is_mad
     assert yaml.safe_load(recipe.read_text())["encoders"]["small"]["max_steps"] == 60
     forget_recipes([WEIGHTS, "results/nothing/there.json"])
     assert not recipe.exists()
+
+
+def test_an_adapted_encoder_says_what_it_was_and_what_it_gained() -> None:
+    entry = {"adapt": "theirs", "max_steps": 9, "extend_vocabulary": 20}
+    changes = {"encoders__theirs": {"pretrained": "models"}, "encoder": "mine", "seeds": [3]}
+    found = recipes(config(encoders__mine=entry, **changes))
+    tokenizer = found["results/mine/theirs+20/tokenizer.json"]
+    assert tokenizer["encoders"]["mine"] == {"adapt": "theirs", "extend_vocabulary": 20}
+    assert tokenizer["encoders"]["theirs"]["pretrained"] == "models"
+    assert "tokenizers" not in tokenizer
+    weights = found["results/mine/theirs+20/short/mine/model.safetensors"]
+    assert weights["encoders"]["mine"]["max_steps"] == 9
+    assert "results/imported/theirs/mood/seed-3/model.safetensors" in found
+    watched = {**entry, "general_corpus": "mine"}
+    assert recipes(config(encoders__mine=watched, **changes)) == found
+
+
+def test_a_folder_that_is_adapted_has_no_recipe_of_training_before() -> None:
+    entry = {"adapt": "models", "max_steps": 9}
+    found = recipes(config(encoders__mine=entry, encoder="mine"))
+    before = found["results/imported/mine/model.safetensors"]
+    assert before["encoders"] == {"mine": {"adapt": "models"}}

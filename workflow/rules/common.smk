@@ -50,6 +50,9 @@ PLACES = {name: place.removeprefix("results/") for name, place in CONFIG.report_
 NAMES_AT = {place: name for name, place in PLACES.items()}
 
 
+TOKENIZERS = [*CONFIG.names("tokenizers"), *CONFIG.adapted_tokenizers]
+
+
 def one_of(names):
     """Return a regular expression for exactly these names."""
     return "|".join(map(re.escape, names)) or "(?!)"
@@ -61,12 +64,12 @@ PHASE = rf"(/phase-({one_of(str(number) for number in CONFIG.later_phases)}))?"
 
 def model_folders():
     """Return a regular expression for the model folders, as they are called below results/."""
-    corpus, tokenizer, dataset, architecture = (
-        f"({one_of(CONFIG.names(table))})"
-        for table in ("corpora", "tokenizers", "datasets", "architectures")
+    corpus, dataset, architecture = (
+        f"({one_of(CONFIG.names(table))})" for table in ("corpora", "datasets", "architectures")
     )
+    tokenizer = f"({one_of(TOKENIZERS)})"
     imported = f"({one_of(CONFIG.files.imported)})"
-    own = f"({one_of(name for name in CONFIG.names('encoders') if name not in CONFIG.files.imported)})"
+    own = f"({one_of(CONFIG.trained_encoders)})"
     return (
         rf"{corpus}/{tokenizer}/({dataset}/{own}{PHASE}(/at-\d+)?|scratch/{architecture})"
         rf"|imported/{imported}"
@@ -76,7 +79,8 @@ def model_folders():
 wildcard_constraints:
     model=model_folders(),
     corpus=one_of(CONFIG.names("corpora")),
-    tokenizer=one_of(CONFIG.names("tokenizers")),
+    evaluated=one_of(CONFIG.names("corpora")),
+    tokenizer=one_of(TOKENIZERS),
     dataset=one_of(CONFIG.names("datasets")),
     architecture=one_of(CONFIG.names("architectures")),
     encoder=one_of(CONFIG.names("encoders")),

@@ -16,6 +16,8 @@ REPORT_FOLDERS = {
     "--corpus-documents": "documents",
     "--evaluations": "evaluations",
     "--scratch-evaluations": "scratch_evaluations",
+    "--unadapted-evaluations": "unadapted_evaluations",
+    "--adapted-tokenizer": "adapted_tokenizer",
 }
 
 
@@ -83,13 +85,19 @@ def tokenizer_source_flags(wildcards, input):
     return [text for key, file in input.items() for text in (f"--{key}", file)]
 
 
+def extension_flags(wildcards):
+    """Return the flags of extend_tokenizer.py."""
+    adaptation = CONFIG.adapted_tokenizers[wildcards.tokenizer]
+    return ["--model", adaptation.folder, "--extend-vocabulary", str(adaptation.new_pieces)]
+
+
 def architecture_flags(wildcards):
     """Return the flags of init_encoder.py."""
     return CONFIG.flags("architectures", wildcards.architecture)
 
 
 def pretraining_flags(wildcards):
-    """Return the flags of pretrain.py: the architecture's, then the recipe's.
+    """Return the flags of pretrain.py: the shape's, then the recipe's.
 
     Those of a later phase are of the encoder to go on with, then the recipe's.
     """
@@ -137,8 +145,7 @@ def corpus_page_flags(wildcards):
 
 def import_flags(wildcards):
     """Return the flags of import_encoder.py."""
-    folder = CONFIG.files.imported[wildcards.encoder]
-    return ["--pretrained", folder, *CONFIG.flags("encoders", wildcards.encoder)]
+    return CONFIG.import_flags(wildcards.encoder)
 
 
 def report_flags(wildcards):
@@ -148,6 +155,8 @@ def report_flags(wildcards):
     picks = ("corpus", "tokenizer", "dataset", "encoder", "architecture")
     if run.is_imported:
         picks = ("encoder",)
+    elif run.adaptation is not None:
+        picks = picks[:-1]
     recipe = [f"{pick}={getattr(run, pick)}" for pick in picks]
     return ["--name", name, "--recipe", *recipe, f"task={about.task}"]
 
@@ -161,6 +170,9 @@ def report_source_flags(wildcards, input):
         flags += [f"--{name}", *input[name]] if input[name] else []
     if about.ceiling is not None:
         flags += ["--ceiling", about.ceiling, *unique_folders(input.ceiling)]
+    if run.adaptation is not None:
+        for corpus, before, after in zip(run.adaptation.corpora, input.before, input.after):
+            flags += ["--masked-lm", corpus, before, after]
     for percent in kept_checkpoints(run):
         folder = f"{run.encoder_folder}/at-{percent}/"
         files = [file for file in input.checkpoints if file.startswith(folder)]

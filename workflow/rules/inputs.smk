@@ -4,6 +4,9 @@ from cloze.files import matching_files
 from cloze.settings.files import check_plannable, files_below
 from cloze.settings.runs import imported_folder
 
+# What of a model folder pretraining goes on from.
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
 # What import_encoder.py reads of a folder.
 FOREIGN_FILES = (
     "*.safetensors",
@@ -144,13 +147,15 @@ def phase_before(wildcards):
 
 def initial_encoder(wildcards):
     """Return the files of the encoder whose weights pretraining starts from, if any."""
-    names = ("config.json", "model.safetensors", "tokenizer.json")
     if phase_of(wildcards) > 1:
-        return [f"{phase_before(wildcards)}/{name}" for name in names]
+        return [f"{phase_before(wildcards)}/{name}" for name in MODEL_FILES]
+    if (adaptation := CONFIG.adaptation(wildcards.encoder)) is not None:
+        extension = f"results/{wildcards.corpus}/{wildcards.tokenizer}/extension.json"
+        return [extension, *(f"{adaptation.folder}/{name}" for name in MODEL_FILES)]
     folder = CONFIG.section("encoders", wildcards.encoder).get("init_from")
     if not folder:
         return []
-    files = [f"{folder}/{name}" for name in names]
+    files = [f"{folder}/{name}" for name in MODEL_FILES]
     require_inputs({f"encoders.{wildcards.encoder}.init_from": files})
     return files
 
@@ -160,9 +165,18 @@ def imported_files(wildcards):
     folder = CONFIG.files.imported[wildcards.encoder]
     if fetched := CONFIG.files.fetched_of(wildcards.encoder):
         return fetched
-    require_inputs({f"encoders.{wildcards.encoder}.pretrained": [f"{folder}/config.json"]})
+    key = "pretrained" if CONFIG.adaptation(wildcards.encoder) is None else "adapt"
+    require_inputs({f"encoders.{wildcards.encoder}.{key}": [f"{folder}/config.json"]})
+    if made_by_a_rule(f"{folder}/config.json"):
+        return [f"{folder}/{name}" for name in MODEL_FILES]
     found = {file for pattern in FOREIGN_FILES for file in Path(folder).glob(pattern)}
     return all_below(sorted({f"{folder}/config.json", *map(str, found)}))
+
+
+def extended_model(wildcards):
+    """Return the files of the encoder from elsewhere whose tokenizer is extended."""
+    folder = CONFIG.adapted_tokenizers[wildcards.tokenizer].folder
+    return [f"{folder}/{name}" for name in ("tokenizer.json", "tokenizer_config.json")]
 
 
 def model_files(wildcards):
@@ -180,7 +194,7 @@ def kept_checkpoints(run):
 def report_sources(wildcards):
     """Return what a report is made from: evaluations of every seed and each stage's metrics.
 
-    Every kind has a name; of an encoder from elsewhere what it has not is empty.
+    Every kind has a name; what an encoder from elsewhere, or one that is adapted, has not is empty.
     """
     run, about = CONFIG.reports[NAMES_AT[wildcards.place]]
     shares = [f"{run.encoder_folder}/at-{percent}" for percent in kept_checkpoints(run)]
@@ -197,6 +211,7 @@ def report_sources(wildcards):
         **dict.fromkeys(
             ("documents", "contamination", "dataset", "scratch_evaluations", "phases"), []
         ),
+        **dict.fromkeys(("unadapted_evaluations", "adapted_tokenizer", "before", "after"), []),
     }
     if about.ceiling is not None:
         sources["ceiling"] = evaluations(run, about, imported_folder(about.ceiling))
@@ -213,9 +228,25 @@ def report_sources(wildcards):
                 for folder in run.phase_folders[:-1]
                 for name in ("metrics.json", "config.json", "diagnosis.json")
             ],
-            "scratch_evaluations": evaluations(run, about, run.scratch_folder),
         }
+    if run.architecture is not None:
+        sources["scratch_evaluations"] = evaluations(run, about, run.scratch_folder)
+    if run.adaptation is not None:
+        sources |= adaptation_sources(run, about)
     return sources | {"pretraining": [f"{run.encoder_folder}/{name}" for name in encoder]}
+
+
+def adaptation_sources(run, about):
+    """Return what tells of an encoder before it was adapted, and of its tokenizer."""
+    before = run.adaptation.folder
+    sources = {
+        "unadapted_evaluations": evaluations(run, about, before),
+        "adapted_tokenizer": [f"{run.tokenizer_folder}/metrics.json"],
+    }
+    for name, model in (("before", before), ("after", run.encoder_folder)):
+        corpora = run.adaptation.corpora
+        sources[name] = [f"{model}/masked_lm/{corpus}.json" for corpus in corpora]
+    return sources
 
 
 def evaluations(run, about, model, splits=None):

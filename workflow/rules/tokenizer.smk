@@ -15,6 +15,8 @@ rule train_tokenizer:
         "logs/{corpus}/{tokenizer}/train_tokenizer.log",
     benchmark:
         "logs/{corpus}/{tokenizer}/train_tokenizer.benchmark.tsv"
+    wildcard_constraints:
+        tokenizer=one_of(CONFIG.names("tokenizers")),
     conda:
         "../envs/pipeline.yaml"
     threads: claim(4)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from cloze.errors import ClozeError
 from cloze.model.device import Compute
-from cloze.model.heads import MaskedLM
-from cloze.model.hf import load_masked_lm
+from cloze.model.encoder import Encoder
+from cloze.model.heads import MaskedLM, MaskedLMWithNextSentence
+from cloze.model.hf import import_model
 from cloze.objectives.masking import Masker
 from cloze.objectives.mlm import (
     EVALUATION_BATCH_SIZE,
@@ -39,10 +40,13 @@ _SEED = 1 << 32
 def masked_lm_scores(folder: Path, texts: Iterable[str], compute: Compute) -> dict[str, Any]:
     """Return loss (nats a token), share guessed right and bits a byte, whole words masked.
 
-    Samples have at most 128 tokens; 15 % are predicted, the same ones every time. Raises
-    `ClozeError` if the folder has no masked-language head or there is no text.
+    Samples have at most 128 tokens; 15 % are predicted, the same ones every time. Nothing of an
+    encoder without a masked-language head. Raises `ClozeError` if there is no text.
     """
-    model = load_masked_lm(folder).to(compute.torch_device).eval()
+    model = import_model(folder).model.to(compute.torch_device).eval()
+    if isinstance(model, Encoder):
+        return {}
+    masked_lm = model.masked_lm if isinstance(model, MaskedLMWithNextSentence) else model
     tokenizer = tokenizer_of_folder(folder)
     encoder, special, size = TextEncoder(tokenizer), special_ids(tokenizer), vocab_size(tokenizer)
     length = min(MAX_LENGTH, model.config.max_length)
@@ -60,7 +64,7 @@ def masked_lm_scores(folder: Path, texts: Iterable[str], compute: Compute) -> di
     totals = torch.zeros(3, dtype=torch.float64)
     for rows, read in _rows(texts, encoder, builder):
         batches = RowBatches(rows, masker, special.pad)
-        totals += _sums(model, batches, compute)
+        totals += _sums(masked_lm, batches, compute)
         tokens += ordinary_tokens(rows)
         text_bytes += read
     loss, right, predicted = totals.tolist()

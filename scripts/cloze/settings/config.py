@@ -14,18 +14,27 @@ from cloze.errors import ClozeError
 from cloze.files import require_file
 from cloze.settings.checking import check
 from cloze.settings.corpora import PartSettings
-from cloze.settings.entries import EncoderEntry, MixtureEntry, PhaseEntry
+from cloze.settings.encoders import ImportSettings
+from cloze.settings.entries import EncoderEntry, ImportedEntry, MixtureEntry, PhaseEntry
 from cloze.settings.fields import keys_of, render_flags
 from cloze.settings.files import InputFiles
 from cloze.settings.finetuning import FinetuningRecipe, TextSettings
 from cloze.settings.parts import CorpusPart, corpus_parts
 from cloze.settings.pretraining import (
+    AdaptationSettings,
     MonitoringSettings,
     PretrainingLength,
     PretrainingSettings,
 )
 from cloze.settings.relations import check_entries, check_kinds
-from cloze.settings.runs import Report, Run, resolve_averages, resolve_runs
+from cloze.settings.runs import (
+    Adaptation,
+    Report,
+    Run,
+    adaptation_of,
+    resolve_averages,
+    resolve_runs,
+)
 
 _SHARD_SUFFIXES = {"msgpack": "msgpack.gz", "parquet": "parquet"}
 
@@ -50,6 +59,16 @@ class Config:
         self.files = InputFiles(self.values)
 
     @property
+    def adapted_tokenizers(self) -> dict[str, Adaptation]:
+        """The tokenizers that come with encoders which are adapted, by their names."""
+        found = (self.adaptation(encoder) for encoder in self.settings.encoders)
+        return {each.tokenizer: each for each in found if each is not None}
+
+    def adaptation(self, encoder: str) -> Adaptation | None:
+        """Return what an encoder goes on from, whatever it learns; None if it is not adapted."""
+        return adaptation_of(self.settings, encoder, self.settings.corpus)
+
+    @property
     def mirror(self) -> str | None:
         """The folder or server that stands in for every remote source."""
         return self.settings.mirror
@@ -66,25 +85,28 @@ class Config:
         return reports | {name: average.place for name, average in self.averages.items()}
 
     @property
+    def trained_encoders(self) -> list[str]:
+        """The encoders that are pretrained or adapted here."""
+        return [name for name in self.settings.encoders if self._phases(name)]
+
+    @property
     def later_phases(self) -> range:
         """The numbers of phases after the first that some encoder has."""
-        entries = self.settings.encoders.values()
-        most = max((len(e.phases) for e in entries if isinstance(e, EncoderEntry)), default=0)
-        return range(2, 2 + most)
+        counts = (len(self._phases(name)) for name in self.settings.encoders)
+        return range(2, 1 + max(counts, default=0))
 
-    def pretraining(self, encoder: str, phase: int = 1) -> EncoderEntry | PhaseEntry:
+    def pretraining(self, encoder: str, phase: int = 1) -> PretrainingSettings:
         """Return the recipe of an encoder's pretraining, or of a later phase of it.
 
         Raises `ClozeError` if it has no such phase.
         """
-        entry = self.settings.encoders[encoder]
-        assert isinstance(entry, EncoderEntry)
-        if phase > 1 + len(entry.phases):
+        phases = self._phases(encoder)
+        if phase > len(phases):
             raise ClozeError(
-                f"config: encoders.{encoder}.phases: names {len(entry.phases)}, after the first "
+                f"config: encoders.{encoder}.phases: names {len(phases) - 1}, after the first "
                 f"one, and phase {phase} is asked for; add it there"
             )
-        return entry if phase == 1 else entry.phases[phase - 2]
+        return phases[phase - 1]
 
     def phase_dataset(self, encoder: str, phase: int, dataset: str) -> str:
         """Return the data set of a phase; `dataset` is that of the first."""
@@ -93,10 +115,15 @@ class Config:
 
     def kept_at(self, encoder: str) -> list[int]:
         """Return the percentages of its last phase at which an encoder's weights are kept."""
+        phases = self._phases(encoder)
+        return sorted(phases[-1].keep_at) if phases else []
+
+    def _phases(self, encoder: str) -> list[PretrainingSettings]:
+        """Return the recipe of each phase of an encoder; one taken as it is has none."""
         entry = self.settings.encoders[encoder]
-        if not isinstance(entry, EncoderEntry):
+        if isinstance(entry, ImportedEntry):
             return []
-        return sorted(self.pretraining(encoder, 1 + len(entry.phases)).keep_at)
+        return [entry, *(entry.phases if isinstance(entry, EncoderEntry) else ())]
 
     def names(self, table: str) -> list[str]:
         """Return the names in a table, `corpora` for example."""
@@ -111,11 +138,15 @@ class Config:
         return render_flags(getattr(self.settings, table)[name], without=MonitoringSettings)
 
     def pretraining_flags(self, encoder: str, phase: int, dataset: str) -> list[str]:
-        """Return the flags of `pretrain.py`, those of the folders it reads and monitoring apart.
+        """Return the flags of `pretrain.py` that decide the weights; rules add a run's folders.
 
         dataset: what the first phase trains on.
         """
-        recipe = render_flags(self.pretraining(encoder, phase), without=MonitoringSettings)
+        settings, adaptation = self.pretraining(encoder, phase), self.adaptation(encoder)
+        if adaptation is not None:
+            recipe = render_flags(settings, AdaptationSettings, without=MonitoringSettings)
+            return ["--adapt", adaptation.folder, *recipe]
+        recipe = render_flags(settings, without=MonitoringSettings)
         if phase == 1:
             architecture = self.section("encoders", encoder)["architecture"]
             return self.flags("architectures", architecture) + recipe
@@ -133,6 +164,12 @@ class Config:
             shape = self.settings.architectures[entry["architecture"]]
             lengths.append(shape.max_position_embeddings)
         return max(lengths)
+
+    def import_flags(self, encoder: str) -> list[str]:
+        """Return the flags of `import_encoder.py` for an encoder, taken as it is or adapted."""
+        entry = self.settings.encoders[encoder]
+        flags = render_flags(entry, ImportSettings) if isinstance(entry, ImportedEntry) else []
+        return ["--pretrained", self.files.imported[encoder], *flags]
 
     def monitoring_flags(self, encoder: str, phase: int = 1) -> list[str]:
         """Return the flags of `pretrain.py` that change no weight."""

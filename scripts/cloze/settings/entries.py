@@ -7,10 +7,11 @@ from cloze.settings.corpora import CorpusSettings
 from cloze.settings.datasets import SegmentTextSettings, SplitTokensSettings
 from cloze.settings.encoders import ArchitectureSettings, ImportSettings
 from cloze.settings.fields import REQUIRED, Name, Sha256, setting
+from cloze.settings.files import HUB_FILES
 from cloze.settings.finetuning import FinetuningRecipe
-from cloze.settings.pretraining import PretrainingSettings
+from cloze.settings.pretraining import AdaptationSettings, PretrainingSettings
 from cloze.settings.tasks import TaskSettings
-from cloze.settings.tokenizers import TokenizerSettings
+from cloze.settings.tokenizers import ExtensionSettings, TokenizerSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +136,24 @@ class EncoderEntry(PretrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdaptedEntry(AdaptationSettings, ExtensionSettings):
+    """An encoder from elsewhere that goes on to learn the corpus."""
+
+    adapt: str = setting(
+        REQUIRED,
+        "what to go on from: an encoder's folder in Hugging Face's form, a model folder made here, "
+        "hf://OWNER/NAME@REVISION, or one of encoders with pretrained; it brings its shape and its "
+        "tokenizer",
+        is_flag=False,
+    )
+    general_corpus: Name | None = setting(
+        None,
+        "one of corpora, whose held-out text tells what was forgotten; changes no weight",
+        is_flag=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportedEntry(ImportSettings):
     """An encoder from elsewhere."""
 
@@ -145,7 +164,7 @@ class ImportedEntry(ImportSettings):
         is_flag=False,
     )
     files: list[str] = setting(
-        lambda: ["config.json", "model.safetensors", "tokenizer.json"],
+        lambda: list(HUB_FILES),
         "what to fetch of a model on the hub",
         is_flag=False,
         fewest=1,
@@ -255,9 +274,10 @@ class Configuration:
         REQUIRED, "ways from documents to shards of tokens"
     )
     architectures: dict[Name, ArchitectureSettings] = setting(REQUIRED, "shapes of encoders")
-    encoders: dict[Name, EncoderEntry | ImportedEntry] = setting(
+    encoders: dict[Name, EncoderEntry | AdaptedEntry | ImportedEntry] = setting(
         REQUIRED,
-        "an architecture with the recipe of its pretraining, or an encoder from elsewhere",
+        "an architecture with the recipe of its pretraining, or an encoder from elsewhere, taken "
+        "as it is or adapted to the corpus",
     )
     tasks: dict[Name, TaskEntry] = setting(
         REQUIRED, "labelled sentences, and how an encoder is fine-tuned on them"

@@ -13,6 +13,8 @@ from cloze.fetch.sources import LocalSource, expand_braces, parse_source
 from cloze.files import SPLITS, hub_model, matching_files, readable_name
 from cloze.settings.tokenizers import refused_vocabulary
 
+# What of an encoder on the hub is fetched, unless its entry says otherwise.
+HUB_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 # Clocks that are kept in step differ by less.
 _CLOCK_SECONDS = 2
 
@@ -109,12 +111,14 @@ class InputFiles:
                 raise ClozeError(f"config: tokenizers.{name}.vocab: {refusal}")
         self.tasks = {name: self._task(name, section) for name, section in values["tasks"].items()}
         """Task to the files of each split that it has."""
+        encoders = values["encoders"]
         self.imported = {
-            name: self._encoder(name, section)
-            for name, section in values["encoders"].items()
-            if "pretrained" in section
+            name: self._encoder(name, key, section)
+            for name, section in encoders.items()
+            for key in ("pretrained", "adapt")
+            if key in section and (key == "pretrained" or section[key] not in encoders)
         }
-        """Encoder from elsewhere to its folder."""
+        """Encoder from elsewhere, or one that is adapted here, to the folder that it comes from."""
 
     def require(self, named: Mapping[str, Iterable[str]], is_made: Callable[[str], bool]) -> None:
         """Raise `ClozeError` for the first input that is not there and that nothing makes.
@@ -135,7 +139,8 @@ class InputFiles:
                 elif is_made(path):
                     continue
                 hub = ""
-                if key.endswith(".pretrained") and not Path(Path(missing).parts[0]).exists():
+                is_encoder = key.endswith((".pretrained", ".adapt"))
+                if is_encoder and not Path(Path(missing).parts[0]).exists():
                     model = hub_model(missing.removesuffix("/config.json"))
                     hub = f", or write a model on the hub as {model}" if model else ""
                 raise ClozeError(
@@ -162,13 +167,14 @@ class InputFiles:
         folder = f"{self.imported[encoder]}/"
         return [path for path in self.downloads if path.startswith(folder)]
 
-    def _encoder(self, name: str, section: Mapping[str, Any]) -> str:
+    def _encoder(self, name: str, key: str, section: Mapping[str, Any]) -> str:
         """Return the folder of an encoder; its files on the hub are added to the downloads."""
-        text = section["pretrained"]
+        text = section[key]
         if not text.startswith("hf:"):
             return str(Path(text.removeprefix("file://")).expanduser())
-        items = [f"{text.rstrip('/')}/{file}" for file in section["files"]]
-        placed = self._all(name, f"encoders.{name}.pretrained", items)
+        files = section.get("files", HUB_FILES)
+        items = [f"{text.rstrip('/')}/{file}" for file in files]
+        placed = self._all(name, f"encoders.{name}.{key}", items)
         return str(Path(placed[0]).parent)
 
     def _corpus(self, name: str, section: Mapping[str, Any]) -> dict[str, list[str]]:

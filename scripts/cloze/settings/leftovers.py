@@ -10,7 +10,11 @@ from cloze.settings.config import Config
 from cloze.settings.encoders import ArchitectureSettings
 from cloze.settings.fields import keys_of, script_values
 from cloze.settings.finetuning import FinetuningRecipe
-from cloze.settings.pretraining import MonitoringSettings, PretrainingSettings
+from cloze.settings.pretraining import (
+    AdaptationSettings,
+    MonitoringSettings,
+    PretrainingSettings,
+)
 from cloze.settings.recipes import RECIPE
 from cloze.settings.runs import Report, Run, imported_folder, is_from_scratch
 
@@ -59,8 +63,16 @@ class Wanted:
             for report in run.reports.values():
                 self._add_classifiers(config, run, run.encoder_folder, report)
             return
-        self.folders |= {run.tokenizer_folder, run.scratch_folder, *run.phase_folders}
-        corpora = (run.corpus, *config.mixture(run.corpus))
+        self.folders |= {run.tokenizer_folder, *run.phase_folders}
+        corpora = [run.corpus, *config.mixture(run.corpus)]
+        # Beside the trained encoder: the same without pretraining, or as it was before.
+        others = []
+        if run.architecture is not None:
+            others = [run.scratch_folder]
+        elif run.adaptation is not None:
+            others, corpora = [run.adaptation.folder], [*corpora, *run.adaptation.corpora]
+            self.trees |= {f"{m}/masked_lm" for m in (run.encoder_folder, run.adaptation.folder)}
+        self.folders |= set(others)
         self.trees |= {f"results/{name}/documents" for name in corpora}
         evaluated = (task for name in corpora for task in config.decontaminated_tasks(name))
         self.trees |= {f"results/tasks/{task}" for task in evaluated}
@@ -74,7 +86,7 @@ class Wanted:
         kept = [f"{run.encoder_folder}/at-{percent}" for percent in config.kept_at(run.encoder)]
         self.folders |= set(kept)
         for report in run.reports.values():
-            for folder in (run.encoder_folder, run.scratch_folder, *kept):
+            for folder in (run.encoder_folder, *others, *kept):
                 self._add_classifiers(config, run, folder, report)
 
     def _add_classifiers(self, config: Config, run: Run, model: str, report: Report) -> None:
@@ -90,12 +102,15 @@ class Wanted:
 
 def _recipe(config: Config, run: Run, phase: int) -> dict[str, Any]:
     """Return what `pretrain.py` notes of a phase of a run."""
-    recipe = script_values(config.pretraining(run.encoder, phase), PretrainingSettings)
+    cls = PretrainingSettings if run.adaptation is None else AdaptationSettings
+    recipe = script_values(config.pretraining(run.encoder, phase), cls)
     for key in keys_of(MonitoringSettings):
         del recipe[key.name]
     if phase > 1:
         return recipe | {"trained_length": config.trained_length(run.encoder, phase, run.dataset)}
-    shape = config.settings.architectures[str(run.architecture)]
+    if run.architecture is None:
+        return recipe
+    shape = config.settings.architectures[run.architecture]
     return recipe | script_values(shape, ArchitectureSettings)
 
 

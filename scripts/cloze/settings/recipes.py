@@ -18,6 +18,8 @@ from cloze.settings.pretraining import MonitoringSettings
 from cloze.settings.runs import Run, imported_folder, is_from_scratch
 
 RECIPE = "recipe.yaml"
+# What of an encoder's entry says where it is from and how it is read.
+_ORIGIN = ("pretrained", "files", "unpickle", "adapt")
 _HEADER = "# What made the files of this folder, in the form of config.yaml.\n"
 
 Recipe = dict[str, Any]
@@ -69,9 +71,13 @@ def _models(config: Config, run: Run) -> Iterator[tuple[str, Recipe]]:
         yield _imported(config, run.encoder)
         return
     before = dict(_before_models(config, run))
-    shape = _entry(config, "architectures", str(run.architecture))
     tokenizer = before[f"{run.tokenizer_folder}/tokenizer.json"]
-    yield f"{run.scratch_folder}/config.json", _joined(tokenizer, shape)
+    shape = Recipe()
+    if run.architecture is not None:
+        shape = _entry(config, "architectures", run.architecture)
+        yield f"{run.scratch_folder}/config.json", _joined(tokenizer, shape)
+    if run.adaptation is not None:
+        yield _imported(config, run.adaptation.base)
     picks, datasets = {"dataset": run.dataset, "encoder": run.encoder}, Recipe()
     for phase, name in enumerate((run.dataset, *run.phases), start=1):
         datasets = _joined(datasets, _entry(config, "datasets", name))
@@ -91,17 +97,27 @@ def _before_models(config: Config, run: Run) -> Iterator[tuple[str, Recipe]]:
         own = parts if name == run.corpus else part
         yield f"results/{name}/documents/metrics.json", _joined({"corpus": name}, own)
     corpus = _joined({"corpus": run.corpus}, parts)
-    tokenizer = _joined(
-        corpus, {"tokenizer": run.tokenizer}, _entry(config, "tokenizers", run.tokenizer)
-    )
+    tokenizer = _joined(corpus, _tokenizer(config, run))
     yield f"{run.tokenizer_folder}/tokenizer.json", tokenizer
     for name, folder in zip((run.dataset, *run.phases), run.dataset_folders, strict=True):
         dataset = _joined(tokenizer, {"dataset": name}, _entry(config, "datasets", name))
         yield f"{folder}/manifest.json", dataset
 
 
+def _tokenizer(config: Config, run: Run) -> Recipe:
+    """Return the tokenizer's entry, or that of the encoder that brings it, and what it gains."""
+    if run.adaptation is None:
+        return {"tokenizer": run.tokenizer, **_entry(config, "tokenizers", run.tokenizer)}
+    adapt = config.section("encoders", run.encoder)["adapt"]
+    gained = {"adapt": adapt, "extend_vocabulary": run.adaptation.new_pieces}
+    _, base = _imported(config, run.adaptation.base)
+    return {"encoders": {**base["encoders"], run.encoder: gained}}
+
+
 def _imported(config: Config, encoder: str) -> tuple[str, Recipe]:
-    recipe = _joined({"encoder": encoder}, _encoder(config, encoder))
+    section = config.section("encoders", encoder)
+    origin = {key: section[key] for key in _ORIGIN if key in section}
+    recipe = {"encoder": encoder, "encoders": {encoder: origin}}
     return f"{imported_folder(encoder)}/model.safetensors", recipe
 
 
@@ -129,7 +145,7 @@ def _encoder(config: Config, name: str, phases: int = 1) -> Recipe:
 
 
 def _unwatched(section: Recipe) -> Recipe:
-    watched = {key.name for key in keys_of(MonitoringSettings)}
+    watched = {"general_corpus", *(key.name for key in keys_of(MonitoringSettings))}
     return {key: value for key, value in section.items() if key not in watched}
 
 

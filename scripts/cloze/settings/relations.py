@@ -6,9 +6,11 @@ from typing import Any
 from cloze.errors import ClozeError
 from cloze.settings.checking import require_known
 from cloze.settings.entries import (
+    AdaptedEntry,
     Configuration,
     CorpusEntry,
     EncoderEntry,
+    ImportedEntry,
     MixtureEntry,
     SegmentTextEntry,
     SplitFiles,
@@ -37,8 +39,8 @@ def check_kinds(raw: Mapping[str, Any]) -> None:
     """Raise `ClozeError` for an entry that is two things at once.
 
     A corpus is files or a mixture, a data set has the keys of its method, an encoder is pretrained
-    here or comes from elsewhere. Called
-    on what the user wrote, so that the message need not speak of unknown keys.
+    here, adapted, or comes from elsewhere. Called on what the user wrote, so that the message need
+    not speak of unknown keys.
     """
     for name, given in _entries(raw, "corpora"):
         if "mixture" in given and (others := given - {"mixture"}):
@@ -59,7 +61,18 @@ def check_kinds(raw: Mapping[str, Any]) -> None:
             raise ClozeError(
                 f"config: encoders.{name}: has pretrained and {', '.join(sorted(others))}, but an "
                 "encoder from elsewhere brings its own shape and is not pretrained here; remove "
-                "them, or use init_from to train it further"
+                "them, or write adapt in place of pretrained to train it further"
+            )
+        if "adapt" in given and (others := given & {"architecture", "init_from"}):
+            raise ClozeError(
+                f"config: encoders.{name}: has adapt and {', '.join(sorted(others))}, but what is "
+                "adapted brings its own shape and weights; remove one or the other"
+            )
+        if {"adapt", "phases"} <= given:
+            raise ClozeError(
+                f"config: encoders.{name}: has adapt and phases, but an adaptation is one phase; "
+                "remove phases, and to go on after it adapt the folder that it leaves in an entry "
+                "of its own"
             )
 
 
@@ -83,23 +96,40 @@ def check_entries(settings: Configuration) -> None:
     for name, entry in settings.tasks.items():
         _check_task(f"tasks.{name}", entry)
     for name, encoder in settings.encoders.items():
-        if isinstance(encoder, EncoderEntry):
-            path = f"encoders.{name}"
-            require_known(
-                encoder.architecture,
-                settings.architectures,
-                "architectures",
-                f"{path}.architecture",
-            )
-            _check_budget(encoder, path)
-            for number, phase in enumerate(encoder.phases):
-                require_known(
-                    phase.dataset, settings.datasets, "datasets", f"{path}.phases[{number}].dataset"
-                )
-                _check_budget(phase, f"{path}.phases[{number}]")
+        _check_encoder(settings, f"encoders.{name}", encoder)
     for name, entry in settings.tasks.items():
         for key in ("finetuning", "finetuning_from_scratch"):
             _check_one_length(FinetuningLength, getattr(entry, key), f"tasks.{name}.{key}")
+
+
+def _check_encoder(
+    settings: Configuration, path: str, encoder: EncoderEntry | AdaptedEntry | ImportedEntry
+) -> None:
+    if isinstance(encoder, ImportedEntry):
+        return
+    _check_budget(encoder, path)
+    if isinstance(encoder, AdaptedEntry):
+        _check_adapted(settings, path, encoder)
+        return
+    require_known(
+        encoder.architecture, settings.architectures, "architectures", f"{path}.architecture"
+    )
+    for number, phase in enumerate(encoder.phases):
+        where = f"{path}.phases[{number}]"
+        require_known(phase.dataset, settings.datasets, "datasets", f"{where}.dataset")
+        _check_budget(phase, where)
+
+
+def _check_adapted(settings: Configuration, path: str, encoder: AdaptedEntry) -> None:
+    named = settings.encoders.get(encoder.adapt)
+    if named is not None and not isinstance(named, ImportedEntry):
+        raise ClozeError(
+            f"config: {path}.adapt: {encoder.adapt} is made here, of a corpus, a tokenizer and a "
+            "data set; name the folder that it lies in, such as "
+            f"results/CORPUS/TOKENIZER/DATASET/{encoder.adapt}"
+        )
+    if encoder.general_corpus is not None:
+        require_known(encoder.general_corpus, settings.corpora, "corpora", f"{path}.general_corpus")
 
 
 def _check_corpus(path: str, corpus: CorpusEntry) -> None:
@@ -192,8 +222,13 @@ def _check_one_length(cls: type, recipe: object, path: str) -> bool:
 def check_pretraining(settings: Configuration, encoder_name: str, dataset_name: str) -> None:
     """Raise `ClozeError` if an encoder cannot learn from a data set, or in a phase, as it is to."""
     encoder = settings.encoders[encoder_name]
-    assert isinstance(encoder, EncoderEntry)
-    shape, path = settings.architectures[encoder.architecture], f"encoders.{encoder_name}"
+    if isinstance(encoder, ImportedEntry):
+        return
+    path = f"encoders.{encoder_name}"
+    if isinstance(encoder, AdaptedEntry):
+        _check_next_sentence(settings, encoder, dataset_name, path)
+        return
+    shape = settings.architectures[encoder.architecture]
     length = settings.datasets[dataset_name].max_length
     if length > shape.max_position_embeddings:
         raise ClozeError(
@@ -209,11 +244,16 @@ def check_pretraining(settings: Configuration, encoder_name: str, dataset_name: 
 
 
 def _check_next_sentence(
-    settings: Configuration, recipe: PretrainingSettings, dataset_name: str, path: str, layout: str
+    settings: Configuration,
+    recipe: PretrainingSettings,
+    dataset_name: str,
+    path: str,
+    layout: str | None = None,
 ) -> None:
+    """layout: None of what is adapted, which tells its own only once it is there."""
     if not recipe.next_sentence:
         return
-    if layout != "bert":
+    if layout not in ("bert", None):
         raise ClozeError(
             f"config: {path}.next_sentence: layout {layout} has no "
             "next-sentence head; take an architecture with layout: bert, or leave the key out"

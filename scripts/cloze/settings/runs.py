@@ -7,9 +7,11 @@ from typing import Any
 from cloze.errors import ClozeError
 from cloze.settings.checking import require_known
 from cloze.settings.entries import (
+    AdaptedEntry,
     Configuration,
     EncoderEntry,
     ImportedEntry,
+    MixtureEntry,
     PhaseEntry,
     ReportEntry,
 )
@@ -37,11 +39,34 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Adaptation:
+    """What an encoder goes on from.
+
+    base: the encoder from elsewhere. new_pieces: how many its vocabulary is extended by. corpora:
+    those whose held-out text is compared before and after.
+    """
+
+    base: str
+    new_pieces: int
+    corpora: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Where the encoder lies as it was before."""
+        return imported_folder(self.base)
+
+    @property
+    def tokenizer(self) -> str:
+        """The name of its tokenizer, which no table has: encoders of one base share it."""
+        return f"{self.base}+{self.new_pieces}"
+
+
+@dataclass(frozen=True)
 class Run:
     """One name picked from each table; `reports` maps a report's file name to what it tells of.
 
     An encoder from elsewhere has no `architecture` of ours, and needs none of corpus,
-    tokenizer and data set.
+    tokenizer and data set. One that is adapted has none either, and a `tokenizer` of its own.
     """
 
     corpus: str
@@ -55,11 +80,12 @@ class Run:
     """How the names of its reports end."""
     phases: tuple[str, ...] = ()
     """The data set of each phase of pretraining after the first."""
+    adaptation: Adaptation | None = None
 
     @property
     def is_imported(self) -> bool:
         """Does the encoder come from elsewhere?"""
-        return self.architecture is None
+        return self.architecture is None and self.adaptation is None
 
     @property
     def documents_folder(self) -> str:
@@ -141,11 +167,14 @@ def _resolve_run(settings: Configuration, picks: Mapping[str, Any], where: str, 
     for key, table in PICKS.items():
         require_known(picks[key], getattr(settings, table), table, f"{where}{key}")
     encoder = settings.encoders[picks["encoder"]]
+    check_pretraining(settings, picks["encoder"], picks["dataset"])
     architecture: str | None = None
     phases: list[PhaseEntry] = []
     if isinstance(encoder, EncoderEntry):
-        check_pretraining(settings, picks["encoder"], picks["dataset"])
         architecture, phases = encoder.architecture, encoder.phases
+    adaptation = adaptation_of(settings, picks["encoder"], picks["corpus"])
+    if adaptation is not None:
+        picks = {**picks, "tokenizer": adaptation.tokenizer}
     return Run(
         **{key: picks[key] for key in PICKS},
         architecture=architecture,
@@ -156,7 +185,21 @@ def _resolve_run(settings: Configuration, picks: Mapping[str, Any], where: str, 
             for name, report in picks["reports"].items()
         },
         suffix=suffix,
+        adaptation=adaptation,
     )
+
+
+def adaptation_of(settings: Configuration, encoder: str, corpus: str) -> Adaptation | None:
+    """Return what an encoder goes on from, to learn a corpus; None if it is not adapted."""
+    entry = settings.encoders[encoder]
+    if not isinstance(entry, AdaptedEntry):
+        return None
+    base = entry.adapt if entry.adapt in settings.encoders else encoder
+    learned = settings.corpora[corpus]
+    corpora = list(learned.mixture) if isinstance(learned, MixtureEntry) else [corpus]
+    if entry.general_corpus is not None:
+        corpora.append(entry.general_corpus)
+    return Adaptation(base, entry.extend_vocabulary, tuple(dict.fromkeys(corpora)))
 
 
 def _resolve_report(settings: Configuration, report: ReportEntry, path: str) -> Report:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cloze.show.adaptation import adaptation_facts
 from cloze.show.kind_reports import KIND_REPORTS
 from cloze.show.sources import (
     Sources,
@@ -61,6 +62,7 @@ def build_report(name: str, sources: Sources, *others: Sources) -> dict[str, Any
         "finetuning": finetuning_facts(evaluations),
         **KIND_REPORTS[task.objective].details(evaluations, task),
         "checkpoints": _checkpoints(sources),
+        "adaptation": adaptation_facts(sources.adapted_tokenizer, sources.masked_lm),
         "provenance": provenance(
             {
                 "documents": sources.documents,
@@ -142,6 +144,8 @@ def _baselines(sources: Sources, measured: Mapping[str, Any]) -> dict[str, Any]:
         found[name] = {**shown, "paired_difference": _difference_from_baseline(sources, facts)}
     if sources.scratch is not None:
         found["no_pretraining"] = _encoder(sources, sources.scratch)
+    if sources.unadapted is not None:
+        found["unadapted"] = _encoder(sources, sources.unadapted)
     if sources.ceiling is not None:
         name, evaluations = sources.ceiling
         found["ceiling"] = {"name": name, **_encoder(sources, evaluations)}

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from cloze.files import read_json_lines, resource
 from cloze.pages import render
+from cloze.show.adaptation import adaptation_notes, adaptation_table
 from cloze.show.figures import (
     checkpoints_figure,
     for_a_page,
@@ -21,6 +22,7 @@ from cloze.show.kind_reports import kind_report
 from cloze.show.report_text import (
     POSITION_NOTE,
     REPEATED_WORD_NOTE,
+    adaptation,
     baseline_names,
     baseline_notes,
     baseline_rows,
@@ -59,7 +61,7 @@ def read_pretraining(folder: Path | None) -> PretrainingFiles:
 
 def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str:
     """Return the page for what `cloze.show.report.build_report` returned."""
-    facts = report["pretraining"] or {}
+    facts, adapted = report["pretraining"] or {}, adaptation(report)
     figures = {"seeds": for_a_page(seeds_figure(report), "Score by seed")}
     if report["checkpoints"]:
         title = "Score by share of the pretraining budget"
@@ -81,6 +83,8 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
         baseline_notes=baseline_notes(report),
         seed_table=seed_table(report),
         checkpoint_table=checkpoint_table(report),
+        adaptation_table=adapted and adaptation_table(adapted),
+        adaptation_notes=adapted and adaptation_notes(adapted),
         details=Markup(kind_report(report["task"]).page(report)),
         masked_examples=pretraining.masked_examples,
         position_note=POSITION_NOTE,
@@ -119,6 +123,9 @@ def _tiles(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if report["paired_difference"]:
         gain = points(report["paired_difference"])
         yield "gain from pretraining", gain, "points, with 95 % interval"
+    if (before := report["baselines"].get("unadapted")) is not None:
+        gain = points(before["paired_difference"])
+        yield "gain from adaptation", gain, "points, with 95 % interval"
     rows = kind_report(report["task"]).row_name
     yield "evaluated", f"{report['examples']:,}", f"{report['split']} {rows}"
 

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from cloze.show.adaptation import adaptation_notes, adaptation_table
 from cloze.show.kind_reports import kind_report
 from cloze.show.text_layout import (
     METRIC_NAMES,
@@ -23,6 +24,7 @@ Table = tuple[list[str], list[list[str]]]
 _CONTAMINATED_EXAMPLES = 3
 _ENCODERS = {
     "ceiling": "ceiling: {name}",
+    "unadapted": "the same encoder, not adapted",
     "no_pretraining": "the same encoder, no pretraining",
 }
 
@@ -39,6 +41,8 @@ def render_report(report: Mapping[str, Any]) -> str:
     ]
     if report["checkpoints"]:
         sections.append(("AS PRETRAINING WENT ON", table(*checkpoint_table(report))))
+    if facts := adaptation(report):
+        sections.append(("ADAPTATION", _adaptation(facts)))
     if position_tables(report):
         sections.append(("LONG TEXTS", _long_texts(report)))
     sections += kind_report(report["task"]).sections(report)
@@ -89,6 +93,8 @@ def result_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "measured", ", ".join(measured)
     if report["paired_difference"]:
         yield "pretraining", f"{points(report['paired_difference'])} points"
+    if (before := report["baselines"].get("unadapted")) is not None:
+        yield "adaptation", f"{points(before['paired_difference'])} points"
 
 
 def baseline_names(report: Mapping[str, Any]) -> dict[str, str]:
@@ -100,6 +106,7 @@ def baseline_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return name, score and how much better the encoder is, of it and of each baseline."""
     metric = report["score"]["metric"]
     name = "this encoder" if report["pretraining"] is None else "this encoder, pretrained"
+    name = "this encoder, adapted" if adaptation(report) else name
     rows = [(name, with_deviation(report["score"]), "")]
     for key, name in baseline_names(report).items():
         if key in report["baselines"]:
@@ -143,6 +150,7 @@ def baseline_notes(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield how the baselines were made, a paragraph each."""
     yield from kind_report(report["task"]).baseline_notes(report)
     for key, subject in (
+        ("unadapted", "The encoder that was not adapted"),
         ("no_pretraining", "The encoder without pretraining"),
         ("ceiling", "The ceiling"),
     ):
@@ -177,6 +185,20 @@ def checkpoint_table(report: Mapping[str, Any]) -> Table:
     shares = report["checkpoints"]
     rows = [[f"{share['percent']} %", with_deviation(share["score"])] for share in shares]
     return ["share of the budget", "score"], rows
+
+
+def adaptation(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what an adaptation changed, None where there was none."""
+    # Reports that were kept from earlier versions do not say.
+    found: Mapping[str, Any] | None = report.get("adaptation")
+    return found
+
+
+def _adaptation(facts: Mapping[str, Any]) -> Iterator[str]:
+    yield from table(*adaptation_table(facts))
+    yield ""
+    for note in adaptation_notes(facts):
+        yield from paragraph(note)
 
 
 def position_tables(report: Mapping[str, Any]) -> list[Table]:

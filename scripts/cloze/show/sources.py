@@ -47,7 +47,9 @@ class Sources:
 
     `scratch`: the same encoder without pretraining. `ceiling`: the name of a public encoder
     and its evaluations. `checkpoints`: those of the encoder as it was after so many percent of
-    its pretraining. `phases`: the model folders of the phases before the last of it.
+    its pretraining. `phases`: the model folders of the phases before the last of it. `unadapted`:
+    it as it was before it was adapted; `adapted_tokenizer`, what `extend_tokenizer.py` wrote, and
+    `masked_lm`, corpus to what `evaluate_masked_lm.py` wrote before and after.
     """
 
     task: Task
@@ -61,6 +63,9 @@ class Sources:
     dataset: Path | None = None
     documents: Path | None = None
     contamination: Path | None = None
+    unadapted: Evaluations | None = None
+    adapted_tokenizer: Path | None = None
+    masked_lm: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
     recipe: Mapping[str, str] = field(default_factory=dict)
 
     @property
