@@ -96,10 +96,11 @@ def test_killed_and_resumed_equals_uninterrupted(inputs, tmp_path):
     assert losses[0] == losses[1]
 
 
-def test_sigterm_saves_and_says_how_to_go_on(inputs, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_says_how_to_go_on(inputs, tmp_path, number):
     process = start(command(inputs, tmp_path / "model", 100_000, "--checkpoint-seconds=0.05"))
     wait_for_checkpoint(process, tmp_path / ".runs")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     message = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 1
     assert "run the same command again" in message

@@ -162,7 +162,7 @@ class Trainer:
         return True
 
     def train(self) -> None:
-        """Train to the end. Raises `TrainingStoppedError` on SIGTERM, after a checkpoint.
+        """Train to the end. Raises `TrainingStoppedError` when told to stop, after a checkpoint.
 
         Raises `ClozeError` naming step and batch if the loss is no number any more or
         rises and stays there, and `PlanChangedError` as `Routine` says.

@@ -3,6 +3,7 @@
 import math
 import signal
 import statistics
+import time
 from dataclasses import asdict, dataclass, field
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -15,6 +16,7 @@ from torch import Tensor
 _DEVIATIONS = 10.0
 _LEAST_RISE = 1.0
 _LEARNING_STEPS = 100
+_ECHO_SECONDS = 2.0
 
 
 class LossWindow:
@@ -84,13 +86,20 @@ class LossWatch:
 
 
 class StopSignal:
-    """A context in which SIGTERM is noted in `received` instead of ending the process."""
+    """A context in which SIGTERM and Ctrl-C are noted in `received` instead of ending the process.
+
+    Ctrl-C a second time, seconds later, ends it all the same. At once it is an echo: `torchrun`
+    hands on to its processes what the terminal has sent them already.
+    """
 
     def __init__(self) -> None:
         self.received = False
+        self._first = 0.0
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        self._previous = signal.signal(signal.SIGTERM, self._note)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._note)
 
     def __exit__(
         self,
@@ -98,7 +107,11 @@ class StopSignal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGTERM, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = True
+        if not self.received:
+            self.received, self._first = True, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._first > _ECHO_SECONDS:
+            raise KeyboardInterrupt
