@@ -22,6 +22,7 @@ for name in CONFIG.names("datasets"):
             f"logs/{{corpus}}/{{tokenizer}}/{name}/{{shard}}.benchmark.tsv"
         wildcard_constraints:
             shard=one_of(CONFIG.shard_names(name)),
+        priority: FIRST
         conda:
             "../envs/pipeline.yaml"
         threads: claim(1)
@@ -52,9 +53,10 @@ for name in CONFIG.names("datasets"):
             f"logs/{{corpus}}/{{tokenizer}}/{name}/collect.log",
         benchmark:
             f"logs/{{corpus}}/{{tokenizer}}/{name}/collect.benchmark.tsv"
+        priority: FIRST
         conda:
             "../envs/pipeline.yaml"
-        threads: claim(1)
+        threads: claim_all()
         resources:
             mem_mb=500,
         params:

@@ -15,6 +15,7 @@ rule download:
         "logs/resources/{file}.benchmark.tsv"
     wildcard_constraints:
         file=one_of(file.removeprefix("resources/") for file in CONFIG.files.downloads),
+    priority: FIRST
     conda:
         "../envs/pipeline.yaml"
     threads: claim(1)
@@ -40,6 +41,7 @@ rule extract_part:
         "logs/{corpus}/parts/{part}.benchmark.tsv"
     wildcard_constraints:
         part=r"(input|train|validation|test)-\d{5}-of-\d{5}",
+    priority: FIRST
     conda:
         "../envs/pipeline.yaml"
     threads: claim(1)
@@ -68,6 +70,7 @@ rule extract_documents:
         "logs/{corpus}/extract_documents.benchmark.tsv"
     wildcard_constraints:
         corpus=one_of(name for name in CONFIG.names("corpora") if not CONFIG.mixture(name)),
+    priority: FIRST
     conda:
         "../envs/pipeline.yaml"
     threads: claim(1)
@@ -97,6 +100,7 @@ rule mix_documents:
         "logs/{corpus}/mix_documents.benchmark.tsv"
     wildcard_constraints:
         corpus=one_of(name for name in CONFIG.names("corpora") if CONFIG.mixture(name)),
+    priority: FIRST
     conda:
         "../envs/pipeline.yaml"
     threads: claim(1)

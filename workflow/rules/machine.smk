@@ -11,6 +11,8 @@ from snakemake.exceptions import WorkflowError
 from cloze.machine import available_cores
 
 CORES = available_cores()
+# Of the jobs that lead to pretraining: it takes longest, so it is to begin first.
+FIRST = 10
 # Two jobs on one card would fight for its memory, so a GPU job claims the machine's one slot.
 GPUS = 1 if shutil.which("nvidia-smi") else 0
 
@@ -41,6 +43,15 @@ if GIVEN > REAL:
 def claim(cores):
     """Return the `threads:` of a job that keeps this many cores busy, or all there are."""
     return -(-min(cores, CORES) * GIVEN // REAL)
+
+
+def claim_all():
+    """Return the `threads:` of a short job that nothing is to run beside on this machine.
+
+    Snakemake keeps no cores free for a job that waits for all of them, as pretraining does: what
+    begins beside the last job before it would go first.
+    """
+    return claim(CORES) if workflow.local_exec else 1
 
 
 def threads_flags(wildcards, threads):

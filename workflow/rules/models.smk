@@ -18,9 +18,10 @@ rule init_encoder:
         "logs/{corpus}/{tokenizer}/scratch/{architecture}/init_encoder.log",
     benchmark:
         "logs/{corpus}/{tokenizer}/scratch/{architecture}/init_encoder.benchmark.tsv"
+    priority: FIRST - 1
     conda:
         "../envs/pipeline.yaml"
-    threads: claim(1)
+    threads: claim_all()
     resources:
         mem_mb=2000,
     params:

@@ -26,6 +26,7 @@ rule pretrain:
         "logs/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/pretrain.log",
     benchmark:
         "logs/{corpus}/{tokenizer}/{dataset}/{encoder}{phase}/pretrain.benchmark.tsv"
+    priority: FIRST
     conda:
         "../envs/pipeline.yaml"
     threads: claim(16)

@@ -17,6 +17,7 @@ rule train_tokenizer:
         "logs/{corpus}/{tokenizer}/train_tokenizer.benchmark.tsv"
     wildcard_constraints:
         tokenizer=one_of(CONFIG.names("tokenizers")),
+    priority: FIRST
     conda:
         "../envs/pipeline.yaml"
     threads: claim(4)
