@@ -1,11 +1,11 @@
-"""List, or remove, what no current configuration asks for.
+"""List, or with --yes remove, what no current configuration asks for.
 
-Reads config.yaml of the current folder, and each --configfile laid over it by itself. Looks
-at results/ and at what was downloaded into resources/, removes nothing else, asks nothing,
-and prints what it did. A pick that was only given on Snakemake's command line is in no
-file: name it under `runs:` in config.yaml to keep what it made.
+Reads config.yaml of the current folder; every other configuration there and each --configfile is
+laid over it by itself. Looks at results/ and at what was downloaded into resources/, removes
+nothing else, asks nothing, and prints what it did. A pick that was only given on Snakemake's
+command line is in no file: name it under `runs:` in config.yaml to keep what it made.
 
-Try: python scripts/clean.py --dry-run --configfile workflow/presets/*.yaml
+Try: python scripts/clean.py --configfile workflow/presets/*.yaml
 """
 
 import argparse
@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from cloze.cli import make_parser, run_script
+from cloze.cli import log, make_parser, run_script
 from cloze.errors import ClozeError
 from cloze.settings.config import load_config
 from cloze.settings.leftovers import Wanted, find_leftovers, size
@@ -25,35 +25,48 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument("--dry-run", action="store_true", help="list only, remove nothing")
+    parser.add_argument("--yes", action="store_true", help="remove what is listed")
     parser.add_argument(
         "--configfile",
         type=Path,
         nargs="+",
         default=[],
         metavar="FILE",
-        help="overlays of config.yaml whose results are kept too",
+        help="overlays of config.yaml elsewhere whose results are kept too",
     )
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
-    """Find the leftovers, print them with their sizes, and remove them unless it is a dry run."""
+    """Find the leftovers and print them with their sizes, and remove them where that is asked."""
     wanted = Wanted()
     wanted.add(load_config([CONFIG]))
+    for overlay in _overlays_here():
+        try:
+            wanted.add(load_config([CONFIG, overlay]))
+        except ClozeError as error:
+            log.warning("warning: %s is taken for no configuration (%s)", overlay, error)
     for overlay in args.configfile:
         wanted.add(load_config([CONFIG, overlay]))
-    if not args.dry_run:
+    if args.yes:
         _refuse_while_snakemake_runs()
     total = 0
     for path in find_leftovers(Path(), wanted):
         total += (freed := size(path))
-        if not args.dry_run:
+        if args.yes:
             _remove(path)
-        verb = "would remove" if args.dry_run else "removed"
-        print(f"{verb}  {_human(freed):>10}  {path}")  # noqa: T201
-    verb = "would free" if args.dry_run else "freed"
-    print(f"{verb} {_human(total)}" if total else "nothing to remove")  # noqa: T201
+        print(f"{'removed' if args.yes else 'leftover'}  {_human(freed):>10}  {path}")  # noqa: T201
+    if not total:
+        print("nothing to remove")  # noqa: T201
+    elif args.yes:
+        print(f"freed {_human(total)}")  # noqa: T201
+    else:
+        print(f"{_human(total)} in all; --yes removes them")  # noqa: T201
+
+
+def _overlays_here() -> list[Path]:
+    """Return the other YAML files of the folder; which of them are configurations shows later."""
+    return sorted(path for path in Path().glob("*.y*ml") if path != CONFIG)
 
 
 def _refuse_while_snakemake_runs() -> None:

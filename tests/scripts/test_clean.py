@@ -25,6 +25,7 @@ WANTED = [
     "results/sample/uncased-4k/sentences-128/tiny/recipe.yaml",
     "results/sample/uncased-4k/sentences-128/recipe.yaml",
     "results/sample/documents/recipe.yaml",
+    "results/comparison.html",
     "results/tasks/sample-reviews/train.parquet",
     "results/sample/documents/test.parquet",
     "results/sample/documents/contamination/sample-reviews.json",
@@ -103,17 +104,17 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_dry_run_lists_leftovers_with_sizes_and_removes_nothing(
+def test_it_lists_leftovers_with_sizes_and_removes_nothing_unless_told_to(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(repository.rglob("*"))
-    assert clean.main(["--dry-run"]) == 0
+    assert clean.main([]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
     assert sorted(line.split()[-1] for line in lines) == sorted(
         [*LEFTOVERS, f"{RUNS}/stale", f"{SEED_RUNS}/stale"]
     )
-    assert "would remove     5 bytes  results/sst2-large_report.txt" in lines
-    assert last.startswith("would free ")
+    assert "leftover     5 bytes  results/sst2-large_report.txt" in lines
+    assert last.endswith("; --yes removes them")
     assert sorted(repository.rglob("*")) == before
 
 
@@ -123,14 +124,14 @@ def test_the_documents_that_a_mixture_is_made_of_stay(
     mixed = {"mixture": {"sample": 1, "other": 2}}
     corpora = {"other": {"format": "text", "files": ["x.txt"]}, "mixed": mixed}
     write(repository / "mixed.yaml", yaml.safe_dump({"corpus": "mixed", "corpora": corpora}))
-    assert clean.main(["--dry-run", "--configfile", "mixed.yaml"]) == 0
+    assert clean.main(["--configfile", "mixed.yaml"]) == 0
     assert "results/other" not in capsys.readouterr().out
 
 
 def test_it_removes_the_leftovers_and_nothing_else(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert clean.main([]) == 0
+    assert clean.main(["--yes"]) == 0
     assert "removed" in capsys.readouterr().out
     for name in LEFTOVERS:
         assert not (repository / name).exists(), name
@@ -139,16 +140,29 @@ def test_it_removes_the_leftovers_and_nothing_else(
         assert (repository / name).is_file(), name
     assert not (repository / RUNS / "stale").exists()
     assert not (repository / SEED_RUNS / "stale").exists()
-    assert clean.main([]) == 0
+    assert clean.main(["--yes"]) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
+
+
+def test_another_configuration_in_the_folder_keeps_what_it_asks_for(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "mine.yaml").write_text("{reports: {sst2: {task: sst2}}}")
+    (repository / "environment.yaml").write_text("dependencies: [python]")
+    assert clean.main([]) == 0
+    printed = capsys.readouterr()
+    assert "results/tasks/sst2" not in printed.out
+    assert "results/other" in printed.out
+    assert "environment.yaml is taken for no configuration" in printed.err
 
 
 def test_an_overlay_keeps_what_it_asks_for(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    overlay = repository / "preset.yaml"
+    overlay = repository / "presets" / "preset.yaml"
+    overlay.parent.mkdir()
     overlay.write_text("{reports: {sst2: {task: sst2}}, encoders: {tiny: {max_steps: 7}}}")
-    assert clean.main(["--dry-run", "--configfile", str(overlay)]) == 0
+    assert clean.main(["--configfile", str(overlay)]) == 0
     listed = capsys.readouterr().out
     assert "results/tasks/sst2" not in listed
     assert f"{RUNS}/stale" not in listed
@@ -159,7 +173,7 @@ def test_when_to_look_and_what_to_keep_make_no_run_stale(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(repository / "preset.yaml", "encoders: {tiny: {eval_steps: 7, keep_at: [5]}}")
-    assert clean.main(["--dry-run", "--configfile", "preset.yaml"]) == 0
+    assert clean.main(["--configfile", "preset.yaml"]) == 0
     assert f"{RUNS}/now" not in capsys.readouterr().out
 
 
@@ -170,7 +184,7 @@ def test_only_the_splits_that_a_report_tells_of_stay(
     for split in ("test", "other"):
         write(repository / seed / split / "metrics.json")
     write(repository / "preset.yaml", "tasks: {sample-reviews: {test: test.tsv}}")
-    assert clean.main(["--dry-run", "--configfile", "preset.yaml"]) == 0
+    assert clean.main(["--configfile", "preset.yaml"]) == 0
     listed = capsys.readouterr().out
     assert f"{seed}/other" in listed
     assert f"{seed}/test" not in listed
@@ -183,10 +197,10 @@ def test_a_run_by_the_clock_is_kept_while_it_is_asked_for(
     write_run(repository, "by-the-clock", max_steps=None, budget=1200.0)
     overlay = repository / "preset.yaml"
     overlay.write_text("encoders: {tiny: {max_steps: null, budget: 20m}}")
-    assert clean.main(["--dry-run", "--configfile", str(overlay)]) == 0
+    assert clean.main(["--configfile", str(overlay)]) == 0
     assert "by-the-clock" not in capsys.readouterr().out
     overlay.write_text("encoders: {tiny: {max_steps: null, budget: 10m}}")
-    assert clean.main(["--dry-run", "--configfile", str(overlay)]) == 0
+    assert clean.main(["--configfile", str(overlay)]) == 0
     assert f"{RUNS}/by-the-clock" in capsys.readouterr().out
 
 
@@ -195,15 +209,15 @@ def test_links_are_removed_but_never_followed(repository: Path, tmp_path: Path) 
     write(outside / "keep.txt")
     (repository / "results/other/documents/link").symlink_to(outside)
     (repository / "results/link").symlink_to(outside)
-    assert clean.main([]) == 0
+    assert clean.main(["--yes"]) == 0
     assert not (repository / "results/link").is_symlink()
     assert (outside / "keep.txt").is_file()
 
 
 def test_it_waits_for_snakemake(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(repository / ".snakemake/locks/0.input.lock")
-    assert clean.main(["--dry-run"]) == 0
-    assert clean.main([]) == 1
+    assert clean.main([]) == 0
+    assert clean.main(["--yes"]) == 1
     assert "Snakemake is at work here" in capsys.readouterr().err
     assert (repository / "results/other").is_dir()
 
@@ -213,7 +227,7 @@ def test_without_results_there_is_nothing_to_do(
 ) -> None:
     shutil.rmtree(repository / "results")
     shutil.rmtree(repository / "resources")
-    assert clean.main([]) == 0
+    assert clean.main(["--yes"]) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
 
 
@@ -221,5 +235,5 @@ def test_it_runs_in_the_folder_of_config_yaml(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert clean.main([]) == 1
+    assert clean.main(["--yes"]) == 1
     assert "config.yaml: no such file" in capsys.readouterr().err

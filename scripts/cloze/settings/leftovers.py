@@ -30,6 +30,10 @@ _BESIDE_SHARDS = (
 )
 
 
+# What `compare.py --output results/comparison.html` and its other forms write.
+_COMPARISONS = ("comparison.html", "comparison.md", "comparison.csv", "comparison.txt")
+
+
 @dataclass
 class Wanted:
     """Paths that a configuration asks for, relative to the repository."""
@@ -44,6 +48,7 @@ class Wanted:
     def add(self, config: Config) -> None:
         """Add everything that `config` asks for."""
         self.files |= {"results/config.yaml", *config.files.downloads}
+        self.files |= {f"results/{name}" for name in _COMPARISONS}
         for run in config.runs:
             self._add_run(config, run)
         for name, place in config.report_places.items():
