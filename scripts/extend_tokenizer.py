@@ -38,7 +38,6 @@ from cloze.tokens.extension import (
 from cloze.tokens.text_encoder import TextEncoder
 from cloze.tokens.tokenizer import vocab_size
 from cloze.tokens.tokenizer_folder import (
-    copy_tokenizer,
     save_tokenizer,
     tokenizer_files,
     tokenizer_of_folder,
@@ -67,9 +66,7 @@ def run(args: argparse.Namespace) -> None:
     extended, extension = base, VocabularyExtension({}, {}, [])
     if args.extend_vocabulary:
         extended, extension = _extended(args, base)
-        save_tokenizer(extended, args.output)
-    else:
-        copy_tokenizer(args.model, args.output)
+    save_tokenizer(extended, args.output)
     write_extension(args.output, base, extension)
     validation = args.documents / "validation.parquet"
     write_metrics(

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     pad_token_id = special_ids(tokenizer).pad
     shape = from_args(ArchitectureSettings, args)
     config = EncoderConfig(vocab_size(tokenizer), pad_token_id=pad_token_id, **asdict(shape))
-    copy_tokenizer(args.tokenizer.parent, args.output)
+    copy_tokenizer(args.tokenizer.parent, args.output, config.max_length)
     write_json(args.output / "config.json", config_to_hf(config))
 
 

@@ -162,13 +162,13 @@ def test_tokens_that_tokenizer_json_lacks_are_added(tmp_path):
         8,
         64,
     ]
-    copy_tokenizer(tmp_path, tmp_path / "copy")
+    copy_tokenizer(tmp_path, tmp_path / "copy", 16)
     assert load_tokenizer(tmp_path / "copy" / "tokenizer.json").token_to_id("<user>") == 64
 
 
 def test_whole_tokenizers_are_copied_to_the_bit(tmp_path):
     path = write_tokenizer(tmp_path)
-    copy_tokenizer(tmp_path, tmp_path / "copy")
+    copy_tokenizer(tmp_path, tmp_path / "copy", 16)
     assert (tmp_path / "copy" / "tokenizer.json").read_bytes() == path.read_bytes()
 
 

@@ -302,7 +302,7 @@ def save_model(
         elif len(labels) == 1 and isinstance(model, SequenceClassifier):
             hf_config["problem_type"] = REGRESSION
     write_json(folder / "config.json", hf_config)
-    copy_tokenizer(tokenizer_folder, folder)
+    copy_tokenizer(tokenizer_folder, folder, model.config.max_length)
     with atomic_path(folder / "model.safetensors") as temporary:
         state = export_state(_below_a_head(model), model.config.layout)
         save_file(state, temporary, metadata={"format": "pt"})

@@ -19,7 +19,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from cloze.cli import log
 from cloze.errors import ClozeError
-from cloze.files import atomic_path, read_json
+from cloze.files import atomic_path, read_json, write_json
 from cloze.tokens.sentencepiece import tokenizer_of_sentencepiece
 from cloze.tokens.tokenizer import (
     bert_normalizer,
@@ -100,15 +100,19 @@ def tokenizer_files(folder: Path) -> list[Path]:
     return [*files, *(path for path in [folder / _ADDED] if path.is_file())]
 
 
-def copy_tokenizer(source: Path, folder: Path) -> None:
+def copy_tokenizer(source: Path, folder: Path, max_length: int) -> None:
     """Write the tokenizer of `source` as `tokenizer.json`, and what `tokenizer_config.json` says.
 
-    Files that are so already are copied to the bit.
+    A `tokenizer.json` that is so already is copied to the bit. `max_length`: tokens that the model
+    in `folder` reads, as `model_max_length`, so that `transformers` can cut what is longer.
     """
     if _is_whole(source):
         _copy(source, folder, _FAST, _SETTINGS)
     else:
         save_tokenizer(tokenizer_of_folder(source), folder)
+    if (folder / _SETTINGS).is_file():
+        settings = read_json(folder / _SETTINGS)
+        write_json(folder / _SETTINGS, {**settings, "model_max_length": max_length})
 
 
 def _copy(source: Path, folder: Path, *names: str) -> None:

@@ -97,7 +97,7 @@ def write_folder(model: Path, output: Path) -> None:
         for name in ("config.json", "model.safetensors"):
             with atomic_path(output / name) as temporary:
                 shutil.copyfile(model / name, temporary)
-        copy_tokenizer(model, output)
+        copy_tokenizer(model, output, config.max_length)
     else:
         _write_anew(model, output)
     tokenizer = tokenizer_of_folder(model)
