@@ -6,6 +6,7 @@ import pytest
 
 import compare
 from cloze.files import read_json, write_json
+from cloze.show.comparison import compare_results, render_tables
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import TaskSplit
 from tests.scripts.test_report import write_evaluation as write_predicted
@@ -51,28 +52,57 @@ def table(capsys, *arguments) -> list[list[str]]:
 
 
 def test_one_row_a_recipe_and_only_the_columns_that_differ(results, capsys):
-    lines = table(capsys, results)
-    assert lines[0] == ["run", "score", "std", "validation_loss", "hidden_size"]
-    assert lines[1:] == [
+    assert table(capsys, results) == [
+        ["films:", "accuracy"],
+        [],
+        ["run", "score", "std", "validation_loss", "hidden_size"],
         ["wiki/wordpiece/rows/large/films", "0.815", "0.007071", "2.5", "256"],
         ["wiki/wordpiece/rows/small/films", "0.715", "0.007071", "3.5", "128"],
         ["tasks/films", "(majority)", "0.5", "-", "-", "-"],
-        ["wiki/wordpiece/rows/unused", "-", "-", "4.5", "64"],
+        [],
+        ["encoders", "that", "no", "task", "was", "evaluated", "with"],
+        [],
+        ["run"],
+        ["wiki/wordpiece/rows/unused"],
     ]
+
+
+def test_each_task_has_a_table_of_its_own_measure(results, capsys):
+    folder = results / "wiki" / "wordpiece" / "rows" / "small" / "closeness" / "seed-1" / "test"
+    metrics = {"task": "closeness", "split": "test", "metric": "spearman", "score": 0.4}
+    write_json(folder / "metrics.json", {"metrics": metrics})
+    lines = table(capsys, results)
+    assert lines[0] == ["closeness:", "Spearman", "correlation"]
+    assert lines[3] == ["wiki/wordpiece/rows/small/closeness", "0.4", "-"]
+    assert lines[5] == ["films:", "accuracy"]
+
+
+def test_a_terminal_gets_the_columns_that_fit_and_the_one_sorted_by(results):
+    comparison = compare_results(results)
+    narrow = render_tables(comparison, 60).splitlines()
+    assert narrow[2].split() == ["run", "score", "std"]
+    assert max(map(len, narrow)) <= 60
+    assert "--all shows validation_loss, hidden_size too" in narrow
+    assert "hidden_size" in render_tables(comparison, 60, "hidden_size").splitlines()[2]
+    assert "--all" not in render_tables(comparison, None)
 
 
 def test_any_column_sorts(results, capsys):
     lines = table(capsys, results, "--sort", "validation_loss")
-    assert [line[0].split("/")[-1] for line in lines[1:3]] == ["unused", "films"]
-    assert lines[2][0] == "wiki/wordpiece/rows/small/films"
+    assert [line[0].split("/")[-2] for line in lines[3:5]] == ["small", "large"]
     lines = table(capsys, results, "--sort", "run")
-    assert [line[0] for line in lines[1:]] == sorted(line[0] for line in lines[1:])
+    assert [line[0] for line in lines[3:6]] == sorted(line[0] for line in lines[3:6])
 
 
 def test_an_unknown_column_lists_those_there_are(results, capsys):
     assert compare.main([str(results), "--sort", "f1"]) == 1
     message = capsys.readouterr().err
-    assert "--sort f1: no such column; there are: run, task, split, metric" in message
+    assert "--sort f1: no such column; there are: run, score, std, validation_loss" in message
+
+
+def test_a_column_that_no_table_shows_does_not_sort(results, capsys):
+    assert compare.main([str(results), "--sort", "layout"]) == 1
+    assert "--sort layout: is the same in all rows of each table" in capsys.readouterr().err
 
 
 def test_nothing_to_compare_is_said(tmp_path, capsys):
@@ -95,10 +125,11 @@ def test_the_table_is_written_in_every_form(results, tmp_path, capsys):
         "unused",
     ]
     markdown = files[1].read_text().splitlines()
-    assert markdown[0] == "| run | score | std | validation_loss | hidden_size |"
-    assert len(markdown) == 6
+    assert markdown[2] == "| run | score | std | validation_loss | hidden_size |"
+    assert len(markdown) == 7 + 6
     page = files[0].read_text()
-    assert page.count("<tr>") == 5
+    assert page.count("<tr>") == 6
+    assert page.index(">score</button>") < page.index(">std</button>") < page.index(">run</button>")
     assert 'data-value="2.5"' in page
     assert "http" not in page
 
@@ -114,9 +145,11 @@ def test_every_split_has_a_row(results, capsys):
     content = read_json(folder / "metrics.json")
     write_json(folder / "metrics.json", {"metrics": content["metrics"] | {"split": "test"}})
     lines = table(capsys, results, "--sort", "run")
-    score = lines[0].index("score")
-    assert lines[0][:2] == ["run", "split"]
-    assert {(line[1], line[score]) for line in lines if line[0].endswith("small/films")} == {
+    score = lines[2].index("score")
+    assert lines[2][:2] == ["run", "split"]
+    assert {
+        (line[1], line[score]) for line in lines if line and line[0].endswith("small/films")
+    } == {
         ("validation", "0.715"),
         ("test", "0.65"),
     }

@@ -1,12 +1,13 @@
-"""All results below a folder as one table.
+"""All results below a folder, a table for each task.
 
-It has a row a recipe and only the columns that differ, as text, Markdown, CSV or a page that
-sorts itself; below it stand what was left out, and the reports that there are.
+A table has a row a recipe and only the columns that differ in it, as text, Markdown or a page
+that sorts itself, as CSV all in one; below stand what was left out, and the reports that there are.
 """
 
 import csv
 import io
 import os
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +18,13 @@ import yaml
 from cloze.errors import ClozeError
 from cloze.files import read_json, resource, write_text
 from cloze.pages import render
-from cloze.show.text_layout import aligned, shown_value
+from cloze.show.text_layout import METRIC_NAMES, aligned, shown_value
 from cloze.tasks.lineage import Lineage, is_encoder, lineage_of, staleness
 from cloze.tasks.statistics import summarise
 
 ALWAYS = ("run", "score", "std")
+# What a row is measured by and its heading therefore says.
+_OF_THE_GROUP = ("task", "metric")
 _PRETRAINING_KEYS = (
     "validation_loss",
     "validation_accuracy",
@@ -38,6 +41,7 @@ PLACES = frozenset(
 # What pretraining, or else an import, says of an encoder.
 _MODEL_METRICS = ("validation_loss", "masked_lm_head")
 _BASELINES = "baselines.json"
+_NO_TASK = "encoders that no task was evaluated with"
 _STALE = "Left out, because it is stale (fine-tune and evaluate these seeds again):"
 _NAMES = "One name, but not the same settings:"
 _REPORTS = "Reports, each of the recipe whose folder it lies in:"
@@ -97,15 +101,19 @@ def compare_results(root: Path) -> Comparison:
     return Comparison(rows, notes, _ambiguous_names(root), _reports(root))
 
 
-def sort_rows(comparison: Comparison, column: str) -> Comparison:
+def sort_rows(comparison: Comparison, column: str | None) -> Comparison:
     """Return it with the rows by one column, numbers from high to low, those without it last.
 
-    Raises `ClozeError` if no row has that column.
+    None: by score. Raises `ClozeError` for a column that no table shows, as nothing would be seen
+    of its order.
     """
     rows = comparison.rows
-    columns = all_columns(rows)
-    if column not in columns:
-        raise ClozeError(f"--sort {column}: no such column; there are: {', '.join(columns)}")
+    shown = list(dict.fromkeys(c for group in grouped(rows) for c in group.columns))
+    if column is not None and column not in shown:
+        known = column in all_columns(rows)
+        problem = "is the same in all rows of each table" if known else "no such column"
+        raise ClozeError(f"--sort {column}: {problem}; there are: {', '.join(shown)}")
+    column = column or "score"
     present = [row for row in rows if row.get(column) is not None]
     numbers = all(isinstance(row[column], int | float) for row in present)
     present.sort(key=lambda row: row[column] if numbers else str(row[column]), reverse=numbers)
@@ -116,6 +124,46 @@ def sort_rows(comparison: Comparison, column: str) -> Comparison:
 def all_columns(rows: Sequence[Row]) -> list[str]:
     """Return every column in the order in which the rows name them."""
     return list(dict.fromkeys(column for row in rows for column in row))
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows of one task by one measure, with the columns that tell them apart."""
+
+    heading: str
+    columns: list[str]
+    rows: list[Row]
+
+    def fitting(self, width: int | None, sorted_by: str | None) -> "Group":
+        """Return it with the columns that fit into `width` characters: the first ones, mostly.
+
+        run, score and the column sorted by stay in any case; None is any width.
+        """
+        kept = list(self.columns)
+        needed = {"run", "score", sorted_by}
+        for column in reversed(self.columns):
+            lines = aligned(kept, _cells(self.rows, kept))
+            if width is None or max(map(len, lines)) <= width:
+                break
+            if column not in needed:
+                kept.remove(column)
+        return replace(self, columns=kept)
+
+
+def grouped(rows: Sequence[Row]) -> list[Group]:
+    """Return the rows of each task and measure, by name, then what no task was evaluated with."""
+    groups: dict[tuple[bool, str, str], list[Row]] = {}
+    for row in rows:
+        task, metric = row.get("task", ""), row.get("metric", "")
+        groups.setdefault((not task, task, metric), []).append(row)
+    return [
+        Group(
+            f"{task}: {METRIC_NAMES.get(metric, metric)}" if task else _NO_TASK,
+            [column for column in differing_columns(found) if column not in _OF_THE_GROUP],
+            found,
+        )
+        for (_, task, metric), found in sorted(groups.items())
+    ]
 
 
 def differing_columns(rows: Sequence[Row]) -> list[str]:
@@ -292,17 +340,21 @@ def write_table(comparison: Comparison, path: Path) -> None:
     write_text(path, form(comparison, path.parent))
 
 
-def render_table(comparison: Comparison) -> str:
-    """Return aligned text with only the columns that differ, and what is said below."""
-    return _as_text(comparison, Path())
+def render_tables(comparison: Comparison, width: int | None, sorted_by: str | None = None) -> str:
+    """Return aligned text with the columns that differ and fit, and what is said below."""
+    lines: list[str] = []
+    for group in grouped(comparison.rows):
+        shown = group.fitting(width, sorted_by)
+        lines += [group.heading, "", *aligned(shown.columns, _cells(group.rows, shown.columns)), ""]
+        if hidden := [column for column in group.columns if column not in shown.columns]:
+            lines += [*textwrap.wrap(f"--all shows {', '.join(hidden)} too", width or 80), ""]
+    for heading, items in _below(comparison):
+        lines += [heading, *(f"  {item}" for item in items), ""]
+    return "\n".join(lines[:-1]) + "\n"
 
 
 def _as_text(comparison: Comparison, place: Path) -> str:
-    rows, columns = comparison.rows, differing_columns(comparison.rows)
-    lines = aligned(columns, _cells(rows, columns))
-    for heading, items in _below(comparison):
-        lines += ["", heading, *(f"  {item}" for item in items)]
-    return "\n".join(lines) + "\n"
+    return render_tables(comparison, None)
 
 
 def _below(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
@@ -324,12 +376,15 @@ def _cells(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
 
 
 def _as_markdown(comparison: Comparison, place: Path) -> str:
-    rows, columns = comparison.rows, differing_columns(comparison.rows)
-    lines = [columns, ["---", *("---:" for _ in columns[1:])], *_cells(rows, columns)]
-    text = "".join(f"| {' | '.join(map(_markdown_cell, line))} |\n" for line in lines)
+    text = ""
+    for group in grouped(comparison.rows):
+        columns = group.columns
+        lines = [columns, ["---", *("---:" for _ in columns[1:])], *_cells(group.rows, columns)]
+        text += f"\n{_markdown_cell(group.heading)}\n\n"
+        text += "".join(f"| {' | '.join(map(_markdown_cell, line))} |\n" for line in lines)
     for heading, items in _below(comparison):
         text += f"\n{heading}\n\n" + "".join(f"- {_markdown_cell(item)}\n" for item in items)
-    return text
+    return text.removeprefix("\n")
 
 
 def _markdown_cell(text: str) -> str:
@@ -348,12 +403,9 @@ def _as_csv(comparison: Comparison, place: Path) -> str:
 
 def _as_html(comparison: Comparison, place: Path) -> str:
     """A page in the folder `place`, from which it links to the reports."""
-    rows, columns = comparison.rows, differing_columns(comparison.rows)
-    cells = [[(shown_value(v), _sort_key(v)) for v in map(row.get, columns)] for row in rows]
     return render(
         resource("show/comparison_page.html"),
-        columns=columns,
-        rows=cells,
+        groups=[_group_of_page(group) for group in grouped(comparison.rows)],
         below=[(_STALE, comparison.stale), (_NAMES, comparison.names)],
         reports_heading=_REPORTS,
         reports=[
@@ -361,6 +413,16 @@ def _as_html(comparison: Comparison, place: Path) -> str:
             for path, stale in comparison.reports.items()
         ],
     )
+
+
+def _group_of_page(group: Group) -> dict[str, Any]:
+    """The score first: a phone shows a table's first columns."""
+    columns = sorted(group.columns, key=lambda name: (name not in ("score", "std"), name != "run"))
+    cells = [
+        [(shown_value(value), _sort_key(value)) for value in map(row.get, columns)]
+        for row in group.rows
+    ]
+    return {"heading": group.heading, "columns": columns, "rows": cells}
 
 
 def _sort_key(value: Any) -> str | None:
