@@ -6,6 +6,7 @@ configfile: "config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/machine.smk"
+include: "workflow/rules/display.smk"
 include: "workflow/rules/flags.smk"
 include: "workflow/rules/inputs.smk"
 
@@ -45,7 +46,9 @@ onstart:
 
 onsuccess:
     write_made_recipes()
+    end_display()
 
 
 onerror:
     write_made_recipes()
+    end_display()

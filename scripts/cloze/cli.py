@@ -1,9 +1,11 @@
 """What every command line shares: parsers, argument types, logs, progress, exit codes."""
 
 import argparse
+import contextlib
 import inspect
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +19,10 @@ from cloze.files import describe_os_error
 from cloze.machine import available_cores
 
 log = logging.getLogger("cloze")
+# Set where another process shows how far scripts are: each then writes it beside its log.
+PROGRESS_VARIABLE, PROGRESS_SECONDS = "CLOZE_PROGRESS", 0.5
+# Back to the start of a terminal's line, and nothing on it.
+CLEAR_LINE = "\r\033[K"
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -92,6 +98,11 @@ def capped_threads(args: argparse.Namespace) -> int:
     return min(int(args.threads), available_cores())
 
 
+def draws_progress() -> bool:
+    """Return whether progress bars are drawn: on a terminal on which no other process draws."""
+    return _progress_file is None and sys.stderr.isatty()
+
+
 def progress(
     iterable: Iterable[Any] | None = None,
     *,
@@ -100,33 +111,70 @@ def progress(
     description: str | None = None,
     **options: Any,
 ) -> tqdm:
-    """Return a progress bar on standard error; silent where that is no terminal."""
+    """Return a progress bar on standard error; silent where that is no terminal.
+
+    Where `PROGRESS_VARIABLE` is set, the share that is done goes to `progress_file` instead.
+    """
+    if _progress_file is not None:
+        options |= {"file": _ProgressFile(_progress_file), "mininterval": PROGRESS_SECONDS}
+        options["bar_format"] = "{desc}: {percentage:.1f}"
     return tqdm(
         iterable,
         total=total,
         unit=unit,
         desc=description,
-        disable=not sys.stderr.isatty(),
-        dynamic_ncols=True,
+        disable=_progress_file is None and not sys.stderr.isatty(),
+        dynamic_ncols=_progress_file is None,
         smoothing=0.1,
         **options,
     )
 
 
+def progress_file(log_file: Path) -> Path:
+    """Return where a script with this log writes how far it is: `{description}: {percentage}`."""
+    return log_file.with_suffix(".progress")
+
+
+_progress_file: Path | None = None
+
+
+class _ProgressFile:
+    """The last text of a progress bar as the content of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, text: str) -> None:
+        text = text.strip()
+        # tqdm also writes what moves the cursor.
+        if text and text.isprintable():
+            # What only shows must end no job.
+            with contextlib.suppress(OSError):
+                self._path.write_text(text, encoding="utf-8")
+
+    def flush(self) -> None:
+        pass
+
+
 class _BarFriendlyHandler(logging.Handler):
-    """Prints above a live progress bar instead of through it."""
+    """Prints above a live progress bar, its own or that of another process, not through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        is_shared = _progress_file is not None and sys.stderr.isatty()
+        tqdm.write((CLEAR_LINE if is_shared else "") + self.format(record), file=sys.stderr)
 
 
 def _set_up_logging(log_file: Path | None) -> None:
+    global _progress_file
+    _progress_file = (
+        progress_file(log_file) if log_file and PROGRESS_VARIABLE in os.environ else None
+    )
     log.handlers.clear()
     log.setLevel(logging.INFO)
     log.propagate = False
     console = _BarFriendlyHandler()
     console.setFormatter(logging.Formatter("%(message)s"))
-    if not sys.stderr.isatty():
+    if not draws_progress():
         console.setLevel(logging.WARNING)
     log.addHandler(console)
     if log_file is not None:

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from cloze.errors import ClozeError
-from cloze.files import write_json
+from cloze.files import read_json, write_json
 from cloze.tokens.tokenizer import load_tokenizer, special_ids, special_tokens
 from cloze.tokens.tokenizer_folder import copy_tokenizer, import_tokenizer, tokenizer_of_folder
 from tests.tiny import SPECIAL, write_tokenizer
@@ -164,6 +164,14 @@ def test_tokens_that_tokenizer_json_lacks_are_added(tmp_path):
     ]
     copy_tokenizer(tmp_path, tmp_path / "copy", 16)
     assert load_tokenizer(tmp_path / "copy" / "tokenizer.json").token_to_id("<user>") == 64
+
+
+def test_a_copy_says_how_long_a_text_its_model_reads(tmp_path):
+    write_tokenizer(tmp_path)
+    write_json(tmp_path / "tokenizer_config.json", {"model_max_length": 512, "pad_token": "[PAD]"})
+    copy_tokenizer(tmp_path, tmp_path / "copy", 16)
+    settings = read_json(tmp_path / "copy" / "tokenizer_config.json")
+    assert settings == {"model_max_length": 16, "pad_token": "[PAD]"}
 
 
 def test_whole_tokenizers_are_copied_to_the_bit(tmp_path):

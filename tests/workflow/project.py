@@ -33,7 +33,11 @@ class Project:
                 shutil.copy(ROOT / part, target)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start Snakemake in a process group of its own, output to a pipe."""
+        """Start Snakemake in a process group of its own, its own full output to a pipe."""
+        return self.start_as_people_do("--printshellcmds", *arguments)
+
+    def start_as_people_do(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start Snakemake with nothing but these arguments."""
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.folder,

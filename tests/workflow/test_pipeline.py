@@ -253,6 +253,45 @@ def test_killed_while_training_and_started_again_it_ends_with_the_same_weights(
     assert pipeline.weights() == uninterrupted
 
 
+def test_ctrl_c_saves_says_so_and_the_same_command_goes_on(pipeline: Pipeline) -> None:
+    target, config = f"{ENCODER}/model.safetensors", long_run(400)
+    forget_training(pipeline)
+    arguments = pipeline.arguments("--cores", "2", target, config=config)
+    process = pipeline.start_as_people_do(*arguments)
+    wait_for_checkpoint(process, pipeline.folder / ENCODER / ".runs")
+    # As a terminal does: to Snakemake and to what it has started.
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "stopped by a signal after" in output
+    assert "run the same command again to go on" in output
+    assert "Stopped with 1 of 1 jobs left; the same command goes on" in output
+    assert "Traceback" not in output
+    pipeline.run("--cores", "2", target, config=config)
+    assert pipeline.metrics()["resumed_from"] != []
+
+
+def test_people_see_a_line_a_job_and_last_the_score(pipeline: Pipeline) -> None:
+    process = pipeline.start_as_people_do(
+        *pipeline.arguments("--cores", "2", "results/sst2_report.txt", config=long_run(20))
+    )
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    lines = [line.split() for line in output.splitlines()]
+    jobs = {line[1]: line for line in lines if len(line) > 1 and "/" in line[0]}
+    assert jobs["pretrain"][2:3] == ["tiny"]
+    assert "validation loss" in " ".join(jobs["pretrain"])
+    assert "accuracy" in jobs["evaluate"]
+    *_, score, report = output.splitlines()
+    assert score.startswith("sst2: accuracy ")
+    assert report.strip() == (
+        "report: results/sst2_report.txt, and results/sst2_report.html for a browser"
+    )
+    assert max(map(len, output.splitlines())) < 200
+    log = max((pipeline.folder / ".snakemake/log").iterdir())
+    assert "python scripts/pretrain.py --dataset" in log.read_text("utf-8")
+
+
 def test_an_orphan_of_a_killed_snakemake_is_named_and_its_work_is_kept(pipeline: Pipeline) -> None:
     target, config = f"{ENCODER}/model.safetensors", long_run(400)
     forget_training(pipeline)

@@ -5,13 +5,13 @@ and, but for Unigram, comes out the same every time.
 """
 
 import json
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from cloze.cli import draws_progress
 from cloze.errors import ClozeError
 from cloze.tokens.tokenizer import CONTINUATION, SPECIAL_TOKENS, add_framing, bert_tokenizer
 
@@ -165,7 +165,7 @@ def train_wordpiece(
         initial_alphabet=alphabet.characters,
         limit_alphabet=_CODE_POINTS,
         continuing_subword_prefix=CONTINUATION,
-        show_progress=sys.stderr.isatty(),
+        show_progress=draws_progress(),
     )
     tokenizer.train_from_iterator(alphabet.without_dropped(texts(), normalizer), trainer)
     vocab = tokenizer.get_vocab(with_added_tokens=True)
@@ -202,7 +202,7 @@ def train_bpe(
         initial_alphabet=alphabet.characters,
         limit_alphabet=_CODE_POINTS,
         end_of_word_suffix=END_OF_WORD,
-        show_progress=sys.stderr.isatty(),
+        show_progress=draws_progress(),
     )
     tokenizer.train_from_iterator(alphabet.without_dropped(texts(), normalizer), trainer)
     return _finished_bpe(tokenizer, decoders.BPEDecoder(suffix=END_OF_WORD)), alphabet
@@ -236,7 +236,7 @@ def train_byte_level_bpe(
         min_frequency=min_frequency,
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=sys.stderr.isatty(),
+        show_progress=draws_progress(),
     )
     seen_text = False
 
@@ -293,7 +293,7 @@ def train_unigram(
         special_tokens=list(SPECIAL_TOKENS),
         unk_token="[UNK]",
         initial_alphabet=_EXTRA_CHARACTERS,
-        show_progress=sys.stderr.isatty(),
+        show_progress=draws_progress(),
     )
     passages = alphabet.without_dropped(texts(), normalizer)
     # Texts are encoded line by line, so nothing that spans lines is worth a token.
