@@ -269,11 +269,26 @@ def test_mistakes_with_splits(changes: dict[str, Any], message: str) -> None:
     assert message in str(raised.value)
 
 
+def test_reports_that_are_laid_over_take_the_place_of_the_others(tmp_path: Path) -> None:
+    base, overlay, further = (tmp_path / f"{name}.yaml" for name in ("config", "mine", "further"))
+    reports = {"sst2": {"task": "mood"}, "again": {"task": "mood"}}
+    base.write_text(
+        yaml.safe_dump(minimal() | {"reports": reports, "averages": {"all": ["sst2", "again"]}})
+    )
+    overlay.write_text("reports: {mine: {task: mood}}")
+    further.write_text("reports: {yours: {task: mood}}")
+    assert {*load_config([base]).reports} == {"sst2", "again"}
+    found = load_config([base, overlay, further])
+    assert [*found.reports] == ["mine", "yours"]
+    assert found.averages == {}
+    assert {*load_config([base], {"seeds": [1]}).reports} == {"sst2", "again"}
+
+
 def test_files_are_laid_over_each_other(tmp_path: Path) -> None:
     base, overlay = tmp_path / "config.yaml", tmp_path / "preset.yaml"
     base.write_text(yaml.safe_dump(minimal()))
     overlay.write_text(
-        "reports: {sst2: null, other: {task: mood}}\n"
+        "reports: {other: {task: mood}}\n"
         "encoders: {small: {max_steps: 5}}\n"
         "corpora: {mine: {files: {train: b.txt}}}\n"
     )

@@ -9,6 +9,7 @@ import yaml
 
 import init_encoder
 import train_tokenizer
+from cloze.errors import ClozeError
 from cloze.fetch.sources import HubSource, parse_source
 from cloze.model.encoder import EncoderConfig
 from cloze.settings.config import Config, load_config
@@ -33,7 +34,14 @@ def rows() -> dict[str, list[str]]:
 
 
 def config_of(preset: Path) -> Config:
-    return load_config([ROOT / "config.yaml", preset])
+    mine = {"format": "text", "files": ["texts"]}  # some presets leave the corpus to the user
+    return load_config([ROOT / "config.yaml", preset], {"corpora": {"mine": mine}})
+
+
+def test_a_preset_without_a_corpus_does_not_take_that_of_the_sample() -> None:
+    for name in ("fifteen-minutes", "ten-minutes", "longer-texts"):
+        with pytest.raises(ClozeError, match="corpus: 'mine' is not in corpora"):
+            load_config([ROOT / "config.yaml", ROOT / f"workflow/presets/{name}.yaml"])
 
 
 def test_the_catalogue_lists_exactly_the_presets() -> None:
@@ -42,9 +50,9 @@ def test_the_catalogue_lists_exactly_the_presets() -> None:
 
 
 def hub_links(config: Config, files: Iterable[str]) -> set[str]:
-    """The pages of the hub's data sets that these files come from."""
+    """The pages of the hub's data sets that these files come from, where they are fetched."""
     links = set()
-    for file in files:
+    for file in config.files.downloads.keys() & set(files):
         source = parse_source(config.files.downloads[file].source)
         assert isinstance(source, HubSource)
         links.add(f"(https://huggingface.co/datasets/{source.owner}/{source.name})")
@@ -58,8 +66,7 @@ def test_the_catalogue_names_the_hub_data_sets_of_a_preset(preset: Path) -> None
     corpora = [
         file for name in added for files in config.files.corpora[name].values() for file in files
     ]
-    fetched = [file for file in corpora if file in config.files.downloads]
-    assert all(link in " ".join(rows()[preset.stem]) for link in hub_links(config, fetched))
+    assert all(link in " ".join(rows()[preset.stem]) for link in hub_links(config, corpora))
     page = PAGE.read_text(encoding="utf-8")
     for _, report in config.reports.values():
         files = [file for named in config.files.tasks[report.task].values() for file in named]

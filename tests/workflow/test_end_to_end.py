@@ -42,7 +42,7 @@ CONFIG = {
     "dataset": "frases",
     "encoder": "pequeno",
     "seeds": [1],
-    "reports": {"sst2": None, "cartas": {"task": "intencao-das-cartas"}},
+    "reports": {"cartas": {"task": "intencao-das-cartas"}},
     "corpora": {
         "cartas": {
             "format": "text",

@@ -38,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     reports = {name: {"task": f"sample-{name}"} for name in KINDS}
     short = {"finetuning": {"num_train_epochs": 1, "early_stopping_patience": 0}}
     settings = {
-        "reports": {"sst2": None, **reports},
+        "reports": reports,
         "seeds": [1],
         "encoders": {"tiny": {"max_steps": 60, "eval_steps": 30, "warmup_steps": 10}},
         "tasks": {f"sample-{name}": short for name in KINDS},

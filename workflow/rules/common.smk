@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from cloze.settings.code_key import code_key
-from cloze.settings.config import Config
+from cloze.settings.config import Config, with_reports_of
 from cloze.settings.recipes import forget_recipes, recipes, write_recipes
 from cloze.settings.tasks import (
     FINETUNING_OBJECTIVES,
@@ -44,7 +44,7 @@ def or_stop():
 
 
 with or_stop():
-    CONFIG = Config(config)
+    CONFIG = Config(with_reports_of(workflow.config_settings.overwrite_config, config))
 # Report or average to its place below results/, up to _report, in the folder of its recipe.
 PLACES = {name: place.removeprefix("results/") for name, place in CONFIG.report_places.items()}
 NAMES_AT = {place: name for name, place in PLACES.items()}

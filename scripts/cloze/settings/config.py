@@ -234,16 +234,34 @@ class Config:
         return ["manifest.json", *(f"{name}.{extension}" for name in self.shard_names(dataset))]
 
 
-def load_config(files: Iterable[Path]) -> Config:
-    """Read YAML files, each laid over the ones before it, as `snakemake --configfile` does."""
-    merged: dict[str, Any] = {}
-    for file in files:
-        try:
-            value = yaml.safe_load(require_file(file).read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ClozeError(f"{file}: not valid YAML ({error}); correct it") from error
-        merged = _overlay(merged, value or {})
-    return Config(merged)
+def load_config(files: Iterable[Path], settings: Mapping[str, Any] = {}) -> Config:
+    """Read YAML files and `settings`, each laid over what is before, as Snakemake does.
+
+    Reports of the first file are left out where anything laid over it names reports.
+    """
+    first, *others = map(_read, files)
+    given: dict[str, Any] = {}
+    for values in (*others, settings):
+        given = _overlay(given, values)
+    return Config(with_reports_of(given, _overlay(first, given)))
+
+
+def with_reports_of(given: Mapping[str, Any], merged: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `merged` with the reports and averages of `given` alone, where it names reports.
+
+    `given` is what was laid over `config.yaml`: who asks for a report does not ask for those of the
+    sample too.
+    """
+    if "reports" not in given:
+        return dict(merged)
+    return {**merged, "reports": given["reports"], "averages": given.get("averages", {})}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return yaml.safe_load(require_file(file).read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ClozeError(f"{file}: not valid YAML ({error}); correct it") from error
 
 
 def _overlay(below: Any, above: Any) -> Any:
