@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cloze import command
+from cloze.command import Asked
 from cloze.settings.config import Config, load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+PRESETS = sorted((ROOT / "workflow/presets").rglob("*.yaml"))
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)(#[^)]*)?\)")
 
@@ -47,6 +50,19 @@ PAGE_COMMANDS = [
     for page in PAGES
     for block in blocks(page, "bash")
     for words in commands(block)
+]
+
+
+def header_commands(preset: Path) -> str:
+    """The indented lines of the comment that a preset begins with."""
+    header = preset.read_text(encoding="utf-8").partition("\n\n")[0]
+    return "\n".join(re.findall(r"^#(   +\S.*)$", header, re.MULTILINE))
+
+
+PRESET_COMMANDS = [
+    pytest.param(preset, words, id=f"{preset.stem}: {' '.join(words)[:60]}")
+    for preset in PRESETS
+    for words in commands(header_commands(preset))
 ]
 PAGE_YAML = [
     pytest.param(text, id=f"{page.name}-{number}")
@@ -119,9 +135,20 @@ def check_snakemake(arguments: list[str], page: Path) -> None:
     reports = {f"results/{name}_report.txt" for name in names}
     tables = (config.names(table) for table in ("corpora", "tokenizers", "datasets"))
     shown = {f"results/{'/'.join(names)}/corpus.html" for names in itertools.product(*tables)}
-    assert set(args.targets) <= reports | shown
+    encoders = {f"{run.encoder_folder}/model.safetensors" for run in config.runs}
+    assert set(args.targets) <= reports | shown | encoders
     if args.workflow_profile is not None:
         assert (ROOT / args.workflow_profile / "config.yaml").is_file()
+
+
+def check_cloze(arguments: list[str], page: Path) -> None:
+    """What the command would hand on: a script's flags, or presets, settings and reports."""
+    name, *words = arguments
+    if name in command.SCRIPTS:
+        check_script([f"scripts/{name}.py", *words])
+    else:
+        asked = Asked.of(words)
+        check_snakemake(asked.snakemake_arguments(), page)
 
 
 def check_file(arguments: list[str], page: Path) -> None:
@@ -140,6 +167,7 @@ CHECKS: dict[str, Callable[[list[str], Path], None]] = {
     "python3": check_python,
     "pip": check_pip,
     "snakemake": check_snakemake,
+    "cloze": check_cloze,
     "bash": check_file,
     ".": check_file,
     "pre-commit": check_precommit,
@@ -159,6 +187,17 @@ def configuration(*overlays: str) -> Config:
 def test_commands_are_understood_by_what_they_call(page: Path, words: list[str]) -> None:
     assert words[0] in CHECKS, f"{page.name}: {words[0]} is unknown to this test"
     CHECKS[words[0]](words[1:], page)
+
+
+@pytest.mark.parametrize(("preset", "words"), PRESET_COMMANDS)
+def test_commands_of_presets_run_as_their_headers_say(preset: Path, words: list[str]) -> None:
+    CHECKS[words[0]](words[1:], preset)
+    name = preset.relative_to(ROOT).as_posix()
+    assert words[0] != "snakemake" or name in words, f"{name}: is not in its own command"
+
+
+def test_every_preset_has_a_command() -> None:
+    assert {preset for preset in PRESETS if not [*commands(header_commands(preset))]} == set()
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
