@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cloze import command
-from cloze.command import Asked
 from cloze.settings.config import Config, load_config
+from cloze.show import command
+from cloze.show.command import Asked
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cloze import command
+from cloze.show import command
 
 ROOT = Path(__file__).parents[2]
 

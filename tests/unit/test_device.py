@@ -168,15 +168,21 @@ def in_bf16(first, second):
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="is about oneDNN on x86")
 def test_one_kind_of_product_that_is_not_fp32_takes_the_permission_back(is_imprecise, monkeypatch):
     matmul, product = torch.backends.mkldnn.matmul, torch.Tensor.__matmul__
+    imprecise = []
 
     def multiply(first, second):
-        allowed = matmul.fp32_precision == "bf16" and first.dtype == torch.float32
-        return (in_bf16 if allowed and is_imprecise(first, second) else product)(first, second)
+        """Where there is AMX, oneDNN takes a permission for bf16 at its word."""
+        if first.dtype == torch.float32 and matmul.fp32_precision == "bf16":
+            if any(kind(first, second) for kind in imprecise):
+                return in_bf16(first, second)
+            return product(first.double(), second.double()).float()
+        return product(first, second)
 
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.Tensor, "__matmul__", multiply)
     resolve_compute("cpu", "fp32", "off", 1, flop=0)
     assert matmul.fp32_precision == "bf16"
-    monkeypatch.setattr(torch.Tensor, "__matmul__", multiply)
+    imprecise.append(is_imprecise)
     resolve_compute("cpu", "fp32", "off", 1, flop=0)
     assert matmul.fp32_precision == "ieee"
 
