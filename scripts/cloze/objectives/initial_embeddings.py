@@ -154,12 +154,17 @@ def _ordinary_tokens(
 
 
 def _positive_pmi(counts: Tensor) -> Tensor:
-    """Turn counts [V, C] into max(0, log P(t, c) / (P(t) P(c)^0.75)) in place."""
+    """Turn counts [V, C] into max(0, log P(t, c) / (P(t) P(c)^0.75)) in place.
+
+    Values are multiples of 2^-12, too.
+    """
     tokens = counts.sum(1, keepdim=True).clamp_(min=1e-9)
     contexts = counts.sum(0).pow_(CONTEXT_SMOOTHING)
     contexts = (contexts / contexts.sum().clamp_(min=1e-9)).clamp_(min=1e-12)
-    # Row by row of the matrix, so that no second one is made.
-    return counts.div_(tokens).div_(contexts).clamp_(min=1.0).log_()
+    for part in counts.div_(tokens).div_(contexts).clamp_(min=1.0).split(_ROWS_AT_ONCE):
+        # The last digit of a logarithm is another from one processor's code to the other's.
+        part.copy_(part.double().log_().div_(_RESOLUTION).round_().mul_(_RESOLUTION))
+    return counts
 
 
 def _leading_factors(matrix: Tensor, rank: int, generator: torch.Generator, threads: int) -> Tensor:
