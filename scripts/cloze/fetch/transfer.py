@@ -31,7 +31,10 @@ log = logging.getLogger("cloze")
 
 # Small, because the piece in transit when a connection drops is lost.
 _PIECE_BYTES = 1 << 16
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+# No file has more than 10**18 bytes.
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
+_CONTENT_LENGTH = re.compile(r"[0-9]{1,18}")
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ class PartialFile:
     def restart(self, url: str, etag: str | None, size: int | None) -> None:
         """Drop what is here and note what comes next; `size` is None if unknown."""
         self.clear()
-        strong = etag if etag is not None and etag.startswith('"') else None
+        strong = etag if etag is not None and _STRONG_ETAG.fullmatch(etag) else None
         self._state = {"url": url, "etag": strong, "size": size}
         write_json(self._state_path, self._state)
 
@@ -180,7 +183,9 @@ class PartialFile:
         except ClozeError:
             # It is only a help to resume: without it the download starts over.
             return {}
-        return state if isinstance(state, dict) else {}
+        etag = state.get("etag") if isinstance(state, dict) else 0
+        is_sound = etag is None or (isinstance(etag, str) and _STRONG_ETAG.fullmatch(etag))
+        return state if is_sound else {}
 
 
 def copy_file(path: Path, output: Path, checksums: Checksums) -> None:
@@ -241,6 +246,11 @@ def _fetch_rest(url: str, partial: PartialFile, auth: AuthBase | None) -> None:
         etag = response.headers.get("ETag")
         if response.status_code == requests.codes.partial_content:
             if not partial.continues_with(etag, _first_byte(response), size):
+                if not resume:
+                    raise ClozeError(
+                        f"{url}: the server answered with a part of the file (206), though all of "
+                        "it was asked for; check the address, or try a mirror"
+                    )
                 partial.clear()
                 return _fetch_rest(url, partial, auth)
         elif response.status_code == requests.codes.ok:
@@ -285,7 +295,7 @@ def _full_size(response: requests.Response) -> int | None:
     if match := _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "")):
         return int(match[2])
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+    return int(length) if _CONTENT_LENGTH.fullmatch(length) else None
 
 
 def _first_byte(response: requests.Response) -> int:

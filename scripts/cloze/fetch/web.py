@@ -77,7 +77,8 @@ def send(url: str, headers: Mapping[str, str], auth: AuthBase | None = None) -> 
         ) from error
     except (requests.ConnectionError, requests.Timeout) as error:
         raise TransientError(describe(error)) from error
-    except requests.RequestException as error:
+    # The library says what is wrong with an address, its own or a redirect's, by either.
+    except (requests.RequestException, ValueError) as error:
         raise ClozeError(f"{url}: {error}; check the address") from error
     if response.status_code >= 400:
         with response:
@@ -148,6 +149,7 @@ def _retry_after(value: str) -> float | None:
         return float(value)
     try:
         moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        return max(0.0, moment.timestamp() - time.time())
+    # The latter for a date that no clock shows.
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, moment.timestamp() - time.time())

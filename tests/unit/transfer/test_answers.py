@@ -88,10 +88,48 @@ def test_refusals_are_not_repeated(
     assert files_in(tmp_path) == []
 
 
-def test_redirect_to_nowhere_is_explained(server: FileServer, tmp_path: Path) -> None:
-    server.script = [Answer(302, headers={"Location": "ftp://host/a"})]
-    with pytest.raises(ClozeError, match=r"data\.bin: No connection adapters .*check the address"):
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("ftp://host/a", r"data\.bin: No connection adapters .*check the address"),
+        ("http://[::", r"data\.bin: Invalid IPv6 URL; check the address"),
+        ("/data.bin", r"data\.bin: Exceeded 30 redirects.; check the address"),
+    ],
+)
+def test_redirect_to_nowhere_is_explained(
+    server: FileServer, tmp_path: Path, place: str, message: str
+) -> None:
+    server.routes["/data.bin"] = lambda _: Answer(302, headers={"Location": place})
+    with pytest.raises(ClozeError, match=message):
         fetch_url(f"{server.url}/data.bin", tmp_path / "data.bin", Checksums())
+
+
+@pytest.mark.parametrize("place", ["0-9/700000", "0-9/*", f"0-9/1{'0' * 30}"])
+def test_a_part_of_what_was_asked_whole_is_refused_at_once(
+    server: FileServer, tmp_path: Path, place: str
+) -> None:
+    answer = Answer(206, CONTENT[:10], {"Content-Range": f"bytes {place}"})
+    server.routes["/data.bin"] = lambda _: answer
+    with pytest.raises(ClozeError, match=r"answered with a part of the file \(206\), though all"):
+        fetch_url(f"{server.url}/data.bin", tmp_path / "data.bin", Checksums())
+    assert len(server.requests) == 1
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", ["\u00b2", "-1", "", "Fri, 31 Dec 99999 23:59:59 GMT"])
+def test_a_wait_that_is_none_is_our_own(
+    server: FileServer, tmp_path: Path, waits: list[float], value: str
+) -> None:
+    server.script = [Answer(503, headers={"Retry-After": value})]
+    fetch_url(f"{server.url}/data.bin", tmp_path / "data.bin", Checksums(SHA256))
+    assert waits == [1.0]
+
+
+def test_a_length_that_is_no_number_is_unknown(server: FileServer, tmp_path: Path) -> None:
+    server.sends_length = False
+    server.script = [Answer(200, CONTENT, {"Content-Length": "9" * 5000})]
+    fetch_url(f"{server.url}/data.bin", tmp_path / "data.bin", Checksums(SHA256))
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
 
 
 def test_certificate_that_is_not_trusted_is_explained(

@@ -128,9 +128,12 @@ def test_partial_of_another_address_is_not_used(server: FileServer, tmp_path: Pa
     assert "range" not in server.requests[0].headers
 
 
-def test_damaged_notes_start_over(server: FileServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("etag", [None, "7", '"a\\r\\nX: y"', '"\\"\u4f60\\""'])
+def test_damaged_notes_start_over(server: FileServer, tmp_path: Path, etag: str | None) -> None:
     leave_partial(server, tmp_path / "data.bin")
-    (tmp_path / ".data.bin.partial.json").write_text("{")
+    address = f"{server.url}/data.bin"
+    notes = "{" if etag is None else f'{{"etag": {etag}, "url": "{address}", "size": 700000}}'
+    (tmp_path / ".data.bin.partial.json").write_text(notes)
     fetch_url(f"{server.url}/data.bin", tmp_path / "data.bin", Checksums(SHA256))
     assert "range" not in server.requests[0].headers
 
