@@ -15,6 +15,11 @@ _CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 _BINARY_SHARE = 0.05
 # Spaces and line ends alone make more zero bytes in UTF-16.
 _ZERO_SHARE = 0.02
+# UTF-7 (RFC 2152): a character that is not ASCII in modified base64.
+_SHIFTED = re.compile(rb"\+([A-Za-z0-9+/]+)")
+_FEWEST_SHIFTED, _FEWEST_WIDE = 3, 24
+# From here on are characters for syllables and words, which random base64 gives most often.
+_FIRST_WIDE = "\u3000"
 _LOCAL_HEADER = b"PK\x03\x04"
 
 
@@ -153,7 +158,7 @@ def not_text(head: bytes) -> Content | None:
     """Return what bytes are that no reader of text in UTF-8 should take for it, None for text."""
     if found := recognised(head):
         return found
-    if found := unmarked_encoding(head):
+    if found := unmarked_encoding(head) or _utf7(head):
         return found
     return None if _is_text(head) else _BINARY
 
@@ -199,6 +204,25 @@ def unmarked_encoding(head: bytes, zero_share: float = _ZERO_SHARE) -> Content |
         if fits and _decodes(head, name):
             return Content(f"{name} text", f"convert it: iconv -f {name} -t UTF-8 IN > OUT")
     return None
+
+
+def _utf7(head: bytes) -> Content | None:
+    """Return UTF-7, which is ASCII with every other character between a plus sign and a hyphen.
+
+    All that could be such characters must be, of alphabets or else of as many as no sum, patch or
+    telephone number spells.
+    """
+    spelled = _SHIFTED.findall(head[: head.rfind(b"\n") + 1] or head)
+    if len(spelled) < _FEWEST_SHIFTED or not head.isascii():
+        return None
+    try:
+        found = b"".join(b"+%s-" % text for text in spelled).decode("utf-7")
+    except UnicodeDecodeError:
+        return None
+    are_letters = all(not char.isascii() and char.isprintable() for char in found)
+    if not are_letters or (max(found) >= _FIRST_WIDE and len(found) < _FEWEST_WIDE):
+        return None
+    return Content("UTF-7 text", "convert it: iconv -f UTF-7 -t UTF-8 IN > OUT")
 
 
 def _is_text(head: bytes) -> bool:

@@ -58,6 +58,7 @@ FOREIGN = {
     "a pointer of Git LFS": POINTER,
     "a pointer of git-annex": b"/annex/objects/SHA256E-s12--0.txt\n",
     "UTF-16 text": TEXT.encode("utf-16"),
+    "UTF-7 text": ("Zoë sah Ärger, übel.\n" * 9).encode("utf-7"),
     "UTF-32 text": TEXT.encode("utf-32"),
     "UTF-16LE text": TEXT.encode("utf-16-le"),
     "UTF-16BE text": "Привет, мир и всё.\n".encode("utf-16-be"),
@@ -153,3 +154,21 @@ def test_json_in_another_encoding_is_named(tmp_path: Path) -> None:
 def test_a_folder_is_called_one(tmp_path: Path) -> None:
     with pytest.raises(ClozeError, match="is a folder where a file belongs; name a file in it"):
         require_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["Ça va, déjà là ?", "「これはペンです」、私は知りません。", "Привет, мир"]
+)
+def test_utf_7_of_any_script_is_known(text):
+    assert "UTF-7" in not_text(f"{text}\n\n".encode("utf-7") * 9).name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+import os\n+return x\n+def f():\n", "call +4930123456 or +442071234567\n",
+        "1+2+3+4=10, x+y+z\n", "C++ and g++, +abc- +def- +ghi-\n", "+1+1-1 :+1:\n", "plain\n",
+    ],
+)  # fmt: skip
+def test_plus_signs_make_no_utf_7(text):
+    assert not_text((text * 9).encode()) is None
