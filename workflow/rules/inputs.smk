@@ -127,7 +127,7 @@ def dataset_files(wildcards):
 
 def phase_of(wildcards):
     """Return which phase of its pretraining an encoder is in, from 1."""
-    return int(wildcards.phase.removeprefix("/phase-") or 1)
+    return int(wildcards.phase.rpartition("-")[2] or 1)
 
 
 def phase_dataset_files(wildcards):
@@ -141,8 +141,9 @@ def phase_dataset_files(wildcards):
 def phase_before(wildcards):
     """Return the model folder that the phase before the one of the wildcards left."""
     number = phase_of(wildcards) - 1
-    folder = f"results/{wildcards.corpus}/{wildcards.tokenizer}/{wildcards.dataset}"
-    return f"{folder}/{wildcards.encoder}" + (f"/phase-{number}" if number > 1 else "")
+    corpus, tokenizer, dataset = wildcards.corpus, wildcards.tokenizer, wildcards.dataset
+    folder = f"results/{corpus}/{tokenizer}/{dataset}/{wildcards.encoder}"
+    return f"{folder}/phase-{number}" if number > 1 else folder
 
 
 def initial_encoder(wildcards):
