@@ -53,6 +53,16 @@ def test_a_finished_job_is_one_line_with_stage_subject_and_seconds() -> None:
     assert " ".join(lines[1].split()) == f"1/2 finetune {about} 0 s"
 
 
+def test_a_first_phase_is_told_by_its_encoder_alone() -> None:
+    first = job_info(1, "pretrain", encoder="tiny", phase="")
+    second = job_info(2, "pretrain", encoder="tiny", phase="/phase-2")
+    lines = shown(run_info(pretrain=2), first, second, finished(1), finished(2))
+    assert [" ".join(line.split()) for line in lines[1:]] == [
+        "1/2 pretrain tiny 0 s",
+        "2/2 pretrain tiny, phase-2 0 s",
+    ]
+
+
 def test_the_line_ends_with_the_headline_figure(tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.json"
     metrics.write_text(json.dumps({"metrics": {"metric": "accuracy", "score": 0.9125}}))

@@ -67,8 +67,11 @@ class Job:
         if "model" in names:
             folder, _, name = names.pop("model").rpartition("/")
             folders = [f"{name} without pretraining" if folder.endswith("/scratch") else name]
+        # The first phase of a pretraining has no folder of its own, so its wildcard is empty.
         rest = [
-            f"{key} {name}" if key == "seed" else Path(name).name for key, name in names.items()
+            f"{key} {name}" if key == "seed" else Path(name).name
+            for key, name in names.items()
+            if name
         ]
         return [*folders[-1:], *rest]
 
