@@ -10,6 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from cloze.errors import ClozeError
+from cloze.files import read_json, write_json
 from cloze.model.encoder import PackedBatch
 from cloze.model.hf import (
     import_model,
@@ -199,6 +201,37 @@ def test_a_folder_of_ours_computes_the_same_there(family, head, tmp_path):
     reloaded = getattr(transformers, f"Auto{head if head != 'Model' else 'Model'}"
                        .replace("AutoFor", "AutoModelFor"))  # fmt: skip
     assert type(reloaded.from_pretrained(tmp_path / "ours")) is type(peer)
+
+
+@pytest.mark.parametrize(
+    ("family", "keys"),
+    [
+        ("BERT", ("hidden_dropout_prob", "attention_probs_dropout_prob")),
+        ("RoBERTa", ("hidden_dropout_prob", "attention_probs_dropout_prob")),
+        ("DistilBERT", ("dropout", "attention_dropout")),
+        ("ELECTRA", ("hidden_dropout_prob", "attention_probs_dropout_prob")),
+        ("ModernBERT, all layers global", ("mlp_dropout", "attention_dropout")),
+    ],
+)
+def test_dropout_is_what_the_folder_says_or_what_the_library_takes(family, keys, tmp_path):
+    peer = peer_model(family, "Model")
+    usual = [getattr(peer.config, key) for key in keys]
+    folder = write_folder(tmp_path / "theirs", peer)
+    raw = read_json(folder / "config.json")
+    for written, wanted in (
+        (dict(zip(keys, (0.25, 0.5), strict=True)), [0.25, 0.5]),
+        ({}, usual),
+    ):
+        write_json(
+            folder / "config.json",
+            {**{key: value for key, value in raw.items() if key not in keys}, **written},
+        )
+        save_model(tmp_path / "ours", load_encoder(folder), folder)
+        back = transformers.AutoConfig.from_pretrained(tmp_path / "ours")
+        assert [getattr(back, key) for key in keys] == wanted
+    write_json(folder / "config.json", {**raw, keys[0]: 1.5})
+    with pytest.raises(ClozeError, match=f"{keys[0]} 1.5 is no number from 0 to 1"):
+        load_encoder(folder)
 
 
 def test_the_table_in_the_documentation_has_these_rows():

@@ -48,12 +48,13 @@ _LARGEST = 1 << 24
 class _Keys:
     """How the `config.json` of a layout says what a model is.
 
-    `sizes`, `numbers`, `flags`: our names, their keys there, and what `transformers` takes for
-    absent ones. `computed`: any other value of these keys is another model.
+    `sizes`, `numbers`, `dropout`, `flags`: our names, their keys there, and what `transformers`
+    takes for absent ones. `computed`: any other value of these keys is another model.
     """
 
     sizes: Mapping[str, tuple[str, int]]
     numbers: Mapping[str, tuple[str, float]]
+    dropout: Mapping[str, tuple[str, float]]
     computed: Mapping[str, Any]
     flags: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
 
@@ -80,6 +81,7 @@ def _like_bert(**changes: int) -> _Keys:
     return _Keys(
         {name: (name, value) for name, value in sizes.items()},
         {"layer_norm_eps": ("layer_norm_eps", 1e-12), "initializer_range": _RANGE},
+        {name: (name, 0.1) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")},
         _BERT_COMPUTED,
     )
 
@@ -101,6 +103,10 @@ _KEYS = {
             "max_position_embeddings": ("max_position_embeddings", 512),
         },
         {"initializer_range": _RANGE},
+        {
+            "hidden_dropout_prob": ("dropout", 0.1),
+            "attention_probs_dropout_prob": ("attention_dropout", 0.1),
+        },
         {"activation": "gelu", "pruned_heads": {}},
     ),
     "modernbert": _Keys(
@@ -114,6 +120,11 @@ _KEYS = {
             "local_attention": ("local_attention", 128),
         },
         {"layer_norm_eps": ("norm_eps", 1e-5), "initializer_range": _RANGE},
+        {
+            # Ours is one for embeddings and feed-forward layers, where theirs are two.
+            "hidden_dropout_prob": ("mlp_dropout", 0.0),
+            "attention_probs_dropout_prob": ("attention_dropout", 0.0),
+        },
         {
             "hidden_activation": "gelu",
             "classifier_activation": "gelu",
@@ -343,6 +354,10 @@ def _config(raw: Mapping[str, Any], model_type: str, path: Path) -> EncoderConfi
     values |= {
         name: _number(raw, key, default, path) for name, (key, default) in keys.numbers.items()
     }
+    values |= {
+        name: _number(raw, _key_in(raw, name, key), default, path, largest=1)
+        for name, (key, default) in keys.dropout.items()
+    }
     values |= {name: _flag(raw, key, default, path) for name, (key, default) in keys.flags.items()}
     default_pad = 1 if LAYOUTS[layout].skips_padding_positions else 0
     values["pad_token_id"] = _size(raw, "pad_token_id", default_pad, path, smallest=0)
@@ -357,7 +372,7 @@ def _config(raw: Mapping[str, Any], model_type: str, path: Path) -> EncoderConfi
 
 
 def _key_in(raw: Mapping[str, Any], name: str, key: str) -> str:
-    """Return the key that says a size: DistilBERT's own or, where that is absent, BERT's."""
+    """Return the key that says a value: the layout's own or, where that is absent, BERT's."""
     return name if key not in raw and name in raw else key
 
 
@@ -373,13 +388,16 @@ def _size(raw: Mapping[str, Any], key: str, default: int, path: Path, smallest: 
     return value
 
 
-def _number(raw: Mapping[str, Any], key: str, default: float, path: Path) -> float:
+def _number(
+    raw: Mapping[str, Any], key: str, default: float, path: Path, largest: float = 1e12
+) -> float:
     value = raw.get(key)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= largest:
         raise ClozeError(
-            f"{path}: {key} {shortened(value)} is no number of 0 or more; fetch the file again"
+            f"{path}: {key} {shortened(value)} is no number from 0 to {largest:g}; "
+            "fetch the file again"
         )
     return float(value)
 
