@@ -1,4 +1,4 @@
-"""What this process may use of its machine: the container's limits count as the machine's do."""
+"""What this process may use of its machine: limits of containers and of jobs count as its own."""
 
 import contextlib
 import os
@@ -6,6 +6,8 @@ import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from cloze.slurm import given_cores, given_memory
 
 _ROOT = Path("/")
 # Those that decide which kernels a matrix product takes, and so its last digits.
@@ -15,10 +17,12 @@ _VECTOR_EXTENSIONS = re.compile(r"(sse4|avx|fma|amx|asimd|sve|bf16|i8mm)\w*")
 def memory_limit(root: Path = _ROOT) -> int:
     """Return how many bytes of memory this process and its siblings may use.
 
-    The least of the machine's memory and the limits of the control groups (Linux, version 1
-    or 2) that the process is in. `root` is where `proc` and `sys` are.
+    The least of the machine's memory, what SLURM gave to the job and the limits of the control
+    groups (Linux, version 1 or 2) that the process is in. `root` is where `proc` and `sys` are.
     """
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    if (given := given_memory()) is not None:
+        limits.append(given)
     for group in _control_groups("memory", root):
         for name in ("memory.max", "memory.limit_in_bytes"):
             limits += [int(word) for word in _words(group / name) if word.isdigit()]
@@ -28,12 +32,14 @@ def memory_limit(root: Path = _ROOT) -> int:
 def available_cores(root: Path = _ROOT) -> int:
     """Return how many cores this process may keep busy, at least 1.
 
-    Those it may run on, or fewer where a control group allows it less CPU time than they have.
+    Those it may run on, or fewer where SLURM gave the job fewer, or a control group allows it less
+    CPU time than they have.
     """
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
+    cores = min(cores, given_cores() or cores)
     for group in _control_groups("cpu", root):
         quota = _words(group / "cpu.max") or [
             *_words(group / "cpu.cfs_quota_us"),
