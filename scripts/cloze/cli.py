@@ -179,12 +179,19 @@ def _set_up_logging(log_file: Path | None) -> None:
     log.addHandler(console)
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        # The name of a file may hold bytes that are no UTF-8.
-        file_handler = logging.FileHandler(
-            log_file, mode="w", encoding="utf-8", errors="backslashreplace"
-        )
-        file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(file_handler)
+        log.addHandler(_file_handler(log_file, "w"))
+
+
+def _file_handler(path: Path, mode: str) -> logging.FileHandler:
+    # The name of a file may hold bytes that are no UTF-8.
+    handler = logging.FileHandler(path, mode, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler
+
+
+def append_log(path: Path) -> None:
+    """From now on add what this script logs to the end of a file, too."""
+    log.addHandler(_file_handler(path, "a"))
 
 
 def run_script(

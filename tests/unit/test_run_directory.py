@@ -34,7 +34,7 @@ def test_two_trainers_are_kept_apart(tmp_path):
     ) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        message = f"process {other.pid} is still training.*kill {other.pid}"
+        message = f"process {other.pid} on .* is still training.*kill {other.pid}"
         with pytest.raises(ClozeError, match=message), open_run(tmp_path, RECIPE):
             pass
         other.kill()

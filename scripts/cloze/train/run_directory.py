@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,13 +21,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cloze.cli import log
+from cloze.cli import append_log, log
 from cloze.errors import ClozeError
 from cloze.files import atomic_folder, atomic_path, read_json, sha256_file, write_json
-from cloze.locks import try_lock
+from cloze.locks import FolderLock
+from cloze.slurm import job_id
 from cloze.train.metrics_stream import MetricsStream
 
 _KEPT_CHECKPOINTS = 2
+_SECONDS_BETWEEN_LOOKS = 10.0
 _TENSORS, STATE, _HASHES = "tensors.safetensors", "state.json", "sha256.json"
 _DIGEST = "digest"
 _DAMAGE = (SafetensorError, OSError, ClozeError, KeyError, TypeError, ValueError, AttributeError)
@@ -202,22 +205,24 @@ class RunDirectory:
 def open_run(root: Path, recipe: Mapping[str, Any], is_main: bool = True) -> Iterator[RunDirectory]:
     """Open the run of `recipe` below `root`: the main process alone, the others beside it.
 
-    The lock is the kernel's and ends with its process, however that ends. Raises
-    `ClozeError` naming the process if another trainer is at work in the folder.
+    The folder is locked as `FolderLock` says. If another trainer is at work in it, a job of a
+    cluster, at which nobody looks, waits for it; otherwise `ClozeError` names the process. What is
+    logged also lies in the folder's `log.txt`, which no later attempt overwrites.
     """
     path = root / fingerprint(recipe)
     if not is_main:
         yield RunDirectory(path)
         return
     path.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    lock = FolderLock(path)
     try:
-        _lock(descriptor, path)
+        _acquire(lock, path)
         _remove_leftovers(path)
         write_json(path / "recipe.json", dict(recipe))
+        append_log(path / "log.txt")
         yield RunDirectory(path)
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
 def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -271,16 +276,21 @@ def _link(source: Path, target: Path) -> None:
     os.utime(target)
 
 
-def _lock(descriptor: int, path: Path) -> None:
-    if not try_lock(descriptor, path):
-        holder = os.read(descriptor, 64).decode(errors="replace") or "unknown"
-        raise ClozeError(
-            f"{path}: process {holder} is still training this very run (perhaps an orphan of an "
-            f"earlier Snakemake); wait for it to finish, or stop it with `kill {holder}`, then "
-            "run the same command again: it resumes from the last checkpoint"
-        )
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+def _acquire(lock: FolderLock, path: Path) -> None:
+    is_told = False
+    while not lock.acquire():
+        holder = lock.holder()
+        if job_id() is None:
+            stop = "stop it" if holder is None else f"stop it with `{holder.stop_command}`"
+            raise ClozeError(
+                f"{path}: {holder or 'another process'} is still training this very run (perhaps "
+                f"an orphan of an earlier Snakemake); wait for it to finish, or {stop}, then run "
+                "the same command again: it resumes from the last checkpoint"
+            )
+        if not is_told:
+            log.warning("%s: waiting for %s, which is training this very run", path, holder)
+            is_told = True
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def _remove_leftovers(path: Path) -> None:
