@@ -23,6 +23,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.environment = {**os.environ, "NO_COLOR": "1"}
         for part in PARTS:
             target = folder / part
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +42,7 @@ class Project:
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.folder,
-            env={**os.environ, "NO_COLOR": "1"},
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -27,7 +27,8 @@ rule extend_tokenizer:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
+        runtime=minutes(60),
     params:
         args=extension_flags,
         code=code("extend_tokenizer.py"),
@@ -50,10 +51,11 @@ rule evaluate_masked_lm:
         "logs/{model}/masked_lm/{evaluated}.benchmark.tsv"
     conda:
         "../envs/pipeline.yaml"
-    threads: claim(max(1, CORES // 4))
+    threads: claim(8, share=4)
     resources:
-        mem_mb=4000,
-        gpu=GPUS,
+        mem_mb=memory(4000, times_input=4),
+        runtime=minutes(60, per_gb=60),
+        gpu=gpus,
         device="auto",
         precision="fp32",
     params:

@@ -70,7 +70,8 @@ rule describe_corpus:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
+        runtime=minutes(60, per_gb=30),
     params:
         args=corpus_page_flags,
         code=code("describe_corpus.py"),
@@ -94,7 +95,8 @@ rule find_contamination:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
+        runtime=minutes(60, per_gb=30),
     params:
         code=code("find_contamination.py"),
     shell:

@@ -22,12 +22,16 @@ for name in CONFIG.names("datasets"):
             f"logs/{{corpus}}/{{tokenizer}}/{name}/{{shard}}.benchmark.tsv"
         wildcard_constraints:
             shard=one_of(CONFIG.shard_names(name)),
+        group:
+            "shards"
         priority: FIRST
         conda:
             "../envs/pipeline.yaml"
         threads: claim(1)
         resources:
-            mem_mb=1000,
+            mem_mb=memory(1000),
+            runtime=minutes(10),
+            jobs_at_a_time=1,
         params:
             args=CONFIG.flags("datasets", name),
             code=code(f"{method}.py"),
@@ -58,7 +62,8 @@ for name in CONFIG.names("datasets"):
             "../envs/pipeline.yaml"
         threads: claim_all()
         resources:
-            mem_mb=500,
+            mem_mb=memory(500),
+            runtime=minutes(30),
         params:
             args=["--num-shards", str(CONFIG.section("datasets", name)["num_shards"])],
             code=code("collect_shards.py"),

@@ -20,7 +20,8 @@ rule download:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=500,
+        mem_mb=memory(500),
+        runtime=minutes(120),
     params:
         args=download_flags,
         code=code("download.py"),
@@ -41,12 +42,16 @@ rule extract_part:
         "logs/{corpus}/parts/{part}.benchmark.tsv"
     wildcard_constraints:
         part=r"(input|train|validation|test)-\d{5}-of-\d{5}",
+    group:
+        "parts"
     priority: FIRST
     conda:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
+        runtime=minutes(10, per_gb=30),
+        jobs_at_a_time=1,
     params:
         args=part_flags,
         code=code("extract_part.py"),
@@ -76,6 +81,7 @@ rule extract_documents:
     threads: claim(1)
     resources:
         mem_mb=extraction_memory,
+        runtime=minutes(60, per_gb=30),
     params:
         args=corpus_flags,
         code=code("extract_documents.py"),
@@ -105,7 +111,8 @@ rule mix_documents:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
+        runtime=minutes(60, per_gb=30),
     params:
         args=mixture_flags,
         code=code("mix_documents.py"),

@@ -23,7 +23,8 @@ rule prepare_task:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000, times_input=4),
+        runtime=minutes(30, per_gb=30),
     params:
         args=task_flags,
         code=code_with_kind("prepare_task.py"),
@@ -47,7 +48,8 @@ rule baselines:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000, times_input=4),
+        runtime=minutes(60, per_gb=60),
     params:
         code=code_with_kind("baselines.py"),
     shell:
@@ -71,20 +73,25 @@ rule finetune:
         "logs/{model}/{task}/seed-{seed}/finetune.benchmark.tsv"
     conda:
         "../envs/pipeline.yaml"
-    threads: claim(max(1, CORES // 4))
+    threads: claim(8, share=4)
     resources:
-        mem_mb=4000,
-        gpu=GPUS,
+        **SEVERAL_NODES,
+        mem_mb=memory(4000, times_input=4),
+        runtime=minutes(240, per_gb=1000),
+        nodes=1,
+        gpu=gpus,
+        processes=processes,
         device="auto",
         precision="auto",
     params:
         args=finetuning_flags,
         code=code_with_kind("finetune.py", trains=True),
+        launcher=launcher,
         machine=compute_flags,
     shell:
-        "folder=results/{wildcards.model}/{wildcards.task}/seed-{wildcards.seed};"
-        " python scripts/finetune.py --model results/{wildcards.model}"
-        " --task results/tasks/{wildcards.task} --output $folder --run-dir $folder/.runs"
+        "{params.launcher} scripts/finetune.py --model results/{wildcards.model}"
+        " --task $(dirname {input.task}) --output $(dirname {output.config})"
+        " --run-dir $(dirname {output.config})/.runs"
         " --seed {wildcards.seed} {params.args:q} {params.machine:q} --log {log}"
 
 
@@ -104,10 +111,11 @@ rule evaluate:
         "logs/{model}/{task}/seed-{seed}/{split}/evaluate.benchmark.tsv"
     conda:
         "../envs/pipeline.yaml"
-    threads: claim(max(1, CORES // 4))
+    threads: claim(8, share=4)
     resources:
-        mem_mb=4000,
-        gpu=GPUS,
+        mem_mb=memory(4000, times_input=4),
+        runtime=minutes(60, per_gb=60),
+        gpu=gpus,
         device="auto",
         precision="fp32",
     params:
@@ -115,7 +123,6 @@ rule evaluate:
         code=code_with_kind("evaluate.py", trains=True),
         machine=compute_flags,
     shell:
-        "folder=results/{wildcards.model}/{wildcards.task}/seed-{wildcards.seed};"
-        " python scripts/evaluate.py --model $folder --task results/tasks/{wildcards.task}"
-        " --split {wildcards.split} --output $folder/{wildcards.split}"
+        "python scripts/evaluate.py --model $(dirname {input.config}) --task $(dirname {input.task})"
+        " --split {wildcards.split} --output $(dirname {output.metrics})"
         " {params.args:q} {params.machine:q} --log {log}"

@@ -1,7 +1,8 @@
-# The input files of each rule that the configuration decides, and the memory that they need.
+# The input files of each rule that the configuration decides, and what it needs for them.
 
 from cloze.files import matching_files
 from cloze.settings.files import check_plannable, files_below
+from cloze.settings.pretraining_size import PretrainingSize
 from cloze.settings.runs import imported_folder
 
 # What of a model folder pretraining goes on from.
@@ -75,10 +76,28 @@ def mixture_files(wildcards):
     ]
 
 
-def extraction_memory(wildcards, input):
+def extraction_memory(wildcards, input, attempt, rulename):
     """Return MB: the search for near-duplicates takes less than the text itself."""
-    section = CONFIG.section("corpora", wildcards.corpus)
-    return 1000 + (int(input.size_mb) if "near_duplicate_threshold" in section else 0)
+    searches = "near_duplicate_threshold" in CONFIG.section("corpora", wildcards.corpus)
+    return memory(1000, times_input=searches)(wildcards, input, attempt, rulename)
+
+
+def pretraining_memory(wildcards, input, attempt, rulename):
+    """Return MB a node, by the encoder's size, its batch and the processes that share it."""
+    needed = pretraining_of(wildcards).memory_mb(processes(wildcards, rulename))
+    return memory(needed)(wildcards, input, attempt, rulename)
+
+
+def pretraining_minutes(wildcards, input, attempt, rulename, threads):
+    """Return minutes on slow cores, by the encoder's size and what it is to see."""
+    seconds = pretraining_of(wildcards).seconds(threads)
+    return minutes(60 + int(seconds / 60))(wildcards, input, attempt, rulename)
+
+
+def pretraining_of(wildcards):
+    """Return what the configuration tells of a pretraining before it runs."""
+    names = (wildcards.tokenizer, wildcards.dataset, wildcards.encoder)
+    return PretrainingSize.of(CONFIG, *names, phase_of(wildcards))
 
 
 def part_files(wildcards):

@@ -23,7 +23,8 @@ rule init_encoder:
         "../envs/pipeline.yaml"
     threads: claim_all()
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
     params:
         args=architecture_flags,
         code=code("init_encoder.py"),
@@ -50,7 +51,8 @@ rule import_encoder:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
+        runtime=minutes(30),
     params:
         args=import_flags,
         code=code("import_encoder.py"),
@@ -77,7 +79,8 @@ rule checkpoint:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
+        runtime=minutes(30),
     params:
         args=pretraining_flags,
         code=code("pretrain.py"),

@@ -31,8 +31,12 @@ rule pretrain:
         "../envs/pipeline.yaml"
     threads: claim(16)
     resources:
-        mem_mb=8000,
-        gpu=GPUS,
+        **SEVERAL_NODES,
+        mem_mb=pretraining_memory,
+        runtime=pretraining_minutes,
+        nodes=1,
+        gpu=gpus,
+        processes=processes,
         device="auto",
         precision="auto",
         compile="auto",
@@ -42,12 +46,13 @@ rule pretrain:
     params:
         args=pretraining_flags,
         code=code("pretrain.py"),
+        launcher=launcher,
         monitoring=monitoring_flags,
         machine=pretraining_compute_flags,
     shell:
-        "folder=$(dirname {output.config});"
-        " python scripts/pretrain.py --dataset $(dirname {input.dataset[0]})"
-        " --tokenizer {input.tokenizer} --output $folder --run-dir $folder/.runs"
+        "{params.launcher} scripts/pretrain.py --dataset $(dirname {input.dataset[0]})"
+        " --tokenizer {input.tokenizer} --output $(dirname {output.config})"
+        " --run-dir $(dirname {output.config})/.runs"
         " {params.args:q} {params.monitoring:q} {params.machine:q} --log {log}"
 
 
@@ -88,7 +93,8 @@ rule show_pretraining:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
+        runtime=minutes(60),
         device="cpu",
         precision="fp32",
     params:

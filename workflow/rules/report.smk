@@ -26,7 +26,8 @@ rule report:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
+        runtime=minutes(60),
     params:
         args=report_flags,
         code=code("report.py"),
@@ -53,7 +54,8 @@ rule average_report:
         "../envs/pipeline.yaml"
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
+        runtime=minutes(30),
     params:
         args=average_flags,
         code=code("average_report.py"),

@@ -22,7 +22,8 @@ rule train_tokenizer:
         "../envs/pipeline.yaml"
     threads: claim(4)
     resources:
-        mem_mb=8000,
+        mem_mb=memory(2000),
+        runtime=minutes(120),
     params:
         args=tokenizer_flags,
         code=code("train_tokenizer.py"),

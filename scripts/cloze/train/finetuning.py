@@ -222,6 +222,7 @@ class _Finetuning:
             "resumed_from": state.resumed_from,
             "device": trainer.plan.compute.device,
             "precision": trainer.plan.compute.precision,
+            "processes": self._world.size,
         }
         with self._run.finish() as folder:
             save_model(folder, objective.model, args.model, self._task.labels or None)

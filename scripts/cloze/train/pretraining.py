@@ -229,6 +229,7 @@ class _Pretraining:
                     **self._machine(trainer, objective),
                     "recipe": plan.settings,
                     "compute": dataclasses.asdict(plan.compute),
+                    "processes": self._world.size,
                     "warnings": plan.warnings,
                 },
                 args=args,

@@ -107,7 +107,8 @@ def open_world(device: str) -> Iterator[World]:
     """Join the processes that `torchrun` started, if it did, for the length of the block.
 
     `device` as in `--device`. Gradients travel by NCCL between GPUs and by gloo between
-    CPUs; what is agreed on always by gloo, so that no GPU is waited for.
+    CPUs; what is agreed on always by gloo, so that no GPU is waited for. Raises `ClozeError` if
+    there are more processes than GPUs.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -115,7 +116,13 @@ def open_world(device: str) -> Iterator[World]:
         return
     on_gpus = device in ("auto", "cuda") and torch.cuda.is_available()
     if on_gpus:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        local_rank, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local_rank >= there:
+            raise ClozeError(
+                f"process {local_rank + 1} of this machine has no GPU, since there are {there}; "
+                "start one process a GPU, as --set-resources with gpu= does"
+            )
+        torch.cuda.set_device(local_rank)
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=_PATIENCE)
     world = World(dist.get_rank(), size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
     if not world.is_main:
