@@ -235,7 +235,7 @@ def test_every_page_is_in_the_index() -> None:
 def messages() -> str:
     """Every text in the code, one a line, with `…` for what is filled in."""
     texts = []
-    for path in sorted((ROOT / "scripts").rglob("*.py")):
+    for path in (*sorted((ROOT / "scripts").rglob("*.py")), ROOT / "workflow/rules/machine.smk"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             parts = node.values if isinstance(node, ast.JoinedStr) else [node]
             strings = [part.value if isinstance(part, ast.Constant) else "…" for part in parts]
