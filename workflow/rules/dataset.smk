@@ -22,9 +22,9 @@ for name in CONFIG.names("datasets"):
             f"logs/{{corpus}}/{{tokenizer}}/{name}/{{shard}}.benchmark.tsv"
         wildcard_constraints:
             shard=one_of(CONFIG.shard_names(name)),
+        priority: FIRST
         group:
             "shards"
-        priority: FIRST
         conda:
             "../envs/pipeline.yaml"
         threads: claim(1)

@@ -42,9 +42,9 @@ rule extract_part:
         "logs/{corpus}/parts/{part}.benchmark.tsv"
     wildcard_constraints:
         part=r"(input|train|validation|test)-\d{5}-of-\d{5}",
+    priority: FIRST
     group:
         "parts"
-    priority: FIRST
     conda:
         "../envs/pipeline.yaml"
     threads: claim(1)
