@@ -13,6 +13,7 @@ PHASES = """
 datasets: {longer: {method: split_tokens, max_length: 512}}
 encoders: {tiny: {phases: [{dataset: longer, train_batch_size: 8, max_steps: 100}]}}
 """
+ADAPTED = "encoders: {mine: {adapt: some/folder, max_steps: 10, train_batch_size: 8}}"
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +47,11 @@ def test_a_later_phase_is_counted_by_its_own_recipe_and_data_set(tmp_path: Path)
     config = load_config([ROOT / "config.yaml", tmp_path / "phases.yaml"])
     later = PretrainingSize.of(config, "uncased-4k", "sentences-128", "tiny", phase=2)
     assert (later.batch_tokens, later.tokens) == (8 * 512, 100 * 8 * 512)
+
+
+def test_an_adapted_encoder_is_taken_for_one_like_bert_base(tmp_path: Path) -> None:
+    (tmp_path / "adapt.yaml").write_text(ADAPTED, encoding="utf-8")
+    config = load_config([ROOT / "config.yaml", tmp_path / "adapt.yaml"])
+    adapted = PretrainingSize.of(config, "mine", "sentences-128", "mine")
+    assert 100e6 < adapted.parameters < 150e6
+    assert adapted.tokens is not None

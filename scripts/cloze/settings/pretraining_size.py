@@ -6,6 +6,8 @@ from typing import Self
 from cloze.settings.config import Config
 
 _UNKNOWN_VOCAB_SIZE, _UNKNOWN_BATCH_SIZE = 32_768, 256
+# Of BERT base: what an encoder to adapt is taken for, whose folder may not be here yet.
+_UNKNOWN_SHAPE = {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072}
 # Of a process without a model: PyTorch, what it compiles, the workflow around it.
 _BASE_MB = 1500
 # Weights, gradients, two moments of AdamW, all in fp32, and a copy while a checkpoint is written.
@@ -33,11 +35,14 @@ class PretrainingSize:
     def of(cls, config: Config, tokenizer: str, dataset: str, encoder: str, phase: int = 1) -> Self:
         """Return the size of an encoder's training in a phase; `dataset` is that of the first."""
         section = config.section("encoders", encoder)
-        shape = config.section("architectures", section["architecture"])
+        if config.adaptation(encoder) is None:
+            shape = config.section("architectures", section["architecture"])
+            vocab_size = config.section("tokenizers", tokenizer).get("vocab_size")
+        else:
+            shape, vocab_size = _UNKNOWN_SHAPE, None
         recipe = section if phase == 1 else section["phases"][phase - 2]
         data = config.section("datasets", config.phase_dataset(encoder, phase, dataset))
         width, layers = shape["hidden_size"], shape["num_hidden_layers"]
-        vocab_size = config.section("tokenizers", tokenizer).get("vocab_size")
         vocab = vocab_size or _UNKNOWN_VOCAB_SIZE
         # Of an MLP with a gate; one without has two matrices.
         layer = 4 * width**2 + 3 * width * shape["intermediate_size"]
