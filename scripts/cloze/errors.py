@@ -2,6 +2,9 @@
 
 import importlib
 from types import ModuleType
+from typing import Any
+
+_SHOWN_CHARACTERS = 40
 
 
 class ClozeError(Exception):
@@ -10,6 +13,15 @@ class ClozeError(Exception):
     The message names the file and the key or row at fault and says what to do;
     the command line prints it as one line, without a traceback, and exits with 1.
     """
+
+
+def shortened(value: Any) -> str:
+    """Return a value as a message names it."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a deep {type(value).__name__}"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
 
 
 def require_module(name: str, flag: str, extra: str, packages: str) -> ModuleType:

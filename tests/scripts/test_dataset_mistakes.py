@@ -59,7 +59,7 @@ def test_a_bad_input_reads_the_same_from_another_process(
     for split in ("train", "validation"):
         write_documents(tmp_path / f"{split}.parquet", VALIDATION)
     damage_pages(tmp_path / "train.parquet")
-    with pytest.raises(ClozeError, match=r"train\.parquet: damaged"):
+    with pytest.raises(ClozeError, match=r"train\.parquet: not a whole file of documents"):
         build_data_set(tmp_path, tmp_path / "out", recipe(corpus, SplitTokens(False)), threads)
 
 

@@ -113,10 +113,10 @@ def test_what_cannot_be_read_is_named(
 ) -> None:
     damage_pages(documents / "train.parquet")
     assert find(task, documents, tmp_path / "found.json") == 1
-    assert "train.parquet: damaged" in capsys.readouterr().err
+    assert "train.parquet: not a whole file of documents" in capsys.readouterr().err
     (task / "validation.parquet").write_bytes(b"no parquet")
     assert find(task, documents, tmp_path / "found.json") == 1
-    assert "validation.parquet: not a task's split" in capsys.readouterr().err
+    assert "validation.parquet: not a whole split of a task" in capsys.readouterr().err
     assert not (tmp_path / "found.json").exists()
 
 

@@ -450,3 +450,60 @@ def test_bad_rows_are_left_out_up_to_a_number_and_kept_with_the_reason(tmp_path,
     good = write(tmp_path / "train.csv", TRAIN)
     assert prepare(tmp_path, good, files[1], *LABELS) == 0
     assert not (tmp_path / "task" / "bad-rows.jsonl").exists()
+
+
+@pytest.mark.parametrize("field", ["text", "label", "pair", "group"])
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_text_that_is_none_is_named_in_any_column(tmp_path, capsys, field, form):
+    rows = [{"text": f"x{n}", "label": "ab"[n % 2], "pair": "y", "group": f"{n}"} for n in range(9)]
+    path = tmp_path / f"rows.{form}"
+    if form == "jsonl":
+        rows[5][field] = "\ud800"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        expected = f"line 6: column '{field}' holds '\\ud800', half of a surrogate pair"
+    else:
+        table = {name: [row[name] for row in rows] for name in rows[0]}
+        table[field] = pa.array([b"\xff" if n == 5 else b"ab"[n % 2 :][:1] for n in range(9)])
+        table[field] = table[field].view(pa.string())
+        pq.write_table(pa.table(table), path)
+        expected = "row 6: holds text that is not UTF-8"
+    columns = ["--text-column=text", "--label-column=label", "--text-pair-column=pair"]
+    columns += ["--group-column=group", "--hold-out-fraction=0.3", "--train", str(path)]
+    assert prepare_task.main([*columns, "--output", str(tmp_path / "task")]) == 1
+    assert f"{path}: {expected}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("label", [10**30, "9" * 5000])
+def test_a_number_of_many_digits_is_a_name(tmp_path, label):
+    rows = "".join(json.dumps({"sentence": f"x{n}", "label": [label, 7][n % 2]}) + "\n"
+                   for n in range(9))  # fmt: skip
+    path = write(tmp_path / "train.jsonl", rows)
+    assert prepare(tmp_path, path, None, "--hold-out-fraction", "0.3") == 0
+    assert load_task(tmp_path / "task").labels == sorted(["7", str(label)])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", 7), ("labels", "ab"), ("labels", [1, 2]), ("splits", ["train"]),
+        ("splits", {"train": 3}), ("objective", "none"), ("metric", "accurate"),
+    ],
+)  # fmt: skip
+def test_a_task_that_prepare_task_did_not_write_is_refused(tmp_path, files, key, value):
+    assert prepare(tmp_path, *files) == 0
+    path = tmp_path / "task" / "task.json"
+    write(path, json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ClozeError, match=rf"task\.json: .*{key} .*run (prepare_task.py|it) again"):
+        load_task(tmp_path / "task")
+
+
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_a_split_with_gaps_is_refused(tmp_path, files, column):
+    assert prepare(tmp_path, *files) == 0
+    path = tmp_path / "task" / "train.parquet"
+    table = pq.read_table(path)
+    index = table.schema.get_field_index(column)
+    gaps = pa.nulls(table.num_rows, table.schema.field(column).type)
+    pq.write_table(table.set_column(index, column, gaps), path)
+    with pytest.raises(ClozeError, match=r"train\.parquet: has rows without .*prepare it again"):
+        load_task(tmp_path / "task").split("train")

@@ -57,7 +57,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_truncated_file(documents: Path) -> None:
     documents.write_bytes(documents.read_bytes()[:-10])
-    with pytest.raises(ClozeError, match=r"train\.parquet: not a parquet file"):
+    with pytest.raises(ClozeError, match=r"train\.parquet: not a whole parquet file"):
         list(read_texts(documents))
 
 
@@ -73,5 +73,7 @@ def test_damaged_file(tmp_path: Path) -> None:
     write_documents(path, [random_text(seed, 20) for seed in range(3)])
     damage_pages(path)
     assert count_documents(path) == 3
-    with pytest.raises(ClozeError, match=r"x\.parquet: damaged \(.*extract_documents\.py"):
+    with pytest.raises(
+        ClozeError, match=r"x\.parquet: not a whole file of documents \(.*extract_documents\.py"
+    ):
         list(read_texts(path))

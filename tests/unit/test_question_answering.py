@@ -111,7 +111,10 @@ class TestSquad:
             (squad(asked(question=" ")), "id q1: question is empty"),
             (squad(asked(), context=""), "id q1: context is empty"),
             (squad(asked(question=["Wo?"])), "id q1: question holds list, not a text"),
-            (squad(asked(question="\ud83d")), "id q1: question holds half of a surrogate pair"),
+            (
+                squad(asked(question="\ud83d")),
+                r"id q1: question holds '\\ud83d', half of a surrogate pair",
+            ),
             (squad(asked(), asked()), "the id 'q1' is there twice"),
             (squad(asked(is_impossible=True)), "id q1: is_impossible is true and there are"),
         ],

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cloze.corpus import text_streams
+from cloze.corpus import tables, text_streams
 from cloze.corpus.documents import Document
 from cloze.corpus.readers import (
     Columns,
@@ -224,6 +224,76 @@ class TestJsonLines:
 
         with pytest.raises(ClozeError, match=message):
             read(read_jsonl, path)
+
+
+class TestLimits:
+    """One for all formats, in bytes, and memory that does not grow with what a file repeats."""
+
+    @pytest.mark.parametrize("character", ["x", "é"])
+    @pytest.mark.parametrize(
+        ("reader", "name"),
+        [(read_jsonl, "a.jsonl"), (read_csv, "a.csv"), (read_parquet, "a.parquet")],
+    )
+    def test_a_text_has_a_size_that_all_formats_know(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        reader: Reader,
+        name: str,
+        character: str,
+    ) -> None:
+        for module in (text_streams, tables):
+            monkeypatch.setattr(module, "MAX_DOCUMENT_BYTES", 1000)
+        path, text = tmp_path / name, character * 1500
+        if name.endswith("parquet"):
+            pq.write_table(pa.table({"text": ["fine"] * 20 + [text]}), path)
+        else:
+            write(path, "text\nfine\n" + text if "csv" in name else json.dumps({"text": text}))
+
+        with pytest.raises(ClozeError, match=rf"{name}.*(holds a .* of more than|field larger)"):
+            read(reader, path)
+
+    def test_a_text_that_a_file_repeats_is_held_once(self, tmp_path: Path) -> None:
+        path, rows = tmp_path / "a.parquet", pa.array([0] * 256, pa.int32())
+        text = pa.DictionaryArray.from_arrays(rows, ["x" * (1 << 20)])
+        pq.write_table(pa.table({"text": text, "n": [[1]] * 256}), path, compression="zstd")
+        pool = pa.default_memory_pool()
+
+        before = pool.bytes_allocated()
+        for document in read_parquet(open_corpus([path]), Columns()):
+            assert len(document.text) == 1 << 20
+            assert pool.bytes_allocated() - before < 16 << 20
+
+    def test_a_page_that_fills_the_memory_is_not_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tables, "_MAX_PAGE_BYTES", 1 << 20)
+        path = tmp_path / "a.parquet"
+        pq.write_table(pa.table({"text": [f"{n}" * 9000 for n in range(200)]}), path)
+
+        with pytest.raises(
+            ClozeError, match=r"a\.parquet: has \d MiB in one row group of 200 rows"
+        ):
+            read(read_parquet, path)
+
+    def test_text_that_is_no_utf_8_is_named_by_its_row(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.parquet"
+        texts = pa.array([b"fine", b"caf\xe9"]).view(pa.string())
+        pq.write_table(pa.table({"text": texts}), path)
+
+        with pytest.raises(ClozeError, match=r"a\.parquet: row 2: holds text that is not UTF-8"):
+            read(read_parquet, path)
+
+    @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+    def test_a_column_that_is_there_twice_is_ambiguous(self, tmp_path: Path, name: str) -> None:
+        path = write(tmp_path / "a.csv", "text,text\na,b\n")
+        if name == "a.parquet":
+            table = pa.table({"text": ["a"]}).append_column("text", pa.array(["b"]))
+            path = tmp_path / name
+            pq.write_table(table, path)
+
+        with pytest.raises(ClozeError, match=rf"{name}: has 2 columns 'text'; rename all but one"):
+            read(read_csv if name == "a.csv" else read_parquet, path)
 
 
 class TestCsvAndTsv:

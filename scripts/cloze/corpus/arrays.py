@@ -4,10 +4,14 @@
 given one of its arrays: half a second of a job that may take two.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
+from cloze.errors import ClozeError
 
 _SPACE, _LEAD = 1, 2
 # White space beyond ASCII, as Python defines it, by its bytes in UTF-8.
@@ -41,6 +45,26 @@ def use_system_memory() -> None:
     Arrow's own allocator holds freed memory in huge pages: 60 MB where 8 MB are in use.
     """
     pa.set_memory_pool(pa.system_memory_pool())
+
+
+@contextlib.contextmanager
+def damage_named(path: Path, what: str, advice: str) -> Iterator[None]:
+    """Raise `ClozeError` where Arrow, or a text it read, says in the block that a file is damaged.
+
+    what: what the file is no whole of, such as "parquet file"; advice: what to do about it.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        # An error number comes from the file system, not from the content.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ClozeError(f"{path}: not a whole {what} ({one_line(error)}); {advice}") from error
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says, which Arrow spreads over several lines."""
+    return " ".join(str(error).split())
 
 
 def numbers(values: np.ndarray, kind: pa.DataType) -> pa.Array:

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cloze.corpus.arrays import damage_named
 from cloze.corpus.contamination import MIN_ROW_WORDS, ContaminationIndex, Matches
 from cloze.corpus.documents import Document
 from cloze.errors import ClozeError
@@ -157,15 +157,15 @@ class Decontamination:
 
 def _texts(path: Path) -> list[tuple[str, ...]]:
     """Return the one or two texts of each row of a task's split."""
-    try:
-        names = pq.read_schema(require_file(path)).names
+    require_file(path)
+    with damage_named(path, "split of a task", "make it with prepare_task.py"):
+        names = pq.read_schema(path).names
         columns = ["text", *(["text_pair"] if "text_pair" in names else [])]
         table = pq.read_table(path, columns=columns)
-        return list(zip(*(table.column(name).to_pylist() for name in columns), strict=True))
-    except (pa.ArrowException, KeyError) as error:
-        raise ClozeError(
-            f"{path}: not the split of a task ({error}); make it with prepare_task.py"
-        ) from error
+        table.validate(full=True)
+    if table.column_names != columns:
+        raise ClozeError(f"{path}: has no column 'text'; make it with prepare_task.py")
+    return list(zip(*(table.column(name).to_pylist() for name in columns), strict=True))
 
 
 @dataclass(frozen=True)

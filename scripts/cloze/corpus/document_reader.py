@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cloze.corpus.arrays import values_of
+from cloze.corpus.arrays import damage_named, values_of
 from cloze.errors import ClozeError
 from cloze.files import require_file
 
 _COLUMNS = ["document_id", "text"]
+_AGAIN = "make it again with extract_documents.py"
 # How much of a row group is decoded at a time.
 _PIECE_BYTES = 1 << 19
 
@@ -78,15 +79,11 @@ def _read_group(parquet: pq.ParquetFile, group: int, path: Path) -> Iterator[Doc
     metadata = parquet.metadata.row_group(group)
     size = metadata.column(parquet.schema_arrow.names.index("text")).total_uncompressed_size
     rows = max(1, metadata.num_rows * _PIECE_BYTES // max(size, 1))
-    try:
+    with damage_named(path, "file of documents", _AGAIN):
         yield from map(
             _flat,
             parquet.iter_batches(rows, row_groups=[group], columns=_COLUMNS, use_threads=False),
         )
-    except (pa.ArrowException, OSError) as error:
-        raise ClozeError(
-            f"{path}: damaged ({_one_line(error)}); make it again with extract_documents.py"
-        ) from error
 
 
 def _flat(rows: pa.RecordBatch) -> DocumentBatch:
@@ -145,13 +142,8 @@ def _part(documents: DocumentBatch, start: int, stop: int) -> DocumentBatch:
 
 def _open(path: Path) -> pq.ParquetFile:
     require_file(path)
-    try:
+    with damage_named(path, "parquet file", _AGAIN):
         parquet = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ClozeError(
-            f"{path}: not a parquet file ({_one_line(error)}); "
-            "make it again with extract_documents.py"
-        ) from error
     missing = [name for name in _COLUMNS if name not in parquet.schema_arrow.names]
     if missing:
         raise ClozeError(
@@ -159,7 +151,3 @@ def _open(path: Path) -> pq.ParquetFile:
             "make it with extract_documents.py"
         )
     return parquet
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cloze.corpus.arrays import count_words, numbers, text_bytes
+from cloze.corpus.arrays import count_words, damage_named, numbers, text_bytes
 from cloze.errors import ClozeError
 from cloze.files import SPLITS, atomic_path, require_file
 
@@ -81,16 +81,14 @@ def read_groups(path: Path) -> Iterator[pa.RecordBatch]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    try:
-        with pq.ParquetFile(require_file(path)) as file:
-            if file.schema_arrow.names != SCHEMA.names:
-                raise ClozeError(
-                    f"{path}: has the columns {', '.join(file.schema_arrow.names)} instead of "
-                    f"{', '.join(SCHEMA.names)}; make it with extract_documents.py"
-                )
-            yield file
-    except pa.ArrowException as error:
-        raise ClozeError(f"{path}: not a whole parquet file ({error}); make it again") from error
+    require_file(path)
+    with damage_named(path, "parquet file", "make it again"), pq.ParquetFile(path) as file:
+        if file.schema_arrow.names != SCHEMA.names:
+            raise ClozeError(
+                f"{path}: has the columns {', '.join(file.schema_arrow.names)} instead of "
+                f"{', '.join(SCHEMA.names)}; make it with extract_documents.py"
+            )
+        yield file
 
 
 def measured(rows: pa.RecordBatch) -> pa.RecordBatch:

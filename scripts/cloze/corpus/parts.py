@@ -4,7 +4,6 @@ A part is what one job extracts: a stretch of the corpus in an Arrow file. The d
 a text is BLAKE2b, 16 bytes, of the text without the white space at both ends.
 """
 
-import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,13 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cloze.corpus.arrays import binaries, count_words, numbers, strings
+from cloze.corpus.arrays import binaries, count_words, damage_named, numbers, strings
 from cloze.corpus.cleaning import Cleaning, DropReason, Filters
 from cloze.corpus.documents import EXCERPT_CHARACTERS, Document
 from cloze.corpus.duplicates import DIGEST_BYTES, NUM_HASHES, digest_of, signatures
 from cloze.errors import ClozeError
 from cloze.files import atomic_path, require_file
 
+_AGAIN = "make it again with extract_part.py"
 PART_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -153,7 +153,8 @@ class PartFile:
     def __init__(self, path: Path) -> None:
         """Open a part; raises `ClozeError` if `path` is missing or is none."""
         self.path = path
-        with _damage_named(path), pa.OSFile(str(require_file(path))) as source:
+        require_file(path)
+        with damage_named(path, "part", _AGAIN), pa.OSFile(str(path)) as source:
             metadata = pa.ipc.open_file(source).schema.metadata or {}
             about = json.loads(metadata.get(b"cloze", b"{}"))
         if about.get("format_version") != _FORMAT_VERSION:
@@ -163,18 +164,7 @@ class PartFile:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the batches in order; raises `ClozeError` if the file is damaged."""
-        with _damage_named(self.path), pa.OSFile(str(self.path)) as source:
+        with damage_named(self.path, "part", _AGAIN), pa.OSFile(str(self.path)) as source:
             reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(use_threads=False))
             for index in range(reader.num_record_batches):
                 yield reader.get_batch(index)
-
-
-@contextlib.contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ClozeError(
-            f"{path}: not a whole part ({reason}); make it again with extract_part.py"
-        ) from error

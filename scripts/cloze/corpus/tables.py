@@ -9,14 +9,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cloze.cli import log
 from cloze.contents import HEAD_BYTES, not_format, refuse, web_page
-from cloze.corpus.text_streams import MAX_DOCUMENT_BYTES, read_blocks, read_lines
+from cloze.corpus.arrays import one_line
+from cloze.corpus.text_streams import (
+    MAX_DOCUMENT_BYTES,
+    read_blocks,
+    read_lines,
+    require_bounded,
+    require_text,
+)
 from cloze.errors import ClozeError
 
+# A row group may be as large as the file.
+_BUFFER_BYTES = 1 << 20
 _BATCH_ROWS = 256
+_BATCH_BYTES = 16 << 20
+# Writers put so many values into a page before they look at its size, and a page is read whole.
+_PAGE_ROWS = 1024
+_MAX_PAGE_BYTES = 1 << 30
 _PARQUET_MARK = b"PAR1"
 # What is tried where a file's own delimiter does not fit it.
 _DELIMITERS = (",", "\t", ";", "|")
@@ -26,7 +40,7 @@ _NO_HEADER = (
     "; if they are the first row's values, there is no header: say --no-header (header: false), "
     "and columns are numbers from 0"
 )
-_NAME_CHARACTERS = 40
+_NAME_CHARACTERS, _NAMES_SHOWN = 40, 20
 _TO_LINES = "; make it so: jq -c 'if type == \"array\" then .[] else . end' IN > OUT"
 _SNIFFED_CHARACTERS = 1 << 16
 
@@ -68,8 +82,7 @@ def read_columns(
     """
     for place, values in read_values(stream, where, format, columns, dialect):
         for index, value in enumerate(values):
-            # Nearly every value passes here, and a corpus has millions.
-            if not isinstance(value, str) or not value.isascii():
+            if not isinstance(value, str):
                 values[index] = _text(value, f"{where}: {place}: column {columns[index]!r}")
         yield place, values
 
@@ -85,29 +98,31 @@ def read_values(
     """Yield rows as `read_columns` does, their values as the format types them, null as None.
 
     Raises `ClozeError` as `read_columns` does, but for values that are no text; what is malformed
-    in one row alone goes to `on_bad_row`.
+    in one row alone, and text that is none or too long, goes to `on_bad_row`.
     """
     if format == "parquet":
-        yield from _parquet_rows(stream, where, columns)
+        rows = _parquet_rows(stream, where, columns, on_bad_row)
     elif format == "jsonl":
-        yield from _json_rows(stream, where, columns, on_bad_row)
+        rows = _json_rows(stream, where, columns, on_bad_row)
     else:
-        yield from _delimited_rows(stream, where, format, columns, dialect, on_bad_row)
+        rows = _delimited_rows(stream, where, format, columns, dialect, on_bad_row)
+    for place, values in rows:
+        try:
+            for column, value in zip(columns, values, strict=True):
+                # Nearly every value passes here, and a corpus has millions.
+                if isinstance(value, str) and value.isascii() and len(value) <= MAX_DOCUMENT_BYTES:
+                    continue
+                require_text(value, f"{where}: {place}: column {column!r}")
+        except ClozeError as error:
+            on_bad_row(place, error)
+            continue
+        yield place, values
 
 
 def _text(value: Any, where: str) -> str:
     if value is None:
         return ""
-    if not isinstance(value, str):
-        raise ClozeError(f"{where} holds {type(value).__name__}, not text; name a text column")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ClozeError(
-            f"{where} holds {error.object[error.start]!a}, half of a surrogate pair, which is no "
-            "character; write the file again with valid Unicode"
-        ) from error
-    return value
+    raise ClozeError(f"{where} holds {type(value).__name__}, not text; name a text column")
 
 
 def _require_columns(
@@ -115,12 +130,21 @@ def _require_columns(
 ) -> None:
     for column in columns:
         if column not in present:
-            names = ", ".join(map(_shortened, present))
-            raise ClozeError(f"{where}: no column {column!r}; there are: {names}{advice}")
+            names = [_shortened(name) for name in present[:_NAMES_SHOWN]]
+            more = f" and {len(present) - _NAMES_SHOWN} more" * (len(present) > _NAMES_SHOWN)
+            raise ClozeError(
+                f"{where}: no column {column!r}; there are: {', '.join(names)}{more}{advice}"
+            )
+        if present.count(column) > 1:
+            raise ClozeError(
+                f"{where}: has {present.count(column)} columns {column!r}; rename all but one"
+            )
 
 
 def _shortened(name: str) -> str:
-    return name if len(name) <= _NAME_CHARACTERS else f"{name[:_NAME_CHARACTERS]}…"
+    # A name may be half of a surrogate pair, in JSON.
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    return shown if len(shown) <= _NAME_CHARACTERS else f"{shown[:_NAME_CHARACTERS]}…"
 
 
 def _delimited_rows(
@@ -262,7 +286,7 @@ def _json_rows(
             continue
         place = f"line {number}"
         try:
-            record = _json_object(line, f"{where}: {place}")
+            record = json_object(line, f"{where}: {place}")
             _require_columns(f"{where}: {place}", columns, list(record))
         except ClozeError as error:
             on_bad_row(place, error)
@@ -270,7 +294,8 @@ def _json_rows(
         yield place, [record[column] for column in columns]
 
 
-def _json_object(line: str, where: str) -> dict[str, Any]:
+def json_object(line: str, where: str) -> dict[str, Any]:
+    """Return the object of a line; raises `ClozeError`, naming `where`, if it holds none."""
     # What spans several lines, or one, as JSON does that is no JSON lines.
     whole = line.lstrip().startswith("[") or line.strip() == "{"
     form = "jsonl is one object a line" + (_TO_LINES if whole else ', such as {"text": "…"}')
@@ -285,7 +310,7 @@ def _json_object(line: str, where: str) -> dict[str, Any]:
 
 
 def _parquet_rows(
-    stream: BinaryIO, where: str, columns: Sequence[str]
+    stream: BinaryIO, where: str, columns: Sequence[str], on_bad_row: OnBadRow
 ) -> Iterator[tuple[str, list[Any]]]:
     if not stream.seekable():
         raise ClozeError(
@@ -294,19 +319,64 @@ def _parquet_rows(
         )
     with opened_parquet(stream, where) as file:
         _require_columns(where, columns, file.schema_arrow.names)
-        row = 0
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns)):
-            for values in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
-                row += 1
-                yield f"row {row}", list(values)
+        held_once, row = _held_once(file, stream, columns), 0
+        for group in range(file.num_row_groups):
+            size = _rows_at_once(held_once, group, columns, where)
+            for batch in file.iter_batches(size, row_groups=[group], columns=list(columns)):
+                cells = [batch.column(name) for name in columns]
+                rows: list[Any] = [None] * batch.num_rows
+                with contextlib.suppress(UnicodeDecodeError):
+                    rows = list(zip(*(column.to_pylist() for column in cells), strict=True))
+                for index, values in enumerate(rows):
+                    row += 1
+                    try:
+                        # Where one row of the batch is broken, each is read by itself.
+                        values = values or [column[index].as_py() for column in cells]
+                    except UnicodeDecodeError as error:
+                        message = f"{where}: row {row}: holds text that is not UTF-8 ({error})"
+                        on_bad_row(f"row {row}", ClozeError(f"{message}; write the file again"))
+                        continue
+                    yield f"row {row}", list(values)
+
+
+def _held_once(file: pq.ParquetFile, stream: BinaryIO, columns: Sequence[str]) -> pq.ParquetFile:
+    """Return the file with each text of the columns held once, however many rows repeat it."""
+    types = {name: file.schema_arrow.field(name).type for name in columns}
+    texts = [n for n, t in types.items() if pa.types.is_string(t) or pa.types.is_large_string(t)]
+    return pq.ParquetFile(
+        stream, metadata=file.metadata, buffer_size=_BUFFER_BYTES, read_dictionary=texts
+    )
+
+
+def _rows_at_once(file: pq.ParquetFile, group: int, columns: Sequence[str], where: str) -> int:
+    """Return how many rows of a row group may be in memory, by what they have on the average."""
+    about = file.metadata.row_group(group)
+    parts = [about.column(number) for number in range(about.num_columns)]
+    wanted = [part for part in parts if part.path_in_schema.partition(".")[0] in columns]
+    largest = max((part.total_uncompressed_size for part in wanted), default=0)
+    rows = max(about.num_rows, 1)
+    require_bounded(largest // rows, where, "a text", "cut it")
+    if rows <= _PAGE_ROWS and largest > _MAX_PAGE_BYTES:
+        raise ClozeError(
+            f"{where}: has {largest >> 20} MiB in one row group of {rows} rows, which is read as a "
+            "whole; write it with fewer rows a group: row_group_size=100"
+        )
+    # A text that many rows repeat lies in the file once; all such come with the first row.
+    first = next(file.iter_batches(1, row_groups=[group], columns=list(columns)), None)
+    repeated = [
+        pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+        for column in (first.columns if first else ())
+        if pa.types.is_dictionary(column.type)
+    ]
+    longest = max(largest // rows, *repeated, 1)
+    return min(max(_BATCH_BYTES // longest, 1), _BATCH_ROWS)
 
 
 @contextlib.contextmanager
 def opened_parquet(stream: BinaryIO, where: str) -> Iterator[pq.ParquetFile]:
     """Yield a parquet file; raises `ClozeError` if it is none, or damaged where that shows."""
     try:
-        # Buffered: a row group may be as large as the file.
-        yield pq.ParquetFile(stream, buffer_size=1 << 20)
+        yield pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES)
     except (pa.ArrowException, OSError) as error:
         # An error number comes from the file system, not from the content.
         if isinstance(error, OSError) and error.errno is not None:
@@ -316,5 +386,5 @@ def opened_parquet(stream: BinaryIO, where: str) -> Iterator[pq.ParquetFile]:
         if not head.startswith(_PARQUET_MARK):
             refuse(where, not_format(head))
         raise ClozeError(
-            f"{where}: not a whole parquet file ({error}); fetch the file again"
+            f"{where}: not a whole parquet file ({one_line(error)}); fetch the file again"
         ) from error

@@ -1,7 +1,7 @@
 """Text and lines from byte streams, with errors that say where the fault is."""
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from cloze.contents import HEAD_BYTES, not_text, refuse, unmarked_encoding
 from cloze.errors import ClozeError
@@ -39,6 +39,28 @@ def require_bounded(size: int, where: str, what: str, advice: str) -> None:
         raise ClozeError(
             f"{where}: holds {what} of more than {MAX_DOCUMENT_BYTES >> 20} MiB; {advice}"
         )
+
+
+def require_text(value: Any, where: str) -> None:
+    """Raise `ClozeError` if a text, or one in a list or an object, is none or has over 64 MiB.
+
+    JSON can spell half of a surrogate pair, which is no character; a cell of any table can be
+    long. What is neither text, list nor object passes.
+    """
+    if isinstance(value, list):
+        for item in value:
+            require_text(item, where)
+    elif isinstance(value, dict):
+        require_text([*value, *value.values()], where)
+    elif isinstance(value, str):
+        try:
+            size = len(value.encode())
+        except UnicodeEncodeError as error:
+            raise ClozeError(
+                f"{where} holds {error.object[error.start]!a}, half of a surrogate pair, which is "
+                "no character; write the file again with valid Unicode"
+            ) from error
+        require_bounded(size, where, "a text", "cut it")
 
 
 def read_blocks(stream: BinaryIO, where: str) -> Iterator[str]:

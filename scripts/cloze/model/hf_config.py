@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from cloze.cli import log
-from cloze.errors import ClozeError
+from cloze.errors import ClozeError, shortened
 from cloze.files import hub_model, read_json
 from cloze.model.config import GLOBAL, LAYOUTS, LOCAL, EncoderConfig
 from cloze.model.encoder import Encoder
@@ -407,12 +407,6 @@ def _flag(raw: Mapping[str, Any], key: str, default: bool, path: Path) -> bool:
     if not isinstance(value, bool):
         raise ClozeError(f"{path}: {key} {shortened(value)} is neither true nor false; mend it")
     return value
-
-
-def shortened(value: Any) -> str:
-    """Return a value as a message names it."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _attention_of_modernbert(raw: Mapping[str, Any], num_layers: int, path: Path) -> dict[str, Any]:

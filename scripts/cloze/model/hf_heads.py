@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from cloze.errors import ClozeError
-from cloze.model.hf_config import architecture_of, layout_of, read_config, shortened
+from cloze.errors import ClozeError, shortened
+from cloze.model.hf_config import architecture_of, layout_of, read_config
 from cloze.model.weights import has_masked_lm_head, weight_shapes
 
 MULTI_LABEL, REGRESSION = "multi_label_classification", "regression"
@@ -22,7 +22,7 @@ def head_of_folder(folder: Path) -> str:
     layout = layout_of(raw, folder)
     if name is None:
         return _head_of_weights(weight_shapes(folder, layout), layout)
-    found = re.search(r"(For[A-Z]\w*)$", name)
+    found = re.search(r"(For[A-Z]\w*)\Z", name)
     if found is None or (found[1] == "ForPreTraining" and layout != "bert"):
         return "Model"
     if found[1] in ("ForMaskedLM", "ForPreTraining"):

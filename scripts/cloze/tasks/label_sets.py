@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from cloze.errors import ClozeError
+from cloze.errors import ClozeError, shortened
 from cloze.settings.tasks import METRICS_OF
 from cloze.tasks.kind import Baseline, LeftOut, Outcome, RowError, TaskKind, read_table
 from cloze.tasks.labels import (
@@ -118,9 +118,9 @@ class LabelSets(TaskKind):
                     raise RowError(
                         path,
                         row.place,
-                        f"label {label!r} is not one of the task's labels ({listed(names)}); mend "
-                        "the row, declare the label with --labels, or say with --label-separator "
-                        "what stands between labels",
+                        f"label {shortened(label)} is not one of the task's labels "
+                        f"({listed(names)}); mend the row, declare the label with --labels, or say "
+                        "with --label-separator what stands between labels",
                     )
                 labels[number, index_of[label]] = True
         pairs = [row.pair for row in rows if row.pair is not None]

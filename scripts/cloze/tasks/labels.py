@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from cloze.cli import log
-from cloze.errors import ClozeError
+from cloze.errors import ClozeError, shortened
 from cloze.settings.tasks import METRICS_OF
 from cloze.tasks.kind import (
     Baseline,
@@ -31,7 +31,9 @@ NO_LABELS = frozenset(("-1", "-"))
 """What published files of classes write where a row has no label."""
 _WHOLE_FLOAT = re.compile(r"(-?\d+)\.0+")
 _FLAGS = {"false": 0, "true": 1}
-_NAMES_SHOWN = 20
+_NAMES_SHOWN, _CHARACTERS_SHOWN = 20, 80
+# More are an id, which is a name, and more than Python makes a number of.
+_MOST_DIGITS = 18
 
 
 class LabelledRow(NamedTuple):
@@ -236,8 +238,12 @@ def listed(names: Sequence[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a cell as JSON writes it."""
-    return json.dumps(value, default=repr)
+    """Return the start of a cell as JSON writes it."""
+    try:
+        text = json.dumps(value, default=repr)
+    except RecursionError:
+        text = shortened(value)
+    return text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]}…"
 
 
 def label_names(rows: Iterable[LabelledRow]) -> list[str]:
@@ -296,8 +302,8 @@ def encode_labels(path: Path, rows: Sequence[LabelledRow], names: Sequence[str])
             raise RowError(
                 path,
                 row.place,
-                f"label {row.label!r} is not one of the task's labels ({listed(names)}); mend the "
-                "row or declare the label with --labels"
+                f"label {shortened(row.label)} is not one of the task's labels ({listed(names)}); "
+                "mend the row or declare the label with --labels"
                 + (", or leave such rows out with --unlabelled drop" * (row.label in NO_LABELS)),
             )
         labels[position] = index
@@ -320,8 +326,8 @@ def encode_scores(path: Path, rows: Sequence[LabelledRow]) -> TaskSplit:
             raise RowError(
                 path,
                 row.place,
-                f"label {row.label!r} is not a number, which --regression asks for; mend the row "
-                "or leave --regression out",
+                f"label {shortened(row.label)} is not a number, which --regression asks for; "
+                "mend the row or leave --regression out",
             )
     return _split(rows, scores)
 
@@ -342,7 +348,8 @@ def _column(values: list[str | None]) -> list[str] | None:
 
 def is_whole_number(text: str) -> bool:
     """Is this how a whole number is written?"""
-    return text.removeprefix("-").isdecimal()
+    digits = text.removeprefix("-")
+    return digits.isdecimal() and len(digits) <= _MOST_DIGITS
 
 
 def _require_labels(path: Path, rows: Sequence[LabelledRow]) -> None:

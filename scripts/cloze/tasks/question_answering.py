@@ -19,7 +19,8 @@ from cloze.cli import log
 from cloze.contents import HEAD_BYTES, not_text, refuse, web_page
 from cloze.corpus.contamination import normalized_words
 from cloze.corpus.tables import read_values
-from cloze.errors import ClozeError
+from cloze.corpus.text_streams import require_text
+from cloze.errors import ClozeError, shortened
 from cloze.settings.tasks import METRICS_OF
 from cloze.tasks.answers import answer_metrics, answer_scores
 from cloze.tasks.kind import Baseline, LeftOut, Outcome, TaskKind, open_single
@@ -360,13 +361,7 @@ def _text(value: Any, key: str, where: str) -> str:
         value = str(value)
     if not isinstance(value, str):
         raise ClozeError(f"{where}: {key} holds {type(value).__name__}, not a text")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ClozeError(
-            f"{where}: {key} holds half of a surrogate pair, which is no character; write the file "
-            "again with valid Unicode"
-        ) from error
+    require_text(value, f"{where}: {key}")
     if not value.strip():
         raise ClozeError(f"{where}: {key} is empty; write it or leave the question out")
     return value
@@ -380,20 +375,21 @@ def _answer(answer: Any, context: str, where: str) -> tuple[Answer, bool]:
             raise ClozeError(f"{where}: an answer has no key {key!r}; add it")
     text, start = _text(held["text"], "an answer", where), held["answer_start"]
     if not isinstance(start, int) or isinstance(start, bool):
-        raise ClozeError(f"{where}: answer_start holds {start!r}, not a whole number")
+        raise ClozeError(f"{where}: answer_start holds {shortened(start)}, not a whole number")
     if start >= 0 and context.startswith(text, start):
         return Answer(text, start), False
     places = _places(text, context)
     if not places:
         raise ClozeError(
-            f"{where}: the answer {text!r} does not stand in its context; correct one of the two"
+            f"{where}: the answer {shortened(text)} does not stand in its context; "
+            "correct one of the two"
         )
     near = [place for place in places if abs(place - start) <= _NEAR]
     if len(near) != 1:
         shown = ", ".join(map(str, (near or places)[:3]))
         raise ClozeError(
-            f"{where}: the answer {text!r} does not stand at answer_start {start} but at {shown}; "
-            "correct the offset, which counts characters from 0"
+            f"{where}: the answer {shortened(text)} does not stand at answer_start {start} but at "
+            f"{shown}; correct the offset, which counts characters from 0"
         )
     return Answer(text, near[0]), True
 

@@ -5,15 +5,14 @@ BEIR (Thakur et al. 2021) lays a collection out as `corpus.jsonl` (`_id`, `title
 corpus-id, score). The qrels of a split name it, and what they judge lies in the folder above.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cloze.corpus.tables import read_values
-from cloze.corpus.text_streams import read_lines
+from cloze.corpus.tables import json_object, read_values
+from cloze.corpus.text_streams import read_lines, require_text
 from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 from cloze.settings.tasks import collection_files
@@ -89,11 +88,9 @@ def _texts(folder: Path, files: Sequence[Path], name: str) -> dict[str, str]:
         )
     texts: dict[str, str] = {}
     for place, line in _lines(path):
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise ClozeError(f"{place}: not JSON ({error}); there is one object a line") from error
-        key = record.get("_id") if isinstance(record, dict) else None
+        record = json_object(line, place)
+        require_text(record, place)
+        key = record.get("_id")
         if not isinstance(key, str | int) or not isinstance(record.get("text"), str):
             raise ClozeError(f"{place}: needs an id under '_id' and a text under 'text'")
         if str(key) in texts:

@@ -7,8 +7,9 @@ that belong together must stay in one split; and what else the kind of the task 
 are queries, `{split}-documents.parquet` has what they search: `id` and `text`.
 """
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,14 +18,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cloze.corpus.arrays import damage_named
 from cloze.corpus.contamination import ContainmentIndex, normalized_words
-from cloze.errors import ClozeError
+from cloze.errors import ClozeError, shortened
 from cloze.files import atomic_path, read_json, require_file
-from cloze.settings.tasks import default_objective
+from cloze.settings.tasks import TASK_KINDS, default_objective
 from cloze.tasks.kind import TaskKind, kind_of
 
 _TEXTS_AT_ONCE = 1024
 _OPTIONAL = ("text_pair", "group")
+_AGAIN = "prepare it again"
+# Of task.json.
+_FACTS: dict[str, Callable[[Any], bool]] = {
+    "name": lambda value: isinstance(value, str),
+    "labels": lambda value: isinstance(value, list) and all(isinstance(n, str) for n in value),
+    "origin": lambda value: isinstance(value, str),
+    "splits": lambda value: (
+        isinstance(value, dict) and all(isinstance(part, dict) for part in value.values())
+    ),
+}
 
 
 class Documents(NamedTuple):
@@ -167,20 +179,16 @@ class Task:
     def split(self, split: str) -> TaskSplit:
         """Read one split; raises `ClozeError` if it is missing, empty or not of this task."""
         path, kind = self.split_path(split), self.kind
-        try:
+        with _split_named(path):
             table = pq.read_table(path)
+            table.validate(full=True)
+            texts, pairs, groups = (_texts(table, name) for name in ("text", *_OPTIONAL))
+            if table["label"].null_count:
+                raise ValueError("has rows without a label")
             labels = kind.labels_from_arrow(table["label"], self.labels)
             columns = {name: table[name].combine_chunks() for name in kind.columns}
-            texts = table["text"].to_pylist()
-        except (pa.ArrowException, KeyError) as error:
-            raise ClozeError(f"{path}: not a task's split ({error}); prepare it again") from error
-        except ValueError as error:
-            raise ClozeError(f"{path}: {error}; prepare it again") from error
         if not texts:
             raise ClozeError(f"{path}: has no rows")
-        pairs, groups = (
-            table[name].to_pylist() if name in table.column_names else None for name in _OPTIONAL
-        )
         return TaskSplit(
             texts,
             labels,
@@ -195,22 +203,20 @@ class Task:
     def _documents(self, split: str) -> Documents | None:
         if "documents" not in self.facts["splits"][split]:
             return None
-        path = documents_path(self.split_path(split))
-        try:
-            table = pq.read_table(require_file(path))
-            return Documents(table["id"].to_pylist(), table["text"].to_pylist())
-        except (pa.ArrowException, KeyError) as error:
-            raise ClozeError(
-                f"{path}: not a task's documents ({error}); prepare it again"
-            ) from error
+        path = require_file(documents_path(self.split_path(split)))
+        with _split_named(path):
+            table = pq.read_table(path)
+            table.validate(full=True)
+            return Documents(_texts(table, "id") or [], _texts(table, "text") or [])
 
     def text_columns(self, split: str) -> list[str]:
         """Return the columns of a split that hold text: one, or two if its rows are pairs.
 
-        Raises `ClozeError` if the task has no such split, `pa.ArrowException` if its file is
-        no parquet.
+        Raises `ClozeError` if the task has no such split or its file is no parquet.
         """
-        names = pq.read_schema(self.split_path(split)).names
+        path = self.split_path(split)
+        with _split_named(path):
+            names = pq.read_schema(path).names
         return ["text", *(["text_pair"] if "text_pair" in names else [])]
 
     def iterate_texts(self, split: str) -> Iterator[str]:
@@ -218,26 +224,57 @@ class Task:
 
         Raises as `split` does.
         """
-        path = self.split_path(split)
-        try:
-            columns = self.text_columns(split)
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(_TEXTS_AT_ONCE, columns=columns):
-                    rows = (column.to_pylist() for column in batch.columns)
-                    for texts in zip(*rows, strict=True):
-                        yield from texts
-        except (pa.ArrowException, KeyError) as error:
-            raise ClozeError(f"{path}: not a task's split ({error}); prepare it again") from error
+        path, columns = self.split_path(split), self.text_columns(split)
+        with _split_named(path), pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_TEXTS_AT_ONCE, columns=columns):
+                rows = (column.to_pylist() for column in batch.columns)
+                for texts in zip(*rows, strict=True):
+                    yield from texts
 
 
 def load_task(folder: Path) -> Task:
     """Open a task folder; raises `ClozeError` if `task.json` is missing or incomplete."""
     path = folder / "task.json"
     facts = read_json(require_file(path))
-    for key in ("name", "labels", "origin", "splits"):
-        if key not in facts:
+    for key, is_sound in _FACTS.items():
+        if not isinstance(facts, dict) or key not in facts:
             raise ClozeError(f"{path}: has no key {key!r}; run prepare_task.py again")
-    return Task(folder, facts["name"], list(facts["labels"]), facts)
+        if not is_sound(facts[key]):
+            raise ClozeError(
+                f"{path}: {key} {shortened(facts[key])} is not what prepare_task.py writes; run it "
+                "again"
+            )
+    task = Task(folder, facts["name"], list(facts["labels"]), facts)
+    if task.objective not in TASK_KINDS or task.metric not in task.kind.metrics:
+        raise ClozeError(
+            f"{path}: objective {shortened(task.objective)} and metric {shortened(task.metric)} "
+            "do not go together here; run prepare_task.py again"
+        )
+    return task
+
+
+@contextlib.contextmanager
+def _split_named(path: Path) -> Iterator[None]:
+    """Raise `ClozeError` where a file turns out in the block to be none of a task's rows."""
+    with damage_named(path, "split of a task", _AGAIN):
+        try:
+            yield
+        except (KeyError, TypeError) as error:
+            raise ClozeError(f"{path}: not a task's split ({error}); {_AGAIN}") from error
+        except (pa.ArrowInvalid, UnicodeDecodeError):
+            raise
+        except ValueError as error:
+            raise ClozeError(f"{path}: {error}; {_AGAIN}") from error
+
+
+def _texts(table: pa.Table, name: str) -> list[str] | None:
+    """Return a column of texts; None if it is not there, which only optional ones may be."""
+    if name in _OPTIONAL and name not in table.column_names:
+        return None
+    column = table[name]
+    if column.null_count or not pa.types.is_string(column.type):
+        raise ValueError(f"has rows without text in the column {name!r}")
+    return list(column.to_pylist())
 
 
 def write_split(path: Path, split: TaskSplit) -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from cloze.corpus.tables import read_values
 from cloze.corpus.text_streams import read_lines
-from cloze.errors import ClozeError
+from cloze.errors import ClozeError, shortened
 from cloze.settings.tasks import METRICS_OF
 from cloze.tasks.kind import Baseline, LeftOut, RowError, TaskKind, open_single
 from cloze.tasks.labels import group_of, listed, shown
@@ -121,8 +121,8 @@ class TokenLabels(TaskKind):
                     raise RowError(
                         path,
                         row.place,
-                        f"tag {tag!r} is not one of the task's tags ({listed(names)}); mend the "
-                        "sentence or declare the tag with --labels",
+                        f"tag {shortened(tag)} is not one of the task's tags ({listed(names)}); "
+                        "mend the sentence or declare the tag with --labels",
                     )
             labels[position] = np.array([index_of[tag] for tag in row.tags], dtype=np.int64)
         groups = [row.group for row in rows if row.group is not None]
@@ -267,7 +267,7 @@ def _table_row(
     words, tags = values[:2]
     for value, column in zip((words, tags), columns, strict=False):
         if not isinstance(value, list):
-            raise ClozeError(f"{where}: column {column!r} holds {shown(value)[:80]}, no list")
+            raise ClozeError(f"{where}: column {column!r} holds {shown(value)}, no list")
     if len(words) != len(tags):
         raise ClozeError(
             f"{where}: {len(words)} words in {columns[0]!r} but {len(tags)} tags in "
