@@ -40,6 +40,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
+    require_present_times()
     write_resolved_config()
     forget_outdated_recipes()
 

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from cloze.settings.code_key import code_key
 from cloze.settings.config import Config, with_reports_of
+from cloze.settings.files import check_plannable
 from cloze.settings.recipes import forget_recipes, recipes, write_recipes
 from cloze.settings.tasks import (
     FINETUNING_OBJECTIVES,
@@ -98,6 +99,13 @@ wildcard_constraints:
 def write_resolved_config():
     """Write the completed configuration beside the results; no rule reads it."""
     write_text(Path("results/config.yaml"), CONFIG.as_yaml())
+
+
+def require_present_times():
+    """Before jobs run: stop if a file that one reads is newer than now; see `check_plannable`."""
+    read = {str(file) for job in workflow.dag.needrun_jobs() for file in job.input}
+    with or_stop():
+        check_plannable(sorted(read))
 
 
 def forget_outdated_recipes():
