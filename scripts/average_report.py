@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from cloze.cli import make_parser, run_script
-from cloze.files import read_json, write_json, write_text
+from cloze.files import read_object, write_sealed, write_text
 from cloze.show.average import average_reports, render_average
 
 
@@ -37,8 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Read, average, write."""
-    average = average_reports(args.name, [[read_json(path) for path in task] for task in args.task])
-    write_json(args.output_json, average)
+    average = average_reports(
+        args.name, [[read_object(path) for path in task] for task in args.task]
+    )
+    write_sealed(args.output_json, average)
     write_text(args.output_text, render_average(average))
 
 

@@ -16,8 +16,7 @@ from typing import Any
 
 from cloze.cli import capped_threads, log, make_parser, run_script
 from cloze.errors import ClozeError
-from cloze.files import read_json
-from cloze.metrics import Stopwatch, write_metrics
+from cloze.metrics import Stopwatch, metrics_of_model, write_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.hf_config import config_from_folder
 from cloze.model.weights import weight_files
@@ -105,10 +104,9 @@ def _finetuning_facts(folder: Path) -> dict[str, Any]:
 
     With `args` and `inputs`, by which evaluations of different recipes are told apart.
     """
-    path = folder / "metrics.json"
-    if not path.is_file():
+    content = metrics_of_model(folder)
+    if not content:
         return {}
-    content = read_json(path)
     return {**content["metrics"], **{key: content.get(key, {}) for key in ("args", "inputs")}}
 
 

@@ -23,7 +23,8 @@ import torch
 
 from cloze.cli import capped_threads, log, make_parser, run_script
 from cloze.errors import ClozeError, require_module
-from cloze.files import atomic_folder, read_json, sha256_file, write_json, write_text
+from cloze.files import atomic_folder, sha256_file, write_json, write_text
+from cloze.metrics import metrics_of_model, read_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.hf_config import config_from_folder
 from cloze.model.pooling import read_pooling
@@ -79,19 +80,18 @@ def run(args: argparse.Namespace) -> None:
     transformers.utils.logging.set_verbosity_error()
     if args.onnx:
         require_onnx()
-    evaluations = [read_json(folder / "metrics.json") for folder in args.evaluation]
+    evaluations = [read_metrics(folder / "metrics.json") for folder in args.evaluation]
     torch.set_num_threads(capped_threads(args))
     with atomic_folder(args.output) as folder:
         write_folder(args.model, folder)
         certificate = _certify(args.model, folder, transformers, with_onnx=args.onnx)
         write_json(folder / "parity.json", certificate)
-        record = args.model / "metrics.json"
         card = model_card(
             args.name or args.output.name,
             config_from_folder(folder),
             tasks_of(folder)[0],
             certificate,
-            read_json(record) if record.is_file() else None,
+            metrics_of_model(args.model) or None,
             evaluations,
         )
         write_text(folder / "README.md", card)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cloze.cli import key_value, make_parser, run_script
 from cloze.errors import ClozeError
-from cloze.files import write_json, write_text
+from cloze.files import write_sealed, write_text
 from cloze.show.figures import for_a_file
 from cloze.show.kind_reports import kind_report
 from cloze.show.report import build_report
@@ -119,7 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Collect, measure, write."""
     report = build_report(args.name, *_sources(args))
-    write_json(args.output_json, report)
+    write_sealed(args.output_json, report)
     write_text(args.output_text, render_report(report))
     if args.output_html is not None:
         write_text(args.output_html, render_page(report, read_pretraining(args.pretraining)))

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from cloze.cli import capped_threads, make_parser, run_script
 from cloze.errors import ClozeError
-from cloze.files import read_json, read_json_lines, write_text
-from cloze.metrics import Stopwatch, write_metrics
+from cloze.files import read_json_lines, write_text
+from cloze.metrics import Stopwatch, read_metrics, write_metrics
 from cloze.model.device import resolve_compute
 from cloze.model.hf import load_masked_lm
 from cloze.objectives.mlm import PretrainingData
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     stopwatch = Stopwatch()
     compute = resolve_compute(args.device, args.precision, "off", capped_threads(args), 0.0)
     path = args.model / "metrics.json"
-    record = read_json(path)
+    record = read_metrics(path)
     measured = record["metrics"]
     if "recipe" not in measured or "unigram_entropy" not in measured:
         raise ClozeError(f"{path}: tells of no pretraining; give a folder that pretrain.py wrote")

@@ -8,9 +8,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cloze.contents import HEAD_BYTES, not_text, pointer, refuse
 from cloze.errors import ClozeError
 
 CHUNK_BYTES = 1 << 20
+_DIGEST = "digest"
 # Of corpora and of tasks; each is a file of its own in their folders.
 SPLITS = ("train", "validation", "test")
 # Of macOS in archives, of Windows, and of network drives.
@@ -121,13 +123,66 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+class MissingKeyError(ClozeError, KeyError):
+    """A key that an object of a file lacks; templates and callers may expect it as a `KeyError`."""
+
+    __str__ = Exception.__str__
+
+
+class Record(dict[str, Any]):
+    """An object of a JSON file, which names the file where it lacks a key that is looked up."""
+
+    path: Path | None = None
+
+    def __missing__(self, key: str) -> Any:
+        if self.path is None:  # a copy
+            raise KeyError(key)
+        raise MissingKeyError(f"{self.path}: has no {key!r}; make it again")
+
+
+def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON object with a digest of its values, atomically; keys keep their order."""
+    write_json(path, {**values, _DIGEST: fingerprint(json.loads(json.dumps(values)))})
+
+
+def read_object(path: Path, *, is_sealed: bool = False) -> Record:
+    """Read a JSON object without its digest, if it has one.
+
+    Raises `ClozeError` if the file is missing, holds something else, or by its digest is not what
+    was written; `is_sealed`: or has no digest.
+    """
+    values = read_json(path)
+    if not isinstance(values, Record):
+        raise ClozeError(f"{path}: holds no object of keys and values; make it again")
+    digest = values.pop(_DIGEST, None)
+    if (digest is not None or is_sealed) and digest != fingerprint(values):
+        raise ClozeError(
+            f"{path}: is damaged or was changed, since its digest is not that of its values; make "
+            "it again"
+        )
+    return values
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that stand for plain JSON values."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file; raises `ClozeError` if it is missing or not JSON."""
+    """Read a JSON file, objects as `Record`; raises `ClozeError` if it is missing or not JSON."""
     try:
-        return json.loads(require_file(path).read_text(encoding="utf-8"))
+        text = require_file(path).read_text(encoding="utf-8")
+        return json.loads(text, object_hook=partial(_record, path))
     except (ValueError, RecursionError) as error:
         refuse(str(path), not_text(_head(path)))
         raise ClozeError(f"{path}: not valid JSON ({error}); make it again") from error
+
+
+def _record(path: Path, values: dict[str, Any]) -> Record:
+    found = Record(values)
+    found.path = path
+    return found
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

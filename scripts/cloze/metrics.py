@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cloze.files import sha256_path, write_json
+from cloze.errors import ClozeError
+from cloze.files import Record, read_object, sha256_path, write_sealed
 from cloze.machine import available_cores, cpu_model, vector_extensions
 from cloze.settings.code_key import code_key
+from cloze.settings.finetuning import TRUNCATIONS
 
 _LIBRARIES = ("torch", "numpy", "tokenizers", "pyarrow", "scikit-learn")
 _NOT_IN_ARGS = ("log", "threads")
+_SIZES = ("max_length", "doc_stride", "max_answer_length")
 
 
 class Stopwatch:
@@ -58,7 +61,7 @@ def write_metrics(
     script: Path,
     seconds: Mapping[str, float],
 ) -> None:
-    """Write `metrics.json` for one stage, atomically.
+    """Write `metrics.json` for one stage, atomically, with a digest of its values.
 
     Its keys: `metrics` (what was measured), `args` (flags, paths as text), `inputs`
     (path to SHA-256, see `files.sha256_path`; a mapping is taken as it is), `code`
@@ -67,7 +70,7 @@ def write_metrics(
     if not isinstance(inputs, Mapping):
         inputs = {str(name): sha256_path(name) for name in inputs}
     values = vars(args) if isinstance(args, argparse.Namespace) else dict(args)
-    write_json(
+    write_sealed(
         path,
         {
             "metrics": dict(metrics),
@@ -78,6 +81,47 @@ def write_metrics(
             "seconds": dict(seconds),
         },
     )
+
+
+def read_metrics(path: Path) -> Record:
+    """Read what `write_metrics` wrote.
+
+    Raises `ClozeError` if it is missing, was changed, or is the file of something else.
+    """
+    record = read_object(path)
+    for key in ("metrics", "args", "inputs"):
+        if not isinstance(record[key] if key == "metrics" else record.get(key, {}), dict):
+            raise ClozeError(f"{path}: its {key!r} are no keys and values; make it again")
+    return record
+
+
+def metrics_of_model(folder: Path) -> Mapping[str, Any]:
+    """Return what `read_metrics` does of a model folder's own file.
+
+    Empty for a model from elsewhere, which has no such file or one of another program.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        return {}
+    record = read_object(path)
+    # Nobody writes an empty one.
+    return {} if record and "metrics" not in record else read_metrics(path)
+
+
+def recipe_of_model(folder: Path) -> dict[str, Any]:
+    """Return the recipe by which a model folder says that it was trained; empty from elsewhere.
+
+    Raises `ClozeError` where its limits of a text are none.
+    """
+    recipe = metrics_of_model(folder).get("metrics", {}).get("recipe", {})
+    sizes = [recipe.get(key) for key in _SIZES] if isinstance(recipe, dict) else [0]
+    are_sizes = all(size is None or (type(size) is int and size > 0) for size in sizes)
+    if not are_sizes or recipe.get("truncation", TRUNCATIONS[0]) not in TRUNCATIONS:
+        raise ClozeError(
+            f"{folder / 'metrics.json'}: its recipe has {', '.join(_SIZES)} or truncation that are "
+            "no limits of a text; make it again"
+        )
+    return recipe
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,11 @@ from safetensors.torch import load_file, save_file
 import pretrain
 from cloze.errors import ClozeError
 from cloze.files import read_json
+from cloze.model.heads import SequenceClassifier
+from cloze.model.hf import save_model
 from cloze.train.run_directory import open_run
+from tests.tiny import write_tokenizer
+from tests.tiny_model import make_config
 from tests.tiny_pretraining import (
     break_off,
     checkpoints,
@@ -88,7 +92,7 @@ def test_a_disk_that_refuses_a_checkpoint_leaves_those_before_whole(
 def test_a_full_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
     from safetensors import SafetensorError
 
-    def refuse(tensors: object, path: Path) -> None:
+    def refuse(tensors: object, path: Path, metadata: object = None) -> None:
         # The text of safetensors 0.8 on a full file system.
         raise SafetensorError(
             "Error while serializing: I/O error: No space left on device (os error 28)"
@@ -96,11 +100,15 @@ def test_a_full_disk_is_named_with_what_to_do(tmp_path, monkeypatch):
 
     with open_run(tmp_path, {}) as run:
         run.save_checkpoint(10, {"weight": torch.zeros(2)}, {})
-        monkeypatch.setattr("cloze.train.run_directory.save_file", refuse)
+        monkeypatch.setattr("cloze.model.weights.save_file", refuse)
         with pytest.raises(ClozeError, match=r"checkpoint-00000020: the disk is full: free some"):
             run.save_checkpoint(20, {"weight": torch.zeros(2)}, {})
         assert run.load_checkpoint(dict)[1]["step"] == 10
         assert not list(run.path.glob(".*.tmp"))
+    tokenizer, model = write_tokenizer(tmp_path / "tokenizer"), SequenceClassifier(make_config(), 2)
+    with pytest.raises(ClozeError, match=r"model\.safetensors: the disk is full: free some"):
+        save_model(tmp_path / "model", model, tokenizer.parent, ["a", "b"])
+    assert not (tmp_path / "model" / "model.safetensors").exists()
 
 
 def test_a_corrupted_checkpoint_falls_back_to_the_one_before_and_says_so(inputs, tmp_path, capsys):

@@ -7,7 +7,7 @@ import pytest
 import baselines
 import find_contamination
 import report
-from cloze.files import read_json, sha256_file, write_json
+from cloze.files import read_json, read_object, sha256_file, write_json, write_sealed
 from cloze.tasks.scores import task_metrics
 from cloze.tasks.task import load_task, write_split
 from tests.texts import write_documents as write_texts
@@ -136,9 +136,9 @@ def test_contamination_is_that_of_the_evaluated_split(tmp_path, folders):
 
 def test_contamination_of_other_rows_is_refused(tmp_path, folders, capsys):
     path = folders["--contamination"][0]
-    content = read_json(path)
+    content = read_object(path)
     for change in ({"task": "other"}, {"splits": {}}):
-        write_json(path, content | {"metrics": content["metrics"] | change})
+        write_sealed(path, content | {"metrics": content["metrics"] | change})
         assert "run find_contamination.py again on this task" in failure(capsys, tmp_path, folders)
 
 
@@ -305,10 +305,10 @@ def test_an_encoder_other_than_the_one_that_was_fine_tuned_is_refused(tmp_path, 
 
 def test_baselines_of_other_rows_are_refused(tmp_path, folders, capsys):
     path = folders["--baselines"][0]
-    content = read_json(path)
+    content = read_object(path)
     content["metrics"]["splits"]["validation"]["majority"]["predictions"].pop()
     for changed in (content, {"metrics": content["metrics"] | {"splits": {}}}):
-        write_json(path, changed)
+        write_sealed(path, changed)
         assert "run baselines.py again on this task" in failure(capsys, tmp_path, folders)
 
 

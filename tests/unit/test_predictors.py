@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from cloze.errors import ClozeError
 from cloze.files import write_json
@@ -195,3 +196,25 @@ def test_batches_hold_every_text_in_few_shapes_and_next_to_no_padding(tmp_path, 
     assert sorted(seen) == list(range(3000))
     assert encoded.lengths.sum() <= slots < 1.1 * encoded.lengths.sum()
     assert len(shapes) < 30
+
+
+@pytest.mark.parametrize("use", [MaskFiller, Classifier, Embedder])
+def test_what_is_no_number_is_no_prediction(tmp_path, monkeypatch, use):
+    write = write_encoder if use is MaskFiller else lambda path: write_classifier(path, ["a", "b"])
+    predictor = use(write(tmp_path / "model"), CPU)
+    forward = type(predictor._model).forward
+    monkeypatch.setattr(
+        type(predictor._model), "forward", lambda *given: forward(*given) + float("nan")
+    )
+    with pytest.raises(ClozeError, match=r"model: gives what is no number .* --precision fp32"):
+        predictor(texts_of("w1 [MASK] w2"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named(tmp_path, value):
+    folder = write_classifier(tmp_path / "model", ["a", "b"])
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"][0] = value
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ClozeError, match=r"model: its weight 'classifier.bias' holds what is no"):
+        Classifier(folder, CPU)

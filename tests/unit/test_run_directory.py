@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from cloze.errors import ClozeError
-from cloze.train.run_directory import fingerprint, open_run
+from cloze.files import fingerprint
+from cloze.train.run_directory import open_run
 
 RECIPE = {"learning_rate": 0.1, "code": ["pretrain.py@12345678"]}
 

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cloze.errors import ClozeError
-from cloze.files import sha256_file
+from cloze.files import read_object, sha256_file, write_sealed
 from cloze.tokens.loading import iterate_rows, load_rows
 from cloze.tokens.manifest import FORMAT_VERSION, Header
 from cloze.tokens.shards import Rows, open_shard, read_shard
@@ -228,6 +227,6 @@ def test_manifest_of_another_shape(
     data_set: Path, tokenizer: Path, change: dict[str, object], message: str
 ) -> None:
     path = data_set / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    write_sealed(path, {**read_object(path), **change})
     with pytest.raises(ClozeError, match=message):
         load_rows(data_set, "train", tokenizer)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cloze.cli import log
@@ -39,6 +38,7 @@ from cloze.model.weights import (
     hf_names,
     import_state,
     read_weights,
+    write_tensors,
 )
 from cloze.tokens.tokenizer_folder import copy_tokenizer
 
@@ -305,7 +305,7 @@ def save_model(
     copy_tokenizer(tokenizer_folder, folder, model.config.max_length)
     with atomic_path(folder / "model.safetensors") as temporary:
         state = export_state(_below_a_head(model), model.config.layout)
-        save_file(state, temporary, metadata={"format": "pt"})
+        write_tensors(state, temporary, {"format": "pt"})
     if isinstance(model, SentenceEncoder):
         write_pooling(folder, model.pooling, model.config)
 

@@ -3,6 +3,7 @@
 Names as in `transformers` are those of a model with a head, whatever the file's own are.
 """
 
+import os
 import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cloze.errors import ClozeError
@@ -172,7 +173,7 @@ _OLD_NORMS = {"gamma": "weight", "beta": "bias"}
 # What parallel and compiled modules put before every name.
 _WRAPPERS = ("module.", "_orig_mod.")
 # Of the encoder by name and no part of it: the first layer of a head, tables of positions.
-_BESIDE_ENCODER = re.compile(r"pooler\.|.*(position_ids|token_type_ids|inv_freq)$")
+_BESIDE_ENCODER = re.compile(r"pooler\.|.*(position_ids|token_type_ids|inv_freq)\Z")
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 
 
@@ -212,13 +213,19 @@ def import_state(
     """Fill every parameter of `model` from weights under `transformers` names.
 
     Returns the names that were used. Raises `ClozeError` naming `origin` and the parameter
-    that is absent or misshapen, or a part of an encoder for which there is no place.
+    that is absent, misshapen or no number, or a part of an encoder for which there is no place.
     """
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     used = check_shapes(model, shapes, layout, origin)
     ours: dict[str, Tensor] = {}
     for name in model.state_dict():
         ours[name] = torch.cat([weights[foreign] for foreign in hf_names(name, layout)])
+    for name in sorted(used):
+        if not weights[name].isfinite().all():
+            raise ClozeError(
+                f"{origin}: its weight {name!r} holds what is no number (NaN or infinite); make or "
+                "fetch the model again"
+            )
     model.load_state_dict(ours)
     return used
 
@@ -282,6 +289,22 @@ def read_weights(folder: Path, layout: str, *, unpickle: bool = False) -> dict[s
     if of_decoder in named:
         named.setdefault(bias, named[of_decoder])
     return {name: value.float() for name, value in named.items()}
+
+
+def write_tensors(
+    tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write and flush a safetensors file; raises `OSError` where the file system refuses it."""
+    try:
+        save_file(dict(tensors), path, metadata)
+    except SafetensorError as error:
+        # The library is not written in Python and reports a full disk as a text.
+        if not (found := re.search(r"\(os error (\d+)\)", str(error))):
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
+    with open(path, "rb") as written:
+        os.fsync(written.fileno())
 
 
 def weight_shapes(folder: Path, layout: str) -> dict[str, tuple[int, ...]]:
@@ -443,4 +466,4 @@ def _unpickle(path: Path) -> Mapping[str, Tensor]:
 
 
 def _current_name(name: str) -> str:
-    return re.sub(r"\.(gamma|beta)$", lambda found: f".{_OLD_NORMS[found[1]]}", name)
+    return re.sub(r"\.(gamma|beta)\Z", lambda found: f".{_OLD_NORMS[found[1]]}", name)

@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from cloze.errors import ClozeError
-from cloze.files import read_json, resource, write_text
+from cloze.files import read_object, resource, write_text
+from cloze.metrics import read_metrics
 from cloze.pages import render
 from cloze.show.text_layout import METRIC_NAMES, aligned, shown_value
 from cloze.tasks.lineage import Lineage, is_encoder, lineage_of, staleness
@@ -72,7 +73,7 @@ def compare_results(root: Path) -> Comparison:
     Folders whose name starts with a dot (unfinished runs) and copies in `best` are left out.
     Raises `ClozeError` if there is nothing to compare.
     """
-    found = {path: read_json(path) for path in _metrics_files(root)}
+    found = {path: read_metrics(path) for path in _metrics_files(root)}
     encoders = {
         path.parent: record["metrics"] | {"args": record.get("args", {})}
         for path, record in found.items()
@@ -255,7 +256,7 @@ def _settings(path: Path) -> Iterator[tuple[str, Any]]:
 def _reports(root: Path) -> dict[Path, str | None]:
     """Each report in a folder below `root`, and of a stale one why; those beside are copies."""
     return {
-        path.with_suffix(".txt"): _staleness_of_report(path.parent, read_json(path))
+        path.with_suffix(".txt"): _staleness_of_report(path.parent, read_object(path))
         for path in sorted(root.rglob("*_report.json"))
         if path.parent != root
     }
@@ -269,7 +270,7 @@ def _staleness_of_report(folder: Path, report: dict[str, Any]) -> str | None:
         return "stale: of another encoder than lies there now"
     for seed, score in report.get("score", {}).get("per_seed", {}).items():
         path = folder / f"seed-{seed}" / report["split"] / "metrics.json"
-        if path.is_file() and read_json(path)["metrics"]["score"] != score:
+        if path.is_file() and read_metrics(path)["metrics"]["score"] != score:
             return f"stale: of another evaluation of seed {seed} than lies there now"
     return None
 

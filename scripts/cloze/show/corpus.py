@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from cloze.cli import progress
 from cloze.corpus.documents import StoredDocument, read_documents
 from cloze.errors import ClozeError
-from cloze.files import read_json
+from cloze.metrics import read_metrics
 from cloze.tokens.loading import iterate_rows
 from cloze.tokens.manifest import read_manifest
 from cloze.tokens.shards import Rows
@@ -88,7 +88,7 @@ def describe_corpus(
 def _corpus(documents: Path) -> dict[str, Any]:
     """Return what extract_documents.py counted."""
     path = documents / "metrics.json"
-    metrics = read_json(path).get("metrics", {})
+    metrics = read_metrics(path)["metrics"]
     for key in ("splits", "dropped"):
         if key not in metrics:
             raise ClozeError(f"{path}: has no {key!r}; make it with extract_documents.py")

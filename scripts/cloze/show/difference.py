@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cloze.errors import ClozeError
-from cloze.files import read_json
+from cloze.metrics import read_metrics
 from cloze.show.comparison import PLACES
 from cloze.show.text_layout import METRIC_NAMES, paragraph, percent, table, unit
 from cloze.tasks.evaluations import Evaluations, read_evaluations, require_comparable
@@ -53,7 +53,7 @@ def _read(folder: Path, split: str, stale: list[str]) -> Evaluations:
             f"{folder}: holds no evaluation on {split}; name a task's folder with its seed-* "
             "folders, such as results/CORPUS/TOKENIZER/DATASET/ENCODER/TASK, or one of these"
         )
-    reasons = {place: staleness(place, read_json(place / "metrics.json")) for place in found}
+    reasons = {place: staleness(place, read_metrics(place / "metrics.json")) for place in found}
     notes = [f"{place} {reason}" for place, reason in reasons.items() if reason is not None]
     fresh = [place for place, reason in reasons.items() if reason is None]
     if not fresh:
@@ -87,7 +87,7 @@ def _recipe(evaluations: Evaluations) -> dict[str, Any]:
     found["from_scratch"] = finetuning.get("from_scratch")
     for parent in seed.folder.parents:
         path = parent / "metrics.json"
-        content: Mapping[str, Any] = read_json(path) if path.is_file() else {}
+        content: Mapping[str, Any] = read_metrics(path) if path.is_file() else {}
         is_pretrained = "validation_loss" in content.get("metrics", {})
         if is_pretrained and is_encoder(parent, evaluations.lineage.encoder):
             found |= {k: v for k, v in content.get("args", {}).items() if k not in PLACES}

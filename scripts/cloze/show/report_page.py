@@ -1,5 +1,6 @@
 """A report as one HTML file: nothing is loaded from elsewhere, every text is only text."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +144,7 @@ def _bars(report: Mapping[str, Any]) -> list[tuple[str, str, float]]:
 
 
 def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:
-    facts = {key: value for key, value in stage.items() if key != "stage"}
+    # Plain dictionaries: YAML knows no kind of its own, such as `Record`.
+    facts = json.loads(json.dumps({key: stage[key] for key in stage if key != "stage"}))
     text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=100)
     return {"name": stage["stage"], "seconds": stage.get("seconds", {}).get("wall"), "text": text}

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cloze.errors import ClozeError
-from cloze.files import read_json
+from cloze.files import read_object
+from cloze.metrics import read_metrics
 from cloze.tasks.evaluations import Evaluations
 from cloze.tasks.lineage import is_encoder
 from cloze.tasks.task import Task
@@ -101,7 +102,7 @@ def read_baselines(sources: Sources) -> dict[str, Any]:
 
     Raises `ClozeError` if it was on other rows.
     """
-    metrics = read_json(sources.baselines)["metrics"]
+    metrics = read_metrics(sources.baselines)["metrics"]
     measured = dict(metrics.get("splits", {}).get(sources.split, {}))
     rows = sources.evaluations.num_examples
     same_rows = measured and all(
@@ -123,7 +124,7 @@ def read_contamination(sources: Sources) -> dict[str, Any] | None:
     """
     if sources.contamination is None:
         return None
-    metrics = read_json(sources.contamination)["metrics"]
+    metrics = read_metrics(sources.contamination)["metrics"]
     found = metrics["splits"].get(sources.split, {})
     if (
         metrics["task"] != sources.task.name
@@ -161,13 +162,13 @@ def pretraining_facts(folder: Path | None) -> dict[str, Any] | None:
     """
     if folder is None:
         return None
-    record = read_json(folder / "metrics.json")
+    record = read_metrics(folder / "metrics.json")
     metrics, args = record["metrics"], record.get("args", {})
-    config = read_json(folder / "config.json")
+    config = read_object(folder / "config.json")
     shown = folder / "diagnosis.json"
     return {
         **{key: metrics[key] for key in _PRETRAINING_KEYS if key in metrics},
-        **(read_json(shown)["metrics"] if shown.is_file() else {}),
+        **(read_metrics(shown)["metrics"] if shown.is_file() else {}),
         **({"dataset": Path(args["dataset"]).name} if "dataset" in args else {}),
         "architecture": {
             key: config.get(key, config.get(_OF_DISTILBERT.get(key, key)))
@@ -194,7 +195,7 @@ def dataset_facts(folder: Path | None) -> dict[str, Any] | None:
 
 def corpus_facts(folder: Path | None) -> dict[str, Any] | None:
     """Return what `extract_documents.py` counted."""
-    return None if folder is None else dict(read_json(folder / "metrics.json")["metrics"])
+    return None if folder is None else dict(read_metrics(folder / "metrics.json")["metrics"])
 
 
 def provenance(folders: Mapping[str, Path | None]) -> list[dict[str, Any]]:
@@ -208,6 +209,6 @@ def provenance(folders: Mapping[str, Path | None]) -> list[dict[str, Any]]:
     for stage, folder in folders.items():
         path = None if folder is None else folder / "metrics.json"
         if path is not None and path.is_file():
-            content = read_json(path)
+            content = read_metrics(path)
             found.append({"stage": stage, **{key: content[key] for key in keys if key in content}})
     return found

@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cloze.corpus.arrays import damage_named
 from cloze.errors import ClozeError
-from cloze.files import atomic_path, read_json, require_file
+from cloze.files import atomic_path, require_file
+from cloze.metrics import read_metrics
 from cloze.tasks.kind import Outcome
 from cloze.tasks.lineage import Lineage, lineage_of, require_one_recipe
 from cloze.tasks.statistics import Summary, summarise
@@ -83,8 +85,10 @@ def write_predictions(path: Path, split: TaskSplit, outcome: Outcome) -> None:
 def read_predictions(folder: Path) -> Predictions:
     """Read `predictions.parquet` of an evaluation folder; raises `ClozeError` if it is broken."""
     path = require_file(folder / "predictions.parquet")
-    try:
+    with damage_named(path, "file of predictions", "evaluate again"):
         table = pq.read_table(path)
+        table.validate(full=True)
+    try:
         table.select(["text", "label", "prediction"])
         statistics = None
         if "statistics" in table.schema.names:
@@ -188,7 +192,7 @@ def read_evaluations(folders: Sequence[Path]) -> Evaluations:
     """
     seeds: list[SeedEvaluation] = []
     for folder in folders:
-        content = read_json(folder / "metrics.json")
+        content = read_metrics(folder / "metrics.json")
         seed = content["metrics"].get("finetuning", {}).get("seed")
         name = folder.as_posix() if seed is None else str(seed)
         if any(name == other.seed for other in seeds):
@@ -208,7 +212,7 @@ def read_splits(folders: Sequence[Path]) -> dict[str, Evaluations]:
     """
     by_split: dict[str, list[Path]] = {}
     for folder in folders:
-        split = read_json(folder / "metrics.json")["metrics"]["split"]
+        split = read_metrics(folder / "metrics.json")["metrics"]["split"]
         by_split.setdefault(split, []).append(folder)
     return {split: read_evaluations(found) for split, found in by_split.items()}
 

@@ -152,8 +152,13 @@ def _virtual(name: str, length: int, dtype: type | np.dtype) -> np.ndarray:
 def _mapped(cache: Path, mode: Literal["r", "w+"]) -> Allocate:
     def allocate(name: str, length: int, dtype: type | np.dtype) -> np.ndarray:
         # An empty file cannot be mapped.
-        shape = max(1, length)
-        return np.memmap(cache / f"{name}.bin", dtype, mode, shape=(shape,))[:length]
+        shape, path = max(1, length), cache / f"{name}.bin"
+        array = np.memmap(path, dtype, mode, shape=(shape,))
+        if mode == "w+" and hasattr(os, "posix_fallocate"):
+            # Else a full disk would end the process by a signal, at some write to the array.
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, array.nbytes)
+        return array[:length]
 
     return allocate
 
@@ -178,8 +183,7 @@ def iterate_rows(folder: Path, split: str, tokenizer: Path | None) -> Iterator[R
     """
     manifest = _checked_manifest(folder, split, tokenizer)
     for block in _blocks(folder, manifest, split):
-        counts = (len(block.samples_per_row), len(block.sample_lengths), len(block.input_ids))
-        rows = _empty_rows(manifest, *counts)
+        rows = _empty_rows(manifest, *_counts(block))
         _place(rows, block, 0, 0, 0)
         yield rows
 
@@ -199,7 +203,23 @@ def _blocks(folder: Path, manifest: Manifest, split: str) -> Iterator[Block]:
     for shard in manifest.splits[split].shards:
         path = folder / shard.file
         check_shard(path, shard)
-        yield from read_shard(path, manifest.format)
+        left = np.array([shard.rows, shard.samples, shard.tokens])
+        for block in read_shard(path, manifest.format):
+            left -= _counts(block)
+            # More than there is room for, which is what the manifest says.
+            if left.min() < 0:
+                break
+            yield block
+        if left.any():
+            raise ClozeError(
+                f"{path}: has other rows, samples or tokens than {folder / MANIFEST} says; delete "
+                f"{folder} and run again"
+            )
+
+
+def _counts(block: Block) -> tuple[int, int, int]:
+    """Return the rows, samples and tokens of a block."""
+    return len(block.samples_per_row), len(block.sample_lengths), len(block.input_ids)
 
 
 def _empty_rows(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloze.errors import ClozeError
-from cloze.files import read_json, require_file, sha256_file, write_json
+from cloze.errors import ClozeError, shortened
+from cloze.files import read_object, require_file, sha256_file, write_json, write_sealed
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -80,21 +80,24 @@ def read_shard_entry(path: Path) -> tuple[Header, ShardEntry]:
     value = _checked(path)
     try:
         shard = ShardEntry(**value.pop("shard"))
-        return Header(**value), shard
+        header = Header(**value)
+        _require_types(header)
+        _require_types(shard)
+        return header, shard
     except (AttributeError, KeyError, TypeError) as error:
         raise _misshapen(path, error) from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `folder/manifest.json`, atomically."""
-    write_json(folder / MANIFEST, dataclasses.asdict(manifest))
+    """Write `folder/manifest.json`, atomically, with a digest of its values."""
+    write_sealed(folder / MANIFEST, dataclasses.asdict(manifest))
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Read `folder/manifest.json`.
 
-    Raises `ClozeError` if it is missing, was written in another version of the
-    format, or lacks a key.
+    Raises `ClozeError` if it is missing, was written in another version of the format, lacks a
+    key, or was changed since: its digest, or its totals, are others.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -105,14 +108,22 @@ def read_manifest(folder: Path) -> Manifest:
     value = _checked(path)
     try:
         splits = {name: _split_entry(split) for name, split in value.pop("splits").items()}
-        return Manifest(splits=splits, **value)
+        manifest = Manifest(splits=splits, **value)
+        _require_types(manifest)
     except (AttributeError, KeyError, TypeError) as error:
         raise _misshapen(path, error) from error
+    for name, split in splits.items():
+        if split != split_entry(split.shards):
+            raise ClozeError(
+                f"{path}: the totals of {name} are not those of its shards; delete {folder} and "
+                "run again"
+            )
+    return manifest
 
 
 def _checked(path: Path) -> dict[str, Any]:
-    value = read_json(path)
-    version = value.get("format_version") if isinstance(value, dict) else None
+    value = read_object(path)
+    version = value.get("format_version")
     if version != FORMAT_VERSION:
         raise ClozeError(
             f"{path}: format_version is {version!r}, this version of Cloze reads "
@@ -157,4 +168,18 @@ def check_shard(path: Path, entry: ShardEntry) -> None:
 
 def _split_entry(value: dict[str, Any]) -> SplitEntry:
     shards = [ShardEntry(**shard) for shard in value["shards"]]
-    return SplitEntry(**{**value, "shards": shards})
+    split = SplitEntry(**{**value, "shards": shards})
+    _require_types(split)
+    for shard in shards:
+        _require_types(shard)
+    return split
+
+
+def _require_types(entry: ShardEntry | SplitEntry | Header) -> None:
+    """Raise `TypeError` for a number that is none or negative, and a text that is none."""
+    for field in dataclasses.fields(entry):
+        value = getattr(entry, field.name)
+        if field.type is int and (type(value) is not int or value < 0):
+            raise TypeError(f"{field.name} {shortened(value)} is no number of 0 or more")
+        if field.type is str and not isinstance(value, str):
+            raise TypeError(f"{field.name} {shortened(value)} is no text")

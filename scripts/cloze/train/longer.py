@@ -14,10 +14,10 @@ from typing import Any
 
 from cloze.cli import log
 from cloze.errors import ClozeError
-from cloze.files import read_json, read_records, write_text
+from cloze.files import read_json, read_object, read_records, write_sealed, write_text
 from cloze.objectives.prediction_history import MASKED_EXAMPLES
 from cloze.train.plan import TrainingPlan
-from cloze.train.run_directory import STATE, RunDirectory, read_sealed, write_sealed
+from cloze.train.run_directory import STATE, RunDirectory
 
 _LENGTH = frozenset({"max_steps", "max_tokens"})
 
@@ -61,7 +61,7 @@ def _shorter_runs(run: RunDirectory, max_steps: int) -> Iterator[tuple[Path, Tra
             continue
         try:
             recipe = _without_length(read_json(folder / "recipe.json"))
-            plan = TrainingPlan.from_json(read_sealed(folder / "run.json"))
+            plan = TrainingPlan.from_json(read_object(folder / "run.json", is_sealed=True))
         except (ClozeError, KeyError, TypeError, AttributeError):
             continue
         if recipe == own and plan.max_steps is not None and plan.max_steps < max_steps:
@@ -79,7 +79,7 @@ def _same_until_the_decay(plan: TrainingPlan, other: TrainingPlan) -> bool:
 def _steps(checkpoint: Path) -> int | None:
     """Return the steps of a stable checkpoint, None where there is none or it is damaged."""
     try:
-        return int(read_sealed(checkpoint / STATE)["step"])
+        return int(read_object(checkpoint / STATE, is_sealed=True)["step"])
     except (ClozeError, KeyError, TypeError, ValueError):
         return None
 
@@ -88,7 +88,7 @@ def _take_over(folder: Path, run: RunDirectory, steps: int, max_steps: int) -> N
     checkpoint = run.checkpoint(steps)
     temporary = checkpoint.with_name(f".{checkpoint.name}.tmp")
     shutil.copytree(folder / "stable", temporary)
-    state = read_sealed(temporary / STATE)
+    state = read_object(temporary / STATE, is_sealed=True)
     write_sealed(
         temporary / STATE,
         {**state, "best_step": None, "best_value": None, "progress": steps / max_steps},

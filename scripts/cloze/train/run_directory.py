@@ -7,10 +7,7 @@ damaged is passed over for what is older, or made again.
 """
 
 import contextlib
-import hashlib
-import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,29 +15,32 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cloze.cli import append_log, log
 from cloze.errors import ClozeError
-from cloze.files import atomic_folder, atomic_path, read_json, sha256_file, write_json
+from cloze.files import (
+    atomic_folder,
+    atomic_path,
+    fingerprint,
+    read_json,
+    read_object,
+    sha256_file,
+    write_json,
+    write_sealed,
+)
 from cloze.locks import FolderLock
+from cloze.model.weights import write_tensors
 from cloze.slurm import job_id
 from cloze.train.metrics_stream import MetricsStream
 
 _KEPT_CHECKPOINTS = 2
 _SECONDS_BETWEEN_LOOKS = 10.0
 _TENSORS, STATE, _HASHES = "tensors.safetensors", "state.json", "sha256.json"
-_DIGEST = "digest"
 _DAMAGE = (SafetensorError, OSError, ClozeError, KeyError, TypeError, ValueError, AttributeError)
 
 State = TypeVar("State")
-
-
-def fingerprint(recipe: Mapping[str, Any]) -> str:
-    """Return 16 hexadecimal digits that stand for a recipe of plain JSON values."""
-    text = json.dumps(recipe, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class RunDirectory:
@@ -63,7 +63,7 @@ class RunDirectory:
         if not self.final.is_dir():
             return False
         try:
-            hashes = read_sealed(self.path / _HASHES)
+            hashes = read_object(self.path / _HASHES, is_sealed=True)
             damaged = [name for name in hashes if sha256_file(self.final / name) != hashes[name]]
         except _DAMAGE as error:
             damaged = [str(error)]
@@ -109,7 +109,7 @@ class RunDirectory:
         """Return what `write_run` kept; an empty dictionary for a new run or a damaged file."""
         path = self.path / "run.json"
         try:
-            return read_sealed(path) if path.is_file() else {}
+            return read_object(path, is_sealed=True) if path.is_file() else {}
         except ClozeError as error:
             log.warning("warning: %s cannot be read (%s); deciding again", path, error)
             return {}
@@ -232,39 +232,12 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: Mapping[st
         write_sealed(temporary / STATE, {**state, "sha256": sha256_file(temporary / _TENSORS)})
 
 
-def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write and flush a safetensors file; raises `OSError` where the file system refuses it."""
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:
-        # The library is not written in Python and reports a full disk as a text.
-        if not (found := re.search(r"\(os error (\d+)\)", str(error))):
-            raise
-        number = int(found[1])
-        raise OSError(number, os.strerror(number), str(path)) from error
-    with open(path, "rb") as written:
-        os.fsync(written.fileno())
-
-
 def _read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint; raises `ClozeError` if its bytes are not those that were written."""
-    state = read_sealed(folder / STATE)
+    state = read_object(folder / STATE, is_sealed=True)
     if sha256_file(folder / _TENSORS) != state.pop("sha256"):
         raise ClozeError(f"{_TENSORS} is damaged: its sha256 is not that in {STATE}")
     return load_file(folder / _TENSORS), state
-
-
-def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
-    """Write JSON values with a digest of them."""
-    write_json(path, {**values, _DIGEST: fingerprint(values)})
-
-
-def read_sealed(path: Path) -> dict[str, Any]:
-    """Read what `write_sealed` wrote; raises `ClozeError` if it is anything else by now."""
-    values = read_json(path)
-    if not isinstance(values, dict) or values.pop(_DIGEST, None) != fingerprint(values):
-        raise ClozeError(f"{path.name} is damaged: its digest is not that of its values")
-    return values
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from cloze.errors import ClozeError
-from cloze.files import read_json
+from cloze.metrics import recipe_of_model
 from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig
 from cloze.model.heads import QuestionAnswerer
@@ -45,7 +45,7 @@ class Answerer(Predictor[FoundAnswer]):
     _model: QuestionAnswerer
 
     def __init__(self, folder: Path, compute: Compute, max_length: int | None = None) -> None:
-        recipe = _recipe_of(folder)
+        recipe = recipe_of_model(folder)
         super().__init__(folder, compute, max_length or recipe.get("max_length"))
         self._limits = WindowLimits.of(recipe | {"max_length": self.max_length})
 
@@ -83,13 +83,7 @@ class Answerer(Predictor[FoundAnswer]):
         logits = np.zeros((len(encoded.input_ids), 2), dtype=np.float32)
         for batch, numbers in batches_by_length(encoded, self._compute.device):
             with self._compute.autocast():
-                found = self._model(batch.to(self._compute.torch_device))
+                found = self._finite(self._model(batch.to(self._compute.torch_device)))
             filled = batch.sample_ids.numpy() > 0
-            logits[encoded.tokens_of(numbers)] = found.float().cpu().numpy()[filled]
+            logits[encoded.tokens_of(numbers)] = found.cpu().numpy()[filled]
         return logits
-
-
-def _recipe_of(folder: Path) -> dict[str, Any]:
-    """Return what `metrics.json` of a fine-tuned model says of its recipe; nothing elsewhere."""
-    path = folder / "metrics.json"
-    return dict(read_json(path)["metrics"].get("recipe", {})) if path.is_file() else {}

@@ -9,10 +9,10 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from cloze.errors import ClozeError
-from cloze.files import read_json
+from cloze.metrics import recipe_of_model
 from cloze.model.device import Compute
 from cloze.model.encoder import EncoderConfig, PackedBatch
 from cloze.model.heads import MaskedLM, SequenceClassifier
@@ -127,8 +127,7 @@ def finetuning_limits(folder: Path) -> TextLimits:
 
     A model from elsewhere has no such file; it reads as many tokens as it has positions.
     """
-    path = folder / "metrics.json"
-    recipe = read_json(path)["metrics"].get("recipe", {}) if path.is_file() else {}
+    recipe = recipe_of_model(folder)
     return TextLimits(**{key: recipe[key] for key in TextLimits._fields if key in recipe})
 
 
@@ -155,7 +154,7 @@ class Predictor(ABC, Generic[Result]):
                 f"{folder}: cannot {self.task}; by its config.json it can "
                 f"{' and '.join(tasks_of(folder))}"
             )
-        self._compute, self._truncation = compute, truncation
+        self._folder, self._compute, self._truncation = folder, compute, truncation
         self.tokenizer: Tokenizer = tokenizer_of_folder(folder)
         self._special = special_ids(self.tokenizer)
         model, self._config = self._load(folder)
@@ -172,6 +171,16 @@ class Predictor(ABC, Generic[Result]):
     @abstractmethod
     def _load(self, folder: Path) -> tuple[nn.Module, EncoderConfig]:
         """Return the model of a folder and its shape."""
+
+    def _finite(self, values: Tensor) -> Tensor:
+        """Return what the model gives in float32; raises `ClozeError` where that is no number."""
+        values = values.float()
+        if not values.isfinite().all():
+            raise ClozeError(
+                f"{self._folder}: gives what is no number (NaN or infinite); its weights are "
+                "damaged, or too large for this precision: use --precision fp32, or make it again"
+            )
+        return values
 
 
 class SamplePredictor(Predictor[Result]):
@@ -248,7 +257,7 @@ class MaskFiller(SamplePredictor[list[list[Candidate]]]):
         # Rows with fewer masks than others repeat whatever comes first in the order.
         positions = is_mask.int().argsort(dim=1, descending=True, stable=True)[:, :widest]
         kept = is_mask.gather(1, positions)
-        logits = self._model(batch, positions)[kept].float()
+        logits = self._finite(self._model(batch, positions)[kept])
         scores, ids = logits.softmax(dim=-1).topk(self._top_k, dim=-1)
         # Number the samples of the batch through, then each mask by its sample.
         sample = (batch.first_tokens().flatten().cumsum(0) - 1).view_as(is_mask)
@@ -277,7 +286,7 @@ class Classifier(SamplePredictor[Classification]):
         return model, model.config
 
     def _run(self, batch: PackedBatch) -> Sequence[Classification]:
-        logits = self._model(batch).float()
+        logits = self._finite(self._model(batch))
         results, threshold = [], self._model.label_threshold
         if len(self.labels) == 1 and threshold is None:
             return [Classification(None, score, None) for score in logits[:, 0].tolist()]
@@ -325,4 +334,4 @@ class Embedder(SamplePredictor[np.ndarray]):
         return encoder, encoder.config
 
     def _run(self, batch: PackedBatch) -> Sequence[np.ndarray]:
-        return list(self._model(batch).cpu().numpy())
+        return list(self._finite(self._model(batch)).cpu().numpy())

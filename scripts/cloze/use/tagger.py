@@ -77,7 +77,7 @@ class Tagger(Predictor[Spans]):
             with self._compute.autocast():
                 logits = self._model(batch.to(self._compute.torch_device))
             filled = batch.sample_ids.numpy() > 0
-            best = logits.float().softmax(dim=-1).max(dim=-1)
+            best = self._finite(logits).softmax(dim=-1).max(dim=-1)
             places = encoded.tokens_of(numbers)
             tags[places] = best.indices.cpu().numpy()[filled]
             scores[places] = best.values.cpu().numpy()[filled]
