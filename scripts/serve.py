@@ -22,6 +22,7 @@ from cloze.use.service import ModelService
 
 _HOST = "127.0.0.1"
 _PACKAGES = "starlette uvicorn"
+_SECONDS_TO_END = 2
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,7 +45,12 @@ def run(args: argparse.Namespace) -> None:
     from cloze.use.web import make_app
 
     settings = uvicorn.Config(
-        make_app(service), log_level="warning", access_log=False, server_header=False
+        make_app(service),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        # Whoever has sent half of a request does not keep the server from ending.
+        timeout_graceful_shutdown=_SECONDS_TO_END,
     )
     with _listen(args.port) as listener:
         address = f"http://{_HOST}:{listener.getsockname()[1]}"

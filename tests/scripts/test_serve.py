@@ -1,6 +1,11 @@
 """The server of a model, asked over HTTP as a browser and a program ask it."""
 
+import signal
+import socket
+import subprocess
+import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -234,3 +239,45 @@ def test_a_port_in_use_is_named(classifier, capsys):
     flags = ["--model", str(classifier.folder), "--port", str(classifier.address[1])]
     assert serve.main([*flags, "--device", "cpu"]) == 1
     assert "cannot be used" in capsys.readouterr().err
+
+
+def send(server, content):
+    """Send bytes and leave without waiting for an answer."""
+    with socket.create_connection(server.address) as connection:
+        connection.sendall(content)
+
+
+def test_a_client_that_hangs_up_is_no_error(classifier, caplog):
+    started = b"POST /api/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n"
+    with caplog.at_level("WARNING"):
+        send(classifier, started + b"Content-Type: application/json\r\n\r\n{")
+        assert ask(classifier, "classify", "w1").status_code == 200
+    assert not caplog.records
+
+
+def test_it_ends_though_somebody_has_sent_half_of_a_request(tmp_path):
+    model = write_encoder(tmp_path / "model")
+    process = subprocess.Popen(
+        [sys.executable, serve.__file__, "--model", str(model), "--port=0", "--device=cpu"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    port = int(process.stdout.readline().split()[0].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+
+
+def test_what_is_no_number_is_explained(classifier, monkeypatch):
+    model = classifier.service._predictors["classify"]._model
+    forward = type(model).forward
+    monkeypatch.setattr(type(model), "forward", lambda *given: forward(*given) * float("nan"))
+    answer = ask(classifier, "classify", "w1")
+    assert answer.status_code == 422
+    assert "gives what is no number" in answer.json()["error"]
+    page = submit(classifier, use="classify", text="w1")
+    assert page.status_code == 422
+    assert "gives what is no number" in page.text

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -131,12 +131,16 @@ def _refuse(status: int, message: str) -> NoReturn:
 async def _read_body(request: Request) -> bytes:
     """Return the body; one that is too long is read to its end, so that the answer arrives."""
     body, size = bytearray(), 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= MAX_BODY_BYTES:
-            body += chunk
-        if size > _MAX_DISCARDED_BYTES:
-            break
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size <= MAX_BODY_BYTES:
+                body += chunk
+            if size > _MAX_DISCARDED_BYTES:
+                break
+    except ClientDisconnect:
+        # Nobody is there any more who could read the answer.
+        _refuse(400, "the connection ended before the input did")
     if size > MAX_BODY_BYTES:
         _refuse(
             413,
