@@ -194,6 +194,11 @@ def append_log(path: Path) -> None:
     log.addHandler(_file_handler(path, "a"))
 
 
+def _one_line(text: str) -> str:
+    """Return a message without the line ends that names of files and of libraries' errors have."""
+    return " ".join(text.split("\n"))
+
+
 def run_script(
     parser: argparse.ArgumentParser,
     run: Callable[[argparse.Namespace], None],
@@ -210,10 +215,10 @@ def run_script(
         _set_up_logging(args.log)
         run(args)
     except ClozeError as error:
-        log.error("error: %s", error)
+        log.error("error: %s", _one_line(str(error)))
         return 1
     except OSError as error:
-        log.error("error: %s", describe_os_error(error))
+        log.error("error: %s", _one_line(describe_os_error(error)))
         return 1
     except KeyboardInterrupt:
         log.error("interrupted")

@@ -93,7 +93,9 @@ def _sentence(error: Any) -> str:
     else:
         problem = error["msg"]
     path = _join(path, about["key"]) if "key" in about else path
-    return f"config: {path or 'top level'}: {problem}"
+    # A key may hold whatever YAML can spell.
+    place = path if path.isprintable() else ascii(path)
+    return f"config: {place or 'top level'}: {problem}"
 
 
 def _join(path: str, key: str) -> str:
