@@ -28,6 +28,8 @@ from cloze.errors import ClozeError
 _BUFFER_BYTES = 1 << 20
 _BATCH_ROWS = 256
 _BATCH_BYTES = 16 << 20
+# Of a column of a row group: `_BATCH_ROWS` times as much, if each row repeats it, fits anywhere.
+_MAX_REPEATED_BYTES = 2 << 20
 # Writers put so many values into a page before they look at its size, and a page is read whole.
 _PAGE_ROWS = 1024
 _MAX_PAGE_BYTES = 1 << 30
@@ -319,9 +321,9 @@ def _parquet_rows(
         )
     with opened_parquet(stream, where) as file:
         _require_columns(where, columns, file.schema_arrow.names)
-        held_once, row = _held_once(file, stream, columns), 0
+        row = 0
         for group in range(file.num_row_groups):
-            size = _rows_at_once(held_once, group, columns, where)
+            size = _rows_at_once(file, stream, group, columns, where)
             for batch in file.iter_batches(size, row_groups=[group], columns=list(columns)):
                 cells = [batch.column(name) for name in columns]
                 rows: list[Any] = [None] * batch.num_rows
@@ -339,16 +341,9 @@ def _parquet_rows(
                     yield f"row {row}", list(values)
 
 
-def _held_once(file: pq.ParquetFile, stream: BinaryIO, columns: Sequence[str]) -> pq.ParquetFile:
-    """Return the file with each text of the columns held once, however many rows repeat it."""
-    types = {name: file.schema_arrow.field(name).type for name in columns}
-    texts = [n for n, t in types.items() if pa.types.is_string(t) or pa.types.is_large_string(t)]
-    return pq.ParquetFile(
-        stream, metadata=file.metadata, buffer_size=_BUFFER_BYTES, read_dictionary=texts
-    )
-
-
-def _rows_at_once(file: pq.ParquetFile, group: int, columns: Sequence[str], where: str) -> int:
+def _rows_at_once(
+    file: pq.ParquetFile, stream: BinaryIO, group: int, columns: Sequence[str], where: str
+) -> int:
     """Return how many rows of a row group may be in memory, by what they have on the average."""
     about = file.metadata.row_group(group)
     parts = [about.column(number) for number in range(about.num_columns)]
@@ -361,15 +356,27 @@ def _rows_at_once(file: pq.ParquetFile, group: int, columns: Sequence[str], wher
             f"{where}: has {largest >> 20} MiB in one row group of {rows} rows, which is read as a "
             "whole; write it with fewer rows a group: row_group_size=100"
         )
-    # A text that many rows repeat lies in the file once; all such come with the first row.
-    first = next(file.iter_batches(1, row_groups=[group], columns=list(columns)), None)
-    repeated = [
-        pc.max(pc.binary_length(column.dictionary)).as_py() or 0
-        for column in (first.columns if first else ())
-        if pa.types.is_dictionary(column.type)
-    ]
-    longest = max(largest // rows, *repeated, 1)
+    longest = max(largest // rows, 1)
+    if largest > _MAX_REPEATED_BYTES:
+        longest = max(longest, _longest_repeated(file, stream, group, columns))
     return min(max(_BATCH_BYTES // longest, 1), _BATCH_ROWS)
+
+
+def _longest_repeated(
+    file: pq.ParquetFile, stream: BinaryIO, group: int, columns: Sequence[str]
+) -> int:
+    """Return the bytes of the longest text of those that rows of a group may repeat.
+
+    Such a text lies in the file once, in a dictionary that comes with the first row.
+    """
+    types = {name: file.schema_arrow.field(name).type for name in columns}
+    texts = [n for n, t in types.items() if pa.types.is_string(t) or pa.types.is_large_string(t)]
+    held_once = pq.ParquetFile(
+        stream, metadata=file.metadata, buffer_size=_BUFFER_BYTES, read_dictionary=texts
+    )
+    first = next(held_once.iter_batches(1, row_groups=[group], columns=texts), None)
+    lengths = (pc.binary_length(column.dictionary) for column in (first.columns if first else ()))
+    return max((pc.max(found).as_py() or 0 for found in lengths), default=0)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 Nothing is loaded from elsewhere and nothing is sent anywhere: no script, no font, no counter.
 """
 
+import asyncio
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -138,8 +139,8 @@ async def _read_body(request: Request) -> bytes:
                 body += chunk
             if size > _MAX_DISCARDED_BYTES:
                 break
-    except ClientDisconnect:
-        # Nobody is there any more who could read the answer.
+    except (ClientDisconnect, asyncio.CancelledError):
+        # The client is gone, or the server ends: nobody could read an answer.
         _refuse(400, "the connection ended before the input did")
     if size > MAX_BODY_BYTES:
         _refuse(
