@@ -103,12 +103,14 @@ def test_of_many_that_take_over_a_lease_one_gets_it(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("hurry")
 def test_who_has_lost_its_lease_ends(tmp_path: Path) -> None:
+    def lose() -> None:
+        lease.path.write_text("another's")
+        time.sleep(60)
+
     lease = Lease(tmp_path / "lease")
     assert lease.acquire()
     with pytest.raises(KeyboardInterrupt):
-        # Inside: it may end before the next line.
-        lease.path.write_text("another's")
-        time.sleep(60)
+        lose()
     lease.release()
     assert lease.path.read_text() == "another's"
 
