@@ -30,7 +30,7 @@ from cloze.model.hf_config import config_from_folder
 from cloze.model.pooling import read_pooling
 from cloze.settings.fields import add_flags
 from cloze.settings.machine import ThreadSettings
-from cloze.show.model_card import model_card
+from cloze.show.model_card import model_card, parse_metadata
 from cloze.use.hf_export import (
     Outputs,
     TransformersModel,
@@ -65,6 +65,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="what evaluate.py wrote, for the model card",
     )
+    parser.add_argument(
+        "--metadata",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what the card tells a hub: language=pt license=apache-2.0 datasets=[owner/name] "
+        "base_model=owner/name tags=[legal]",
+    )
     parser.add_argument("--onnx", action="store_true", help="write model.onnx too")
     add_flags(parser, ThreadSettings)
     return parser
@@ -80,6 +88,7 @@ def run(args: argparse.Namespace) -> None:
     transformers.utils.logging.set_verbosity_error()
     if args.onnx:
         require_onnx()
+    metadata = parse_metadata(args.metadata)
     evaluations = [read_metrics(folder / "metrics.json") for folder in args.evaluation]
     torch.set_num_threads(capped_threads(args))
     with atomic_folder(args.output) as folder:
@@ -93,6 +102,7 @@ def run(args: argparse.Namespace) -> None:
             certificate,
             metrics_of_model(args.model) or None,
             evaluations,
+            metadata,
         )
         write_text(folder / "README.md", card)
 

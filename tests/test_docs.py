@@ -20,7 +20,10 @@ from cloze.show import command
 from cloze.show.command import Asked
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "config/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 PRESETS = sorted((ROOT / "workflow/presets").rglob("*.yaml"))
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -281,3 +284,9 @@ def test_locks_pin_every_dependency_within_its_range() -> None:
     ):
         for requirement in map(Requirement, texts):
             assert requirement.specifier.contains(versions[requirement.name]), str(requirement)
+
+
+def test_the_citation_names_the_version_and_licence_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])

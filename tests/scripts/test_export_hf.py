@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -123,7 +124,8 @@ def test_the_card_holds_the_numbers_of_the_run(tmp_path):
     metrics = {"task": "sst2", "split": "validation", "accuracy": 0.8125, "per_class": {}}
     write_json(tmp_path / "evaluation" / "metrics.json", {"metrics": metrics})
     flags = ("--name", "My classifier", "--evaluation", tmp_path / "evaluation")
-    assert run(model, tmp_path / "out", *flags) == 0
+    given = ("--metadata", "language=no", "license=apache-2.0", "datasets=[glue, imdb]")
+    assert run(model, tmp_path / "out", *flags, *given) == 0
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification\n")
     for line in (
@@ -136,6 +138,20 @@ def test_the_card_holds_the_numbers_of_the_run(tmp_path):
         f"- `train.parquet`: SHA-256 `{'ab' * 32}`",
     ):
         assert line in card.splitlines()
+    header = huggingface_hub.ModelCard(card).data
+    assert (header.language, header.license) == ("no", "apache-2.0")
+    assert header.datasets == ["glue", "imdb"]
+    (result,) = header.eval_results
+    assert (result.dataset_name, result.dataset_split) == ("sst2", "validation")
+    assert (result.metric_type, result.metric_value) == ("accuracy", 0.8125)
+
+
+@pytest.mark.parametrize("word", ["language", "licence=mit", "datasets=[a"])
+def test_metadata_that_a_hub_does_not_read_is_refused(word, tmp_path, capsys):
+    model = write_model(tmp_path / "model", head="classifier")
+    assert run(model, tmp_path / "out", "--metadata", word) == 1
+    assert f"--metadata '{word}'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_difference_that_is_more_than_rounding_is_refused():

@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
+from cloze.errors import ClozeError
 from cloze.model.encoder import EncoderConfig
+from cloze.settings.tasks import METRICS
 from cloze.show.text_layout import short_number
 
 _PIPELINES = {
@@ -19,6 +23,14 @@ _LAYOUTS = {
     "roberta": "RoBERTa (Liu et al. 2019)",
     "distilbert": "DistilBERT (Sanh et al. 2019)",
     "electra": "ELECTRA (Clark et al. 2020)",
+}
+# What only who publishes a model knows, by the hub's names and with how each is written there.
+_GIVEN_METADATA = {
+    "language": "pt",
+    "license": "apache-2.0",
+    "datasets": "[owner/name]",
+    "base_model": "owner/name",
+    "tags": "[legal]",
 }
 _LONGEST_VALUE = 80
 _USE = """```python
@@ -57,6 +69,49 @@ def _use(task: str, pipeline: str, parity: Mapping[str, Any]) -> str:
     return _USE_OF_VECTORS if "pooling" in parity else _USE.format(pipeline=pipeline)
 
 
+def parse_metadata(words: Sequence[str]) -> dict[str, Any]:
+    """Return what `KEY=VALUE`, values as YAML has them, say of a model for a hub.
+
+    Raises `ClozeError` for a word of another form and for a key that the hub does not read.
+    """
+    found = {}
+    for word in words:
+        key, mark, value = word.partition("=")
+        if not mark or key not in _GIVEN_METADATA:
+            forms = " ".join(f"{name}={form}" for name, form in _GIVEN_METADATA.items())
+            raise ClozeError(f"--metadata {word!r}: is none of {forms}")
+        try:
+            # Text alone: to YAML, the language `no` is false.
+            found[key] = yaml.load(value, yaml.BaseLoader)
+        except yaml.YAMLError as error:
+            raise ClozeError(f"--metadata {word!r}: {value!r} is no value of YAML") from error
+    return found
+
+
+def _header(
+    name: str,
+    pipeline: str,
+    evaluations: Sequence[Mapping[str, Any]],
+    metadata: Mapping[str, Any],
+) -> str:
+    """Return the YAML by which a hub finds a model, with its results as `model-index`."""
+    header: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": pipeline, **metadata}
+    results = [_result(record["metrics"], pipeline) for record in evaluations]
+    if results:
+        header["model-index"] = [{"name": name, "results": results}]
+    return f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---"
+
+
+def _result(metrics: Mapping[str, Any], pipeline: str) -> dict[str, Any]:
+    task, split = metrics.get("task", "task"), metrics.get("split", "split")
+    measured = [(key, metrics[key]) for key in METRICS if isinstance(metrics.get(key), float)]
+    return {
+        "task": {"type": pipeline},
+        "dataset": {"name": task, "type": task, "split": split},
+        "metrics": [{"type": key, "value": round(value, 6)} for key, value in measured],
+    }
+
+
 def model_card(
     name: str,
     config: EncoderConfig,
@@ -64,15 +119,17 @@ def model_card(
     parity: Mapping[str, Any],
     training: Mapping[str, Any] | None,
     evaluations: Sequence[Mapping[str, Any]],
+    metadata: Mapping[str, Any],
 ) -> str:
     """Return the card as Markdown.
 
     task: what the model's head is for, one of `predictors.TASKS`; training and
-    evaluations: the `metrics.json` of the run and of each evaluation.
+    evaluations: the `metrics.json` of the run and of each evaluation; metadata: as
+    `parse_metadata` returns it.
     """
     pipeline = _PIPELINES[task]
     sections = [
-        f"---\nlibrary_name: transformers\npipeline_tag: {pipeline}\n---",
+        _header(name, pipeline, evaluations, metadata),
         f"# {name}",
         f"An encoder of the layout {_LAYOUTS[config.layout]}: {config.num_hidden_layers} layers, "
         f"hidden size {config.hidden_size}, {config.num_attention_heads} heads, "
