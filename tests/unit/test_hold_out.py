@@ -156,3 +156,14 @@ def test_the_seed_decides_what_is_held_out():
     assert first.size == 20
     assert first.tolist() == hold_out(split_of(texts), 0.2, seed=0).held_out.tolist()
     assert first.tolist() != hold_out(split_of(texts), 0.2, seed=1).held_out.tolist()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_class_is_held_out_to_the_same_fraction(seed):
+    labels = np.repeat([0, 1, 2], [700, 250, 50])
+    parts = hold_out(split_of(numbered(1000), labels=labels), 0.1, seed)
+    assert np.bincount(labels[parts.held_out]).tolist() == [70, 25, 5]
+    # Groups of two rows, most of them of one class.
+    groups = [f"g{number // 2}" for number in range(1000)]
+    parts = hold_out(split_of(numbered(1000), labels=labels, groups=groups), 0.1, seed)
+    assert abs(np.bincount(labels[parts.held_out]) - [70, 25, 5]).max() <= 2

@@ -39,6 +39,7 @@ from cloze.show.report_text import (
     subject_pairs,
 )
 from cloze.show.text_layout import METRIC_NAMES, percent, points, unit, with_deviation
+from cloze.show.verdicts import verdicts
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
         facts=facts,
         subject=list(subject_pairs(report)),
         headline=_scores(report),
+        verdicts=verdicts(report),
         other_splits=map(_scores, other_splits(report)),
         figures=figures,
         baseline_notes=baseline_notes(report),

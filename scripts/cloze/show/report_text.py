@@ -18,6 +18,7 @@ from cloze.show.text_layout import (
     unit,
     with_deviation,
 )
+from cloze.show.verdicts import verdicts
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -32,7 +33,7 @@ _ENCODERS = {
 def render_report(report: Mapping[str, Any]) -> str:
     """Return the text of a report that `cloze.show.report.build_report` made."""
     sections: list[tuple[str, Iterable[str]]] = [
-        ("RESULT", pairs(result_pairs(report))),
+        ("RESULT", _result(report)),
         ("BASELINES", _baselines(report)),
         *((f"ON THE {part['split'].upper()} SPLIT", _other(part)) for part in other_splits(report)),
         ("RECIPE", pairs(recipe_pairs(report))),
@@ -52,6 +53,10 @@ def render_report(report: Mapping[str, Any]) -> str:
     for heading, body in sections:
         lines += ["", heading, "-" * len(heading), *body]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _result(report: Mapping[str, Any]) -> Iterator[str]:
+    yield from pairs([*result_pairs(report), *(("mind", told) for told in verdicts(report))])
 
 
 def subject_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -54,8 +54,9 @@ def hold_out(split: TaskSplit, fraction: float, seed: int) -> HoldOut:
     second texts and groups alone unless the split joins first ones), also by way of other rows;
     such groups are drawn until they hold the fraction or more. Of single texts the fraction of
     the distinct ones that stand inside no other text is drawn, and rows inside a held-out one are
-    in neither part. Then every class that has two groups gets one on each side where the others
-    allow it. Nothing is held out where the rows are too few or all belong together.
+    in neither part. Each class is drawn to the same fraction as far as groups allow; then every
+    class that has two groups gets one on each side where the others allow it. Nothing is held out
+    where the rows are too few or all belong together.
     """
     if split.pairs is None and split.groups is None:
         return _hold_out_texts(split, fraction, seed)
@@ -68,9 +69,11 @@ def hold_out(split: TaskSplit, fraction: float, seed: int) -> HoldOut:
         may_go = 2 * sizes <= len(split)
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[may_go[order]]
-    before = np.cumsum(sizes[order]) - sizes[order]
     is_chosen = np.zeros(len(sizes), dtype=bool)
-    is_chosen[order[before < wanted]] = True
+    _draw_each_class(is_chosen, order, group_of_row, split.labels, fraction)
+    others = order[~is_chosen[order]]
+    before = sizes[is_chosen].sum() + np.cumsum(sizes[others]) - sizes[others]
+    is_chosen[others[before < wanted]] = True
     _spread_classes(is_chosen, order, group_of_row, split.labels)
     is_held_out = is_chosen[group_of_row]
     nothing = np.zeros(len(split), dtype=bool)
@@ -83,9 +86,12 @@ def _hold_out_texts(split: TaskSplit, fraction: float, seed: int) -> HoldOut:
     candidates = np.flatnonzero(~index.find_parts() & (index.lengths > 0))
     order = np.random.default_rng(seed).permutation(candidates)
     is_chosen = np.zeros(len(distinct), dtype=bool)
-    is_chosen[order[: round(fraction * len(candidates))]] = True
     is_candidate = np.isin(text_of_row, candidates)
-    _spread_classes(is_chosen, order, text_of_row[is_candidate], split.labels[is_candidate])
+    of_candidates = (text_of_row[is_candidate], split.labels[is_candidate])
+    _draw_each_class(is_chosen, order, *of_candidates, fraction)
+    missing = round(fraction * len(candidates)) - int(is_chosen.sum())
+    is_chosen[order[~is_chosen[order]][: max(0, missing)]] = True
+    _spread_classes(is_chosen, order, *of_candidates)
     is_inside = index.find(distinct[number] for number in np.flatnonzero(is_chosen)) & ~is_chosen
     is_held_out, is_removed = is_chosen[text_of_row], is_inside[text_of_row]
     return _parts(split, is_held_out, is_removed, int(is_chosen.sum()), None)
@@ -137,6 +143,31 @@ def _numbered(values: Iterable[str]) -> tuple[list[str], np.ndarray]:
     distinct = sorted(set(values))
     places = {value: place for place, value in enumerate(distinct)}
     return distinct, np.array([places[value] for value in values], dtype=np.int64)
+
+
+def _draw_each_class(
+    is_chosen: np.ndarray,
+    order: np.ndarray,
+    group_of_row: np.ndarray,
+    labels: np.ndarray,
+    fraction: float,
+) -> None:
+    """Choose groups in their order, unless one has more of a class than its fraction allows.
+
+    Arguments as of `_spread_classes`. Groups of several classes may leave some classes short.
+    """
+    if labels.dtype.kind != "i":
+        return
+    pairs, counts = np.unique(np.stack([group_of_row, labels]), axis=1, return_counts=True)
+    bounds = np.searchsorted(pairs[0], np.arange(len(is_chosen) + 1))
+    # Rounded to the nearest number of rows.
+    left = np.floor(fraction * np.bincount(labels) + 0.5)
+    for group in order:
+        rows = slice(bounds[group], bounds[group + 1])
+        after = left[pairs[1, rows]] - counts[rows]
+        if (after >= 0).all():
+            left[pairs[1, rows]] = after
+            is_chosen[group] = True
 
 
 def _spread_classes(
