@@ -22,6 +22,7 @@ from cloze.cli import (
 )
 from cloze.errors import ClozeError
 from cloze.files import write_json
+from cloze.machine import available_cores, watch_others
 from cloze.settings.config import Config, load_config
 from cloze.settings.entries import EncoderEntry
 from cloze.settings.fields import add_flags, duration
@@ -33,6 +34,9 @@ from pretrain import build_parser as build_pretrain_parser
 
 # Arguments that pretrain.py requires and that no plan depends on.
 _UNUSED = ["--dataset", "-", "--tokenizer", "-", "--output", "-", "--run-dir", "-"]
+
+# Of the cores, in the hands of other programs.
+_MUCH = 0.1
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,12 +74,18 @@ def run(args: argparse.Namespace) -> None:
     names = args.encoders or _pretrained_here(config)
     corpus, vocab_size = _corpus(args)
     presets = [_preset(config, name, vocab_size, args) for name in names]
-    plans = []
+    plans, others = [], watch_others()
     with progress(total=len(presets), unit="encoder", description="measure") as bar:
         for plan in make_plans(presets, corpus, args.seconds):
             log.info("%s: %.0f tokens/s", plan.preset.name, plan.measured.tokens_per_second)
             plans.append(plan)
             bar.update()
+    if (taken := others()) > _MUCH * available_cores():
+        log.warning(
+            "warning: other programs kept %.1f of %d cores busy meanwhile, so these speeds are too "
+            "low; plan again when the machine is quiet",
+            taken, available_cores(),
+        )  # fmt: skip
     advice = recommend(plans)
     sys.stdout.write(f"{render_plans(plans)}Recommended: {advice}.\n")
     if args.output is not None:

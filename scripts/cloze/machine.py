@@ -4,7 +4,8 @@ import contextlib
 import os
 import platform
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from cloze.slurm import given_cores, given_memory
@@ -61,6 +62,38 @@ def vector_extensions(root: Path = _ROOT) -> list[str]:
     """Return the processor's instruction sets for vectors and matrices, as Linux names them."""
     found = re.search(r"^(flags|Features)\s*: (.+)$", _text(root / "proc/cpuinfo"), re.MULTILINE)
     return sorted(filter(_VECTOR_EXTENSIONS.fullmatch, found[2].split() if found else []))
+
+
+def busy_seconds(cores: Collection[int], root: Path = _ROOT) -> float:
+    """Return the seconds since the machine's start for which cores have worked, for anybody."""
+    names, ticks = {f"cpu{core}" for core in cores}, 0
+    for line in (root / "proc/stat").read_text(encoding="ascii").splitlines():
+        name, *counts = line.split()
+        if name in names:
+            # user nice system idle iowait irq softirq steal; guests are counted as users.
+            ticks += sum(map(int, counts[:8])) - int(counts[3]) - int(counts[4])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def watch_others() -> Callable[[], float]:
+    """Return what tells how many cores other programs have kept busy since now.
+
+    It counts ended children as this program, and tells 0 where the system does not say.
+    """
+    if not Path("/proc/stat").is_file():
+        return lambda: 0.0
+    cores = os.sched_getaffinity(0)
+
+    def seconds() -> tuple[float, float]:
+        return time.monotonic(), busy_seconds(cores) - sum(os.times()[:4])
+
+    started, before = seconds()
+
+    def others() -> float:
+        now, after = seconds()
+        return max(0.0, (after - before) / max(now - started, 1e-3))
+
+    return others
 
 
 def _control_groups(controller: str, root: Path) -> Iterator[Path]:

@@ -1,11 +1,18 @@
 """The limits of the container that a process runs in."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from cloze.machine import available_cores, cpu_model, memory_limit, vector_extensions
+from cloze.machine import (
+    available_cores,
+    cpu_model,
+    memory_limit,
+    vector_extensions,
+    watch_others,
+)
 from cloze.metrics import environment
 
 PHYSICAL = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -122,3 +129,14 @@ def test_a_record_tells_the_processor() -> None:
 def test_without_a_description_there_is_still_a_name(tmp_path: Path) -> None:
     assert cpu_model(tmp_path)
     assert vector_extensions(tmp_path) == []
+
+
+def test_what_others_take_of_the_cores_is_what_this_program_does_not(monkeypatch):
+    clock, busy = iter([10.0, 12.0]), iter([100.0, 103.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("cloze.machine.busy_seconds", lambda cores: next(busy))
+    own = iter([(5.0, 0.0, 0.0, 0.0), (5.5, 0.0, 0.5, 0.0)])
+    monkeypatch.setattr(os, "times", lambda: next(own))
+    others = watch_others()
+    # Three seconds of work in two, one of them this program's and its children's.
+    assert others() == 1.0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cloze.machine import busy_seconds
 from cloze.model.waiting import CoreWatch
 
 # Products so small that their threads wait for each other all the time.
@@ -105,4 +106,4 @@ def test_the_cores_of_the_process_alone_count(tmp_path, watch):
     lines = [f"cpu{core} {tick} 0 {tick} 900 50 0 0 {tick} 5 0" for core in range(6)]
     (tmp_path / "proc" / "stat").write_text("\n".join(["cpu 1 2 3", *lines, "intr 1"]) + "\n")
     watch._root = tmp_path
-    assert watch._busy_seconds() == 4 * 3.0
+    assert busy_seconds(watch._cores, watch._root) == 4 * 3.0

@@ -16,6 +16,8 @@ import threading
 import time
 from pathlib import Path
 
+from cloze.machine import busy_seconds
+
 _SECONDS_BETWEEN_LOOKS = 0.5
 # Of a core: others may take so much of the threads' cores before these yield, or take again what
 # they have left to them; the second is less, so that a machine in between does not go to and fro.
@@ -59,7 +61,8 @@ class CoreWatch(threading.Thread):
         team: _IdleTeam | None = None
         never = threading.Event()
         while not never.wait(_SECONDS_BETWEEN_LOOKS):
-            self.look(time.monotonic(), self._busy_seconds(), time.process_time())
+            busy = busy_seconds(self._cores, self._root)
+            self.look(time.monotonic(), busy, time.process_time())
             if self.is_yielding and team is None:
                 team = _IdleTeam(self._library, os.cpu_count() or len(self._cores))
                 team.start()
@@ -75,17 +78,6 @@ class CoreWatch(threading.Thread):
             lacking = self.threads - (len(self._cores) - others)
             self.is_yielding = lacking > (_LITTLE if self.is_yielding else _MUCH)
         self._before = (now, busy, own)
-
-    def _busy_seconds(self) -> float:
-        """Return the seconds for which the cores of this process have worked, for anybody."""
-        names = {f"cpu{core}" for core in self._cores}
-        ticks = 0
-        for line in (self._root / "proc/stat").read_text(encoding="ascii").splitlines():
-            name, *counts = line.split()
-            if name in names:
-                # user nice system idle iowait irq softirq steal; guests are counted as users.
-                ticks += sum(map(int, counts[:8])) - int(counts[3]) - int(counts[4])
-        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class _IdleTeam(threading.Thread):
