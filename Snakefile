@@ -4,6 +4,10 @@
 configfile: "config.yaml"
 
 
+# Used only with `--software-deployment-method apptainer`; the Dockerfile says how it is made.
+container: "cloze.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/machine.smk"
 include: "workflow/rules/display.smk"

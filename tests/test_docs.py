@@ -165,6 +165,22 @@ def check_precommit(arguments: list[str], page: Path) -> None:
     assert (ROOT / ".pre-commit-config.yaml").is_file()
 
 
+def check_docker(arguments: list[str], page: Path) -> None:
+    """An image of the `Dockerfile`, and what is run in it."""
+    if arguments[0] == "build":
+        assert (ROOT / arguments[-1] / "Dockerfile").is_file()
+        return
+    name, *words = arguments[arguments.index("cloze") + 1 :]
+    CHECKS[name](words, page)
+
+
+def check_apptainer(arguments: list[str], page: Path) -> None:
+    """The image that the rules name."""
+    rules = (ROOT / "Snakefile").read_text(encoding="utf-8")
+    assert arguments[0] == "build"
+    assert f'container: "{arguments[1]}"' in rules
+
+
 CHECKS: dict[str, Callable[[list[str], Path], None]] = {
     "python": check_python,
     "python3": check_python,
@@ -174,6 +190,8 @@ CHECKS: dict[str, Callable[[list[str], Path], None]] = {
     "bash": check_file,
     ".": check_file,
     "pre-commit": check_precommit,
+    "docker": check_docker,
+    "apptainer": check_apptainer,
 }
 
 
