@@ -29,6 +29,7 @@ class AnswersReport(KindReport):
     """Exact match and F1 of all questions and of those with and without an answer; mistakes."""
 
     row_name = "questions"
+    use = "answer"
     baseline_names: ClassVar = {
         "matching_sentence": "the sentence with most words of the question",
         "never_answers": "never an answer",

@@ -29,6 +29,9 @@ class KindReport(ABC):
     baseline_names: ClassVar[Mapping[str, str]] = {}
     """Baselines by their keys, in the order in which they are shown."""
 
+    use: ClassVar[str] = "classify"
+    """What `predict.py` does with such a model."""
+
     @abstractmethod
     def details(self, evaluations: Evaluations, task: Task) -> dict[str, Any]:
         """Return what the report's data holds of this kind alone, `mistakes` among it."""

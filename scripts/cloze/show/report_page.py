@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from cloze.files import read_json_lines, resource
 from cloze.pages import render
+from cloze.settings.pretraining import PretrainingSettings
 from cloze.show.adaptation import adaptation_notes, adaptation_table
 from cloze.show.figures import (
     checkpoints_figure,
@@ -29,6 +30,7 @@ from cloze.show.report_text import (
     baseline_rows,
     checkpoint_table,
     data_pairs,
+    headline,
     interval_notes,
     other_splits,
     overlap_pairs,
@@ -79,6 +81,7 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
         report=report,
         facts=facts,
         subject=list(subject_pairs(report)),
+        sentence=headline(report),
         headline=_scores(report),
         verdicts=verdicts(report),
         other_splits=map(_scores, other_splits(report)),
@@ -94,7 +97,9 @@ def render_page(report: Mapping[str, Any], pretraining: PretrainingFiles) -> str
         position_tables=position_tables(report),
         repeated_word_note=REPEATED_WORD_NOTE,
         repeated_word_table=repeated_word_table(report),
-        recipe=recipe_pairs(report),
+        recipe=[pair for pair in recipe_pairs(report) if pair[0] != "fine-tuning"],
+        hyperparameters=_hyperparameters(report),
+        command=_command(report),
         data=data_pairs(report),
         intervals=interval_notes(report),
         provenance=map(_stage, report["provenance"]),
@@ -124,13 +129,17 @@ def _tiles(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         bounds = " to ".join(percent(bound) for bound in report["accuracy"]["wilson_ci95"])
         yield "interval over rows", f"{bounds} %", "95 %, Wilson"
     if report["paired_difference"]:
-        gain = points(report["paired_difference"])
-        yield "gain from pretraining", gain, "points, with 95 % interval"
+        yield "gain from pretraining", *_gain(report["paired_difference"])
     if (before := report["baselines"].get("unadapted")) is not None:
-        gain = points(before["paired_difference"])
-        yield "gain from adaptation", gain, "points, with 95 % interval"
+        yield "gain from adaptation", *_gain(before["paired_difference"])
     rows = kind_report(report["task"]).row_name
     yield "evaluated", f"{report['examples']:,}", f"{report['split']} {rows}"
+
+
+def _gain(difference: Mapping[str, Any]) -> tuple[str, str]:
+    # Apart, so that no interval is broken over two lines.
+    gain, interval = points(difference).split(maxsplit=1)
+    return gain, f"points; 95 % {interval}"
 
 
 def _bars(report: Mapping[str, Any]) -> list[tuple[str, str, float]]:
@@ -143,6 +152,32 @@ def _bars(report: Mapping[str, Any]) -> list[tuple[str, str, float]]:
         (name, shown, mean)
         for (name, shown, _), mean in zip(baseline_rows(report), means, strict=True)
     ]
+
+
+def _hyperparameters(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what the settings of fine-tuning and of pretraining are, side by side."""
+    tuned = report["finetuning"]["recipe"]
+    args = _args(report, "encoder")
+    trained = {f.name: args[f.name] for f in fields(PretrainingSettings) if f.name in args}
+    names = list(dict.fromkeys([*tuned, *trained]))
+    return [(n.replace("_", " "), _plain(tuned.get(n)), _plain(trained.get(n))) for n in names]
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _command(report: Mapping[str, Any]) -> str | None:
+    """Return what predicts with the model of the first seed, where the report says which."""
+    model = _args(report, "evaluation of the first seed").get("model")
+    use = kind_report(report["task"]).use
+    text = '"A question?" "A text with its answer."' if use == "answer" else '"A text of your own."'
+    return model and f"python scripts/predict.py {use} --model {model} {text}"
+
+
+def _args(report: Mapping[str, Any], stage: str) -> Mapping[str, Any]:
+    found = [part.get("args", {}) for part in report["provenance"] if part["stage"] == stage]
+    return found[0] if found else {}
 
 
 def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,23 @@ def subject_lines(report: Mapping[str, Any]) -> list[str]:
     return list(pairs(subject)) if subject else []
 
 
+def headline(report: Mapping[str, Any]) -> str:
+    """Return a sentence: the score, what pretraining brought, and the best baseline."""
+    score, kind = report["score"], kind_report(report["task"])
+    metric = METRIC_NAMES[score["metric"]]
+    rows = f"{report['examples']:,} {report['split']} {kind.row_name}"
+    parts = [f"{metric} {with_deviation(score)} on {rows}"]
+    if report["paired_difference"]:
+        parts.append(f"pretraining brings {points(report['paired_difference'])} points")
+    beside = {k: name for k, name in kind.baseline_names.items() if k in report["baselines"]}
+    if beside:
+        best = max(beside, key=lambda key: report["baselines"][key]["score"])
+        shown = f"{percent(report['baselines'][best]['score'])}{unit(score['metric'])}"
+        parts.append(f"{beside[best]} has {shown}")
+    sentence = "; ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
 def result_pairs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the task, the score with its intervals, and what pretraining brought."""
     score, task, metric = report["score"], report["task"], report["score"]["metric"]

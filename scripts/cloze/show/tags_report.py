@@ -33,6 +33,7 @@ class TagsReport(KindReport):
     """F1 by type, the most frequent confusions, and the sentences with the most mistakes."""
 
     row_name = "sentences"
+    use = "tag"
     baseline_names: ClassVar = {
         "linear_crf": "linear CRF",
         "most_frequent_tag": "most frequent tag of the word",

@@ -30,6 +30,7 @@ class VectorsReport(KindReport):
     """The nearest neighbours of some texts, and the pairs or queries that come out worst."""
 
     row_name = "rows"
+    use = "embed"
     baseline_names: ClassVar = {"bm25": "BM25", "tfidf_cosine": "TF-IDF cosine"}
 
     def details(self, evaluations: Evaluations, task: Task) -> dict[str, Any]:
