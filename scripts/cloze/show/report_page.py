@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from cloze.files import read_json_lines, resource
 from cloze.pages import render
-from cloze.settings.pretraining import PretrainingSettings
+from cloze.settings.pretraining import MonitoringSettings, PretrainingSettings
 from cloze.show.adaptation import adaptation_notes, adaptation_table
 from cloze.show.figures import (
     checkpoints_figure,
@@ -155,12 +155,13 @@ def _bars(report: Mapping[str, Any]) -> list[tuple[str, str, float]]:
 
 
 def _hyperparameters(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return what the settings of fine-tuning and of pretraining are, side by side."""
-    tuned = report["finetuning"]["recipe"]
-    args = _args(report, "encoder")
-    trained = {f.name: args[f.name] for f in fields(PretrainingSettings) if f.name in args}
-    names = list(dict.fromkeys([*tuned, *trained]))
-    return [(n.replace("_", " "), _plain(tuned.get(n)), _plain(trained.get(n))) for n in names]
+    """Return the settings that decided the weights, of fine-tuning and of pretraining."""
+    tuned, args = report["finetuning"]["recipe"], _args(report, "encoder")
+    unseen = {field.name for field in fields(MonitoringSettings)}
+    names = [field.name for field in fields(PretrainingSettings) if field.name not in unseen]
+    trained = {name: args[name] for name in names if args.get(name) is not None}
+    both = dict.fromkeys([*tuned, *trained])
+    return [(n.replace("_", " "), _plain(tuned.get(n)), _plain(trained.get(n))) for n in both]
 
 
 def _plain(value: Any) -> str:
