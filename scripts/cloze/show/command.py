@@ -3,7 +3,7 @@
   cloze run [PRESET...] [KEY=VALUE...] [REPORT...] [-- FLAG...]   make what is asked for
   cloze plan [...]      say what `cloze run` with these words would make, and why
   cloze status [...]    say which reports of the configuration are there
-  cloze predict|serve|compare|clean ...    the scripts of these names
+  cloze new|predict|serve|compare|clean ...    the scripts of these names
 
 A PRESET is a name below workflow/presets/ or a YAML file, a KEY has dots for levels
 (encoders.tiny.max_steps=60), a REPORT is a name below `reports` or a file below results/; flags
@@ -25,7 +25,7 @@ from cloze.errors import ClozeError
 from cloze.settings.config import Config, load_config
 from cloze.show.run_figures import describe_report
 
-SCRIPTS = ("predict", "serve", "compare", "clean")
+SCRIPTS = ("new", "predict", "serve", "compare", "clean")
 _CONFIG, _PRESETS = Path("config.yaml"), Path("workflow/presets")
 
 
