@@ -131,7 +131,10 @@ def check_snakemake(arguments: list[str], page: Path) -> None:
     """
     args = snakemake_parser().parse_args(arguments)
     given = dict(entry.split("=", 1) for entry in args.config or ())
-    overlays = [(ROOT / path).read_text(encoding="utf-8") for path in args.configfile or ()]
+    # What an earlier command of the page writes is not there.
+    made = set(re.findall(r"--output (\S+\.yaml)", page.read_text(encoding="utf-8")))
+    files = [path for path in args.configfile or () if str(path) not in made]
+    overlays = [(ROOT / path).read_text(encoding="utf-8") for path in files]
     values = {key: yaml.safe_load(value) for key, value in given.items()}
     config = configuration(*blocks(page, "yaml"), *overlays, yaml.safe_dump(values))
     names = (*config.reports, *config.averages)
