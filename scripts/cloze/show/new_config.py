@@ -356,8 +356,10 @@ def _delimited(text: str, where: str, format: str) -> _Table:
 
 
 def _rows(text: str, delimiter: str, *, quoting: bool) -> Iterator[list[str]]:
-    quotes = csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE
     # The last line of the block may be cut.
     lines = text.split("\n")[: _ROWS + 1]
     whole = lines[:-1] if len(lines) > 1 else lines
-    yield from (row for row in csv.reader(whole, delimiter=delimiter, quoting=quotes) if row)
+    reader = csv.reader(
+        whole, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE
+    )
+    yield from (row for row in reader if row)
