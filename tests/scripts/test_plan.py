@@ -47,7 +47,7 @@ def test_it_plans_every_encoder_that_was_asked_for(config, tmp_path, capsys):
 
 
 def test_a_busy_machine_is_said(config, monkeypatch, capsys):
-    flags = ["--tokens=1000", "--encoders", "short", *MACHINE]
+    flags = ["--tokens=1000", "--row-length=16", "--encoders", "short", *MACHINE]
     for others, is_said in ((0.0, False), (99.0, True)):
         monkeypatch.setattr(plan, "watch_others", lambda others=others: lambda: others)
         assert plan.main([*config, *flags]) == 0
