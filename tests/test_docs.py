@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cloze.files import read_json
 from cloze.settings.config import Config, load_config
 from cloze.show import command
 from cloze.show.command import Asked
@@ -271,6 +272,27 @@ def messages() -> str:
 def test_messages_under_troubleshooting_are_those_of_the_code(quoted: str) -> None:
     pieces = map(re.escape, quoted.removeprefix("…").removesuffix("…").split("…"))
     assert re.search(".*".join(pieces), messages()), f"no message of the code reads {quoted!r}"
+
+
+KEPT = ROOT / "docs/reports/sample-reviews.json"
+
+
+def test_the_readme_shows_the_kept_report_of_the_sample() -> None:
+    shown = [text for text in blocks(ROOT / "README.md", "text") if text.startswith("sst2: ")]
+    assert len(shown) == 1
+    assert KEPT.with_suffix(".txt").read_text(encoding="utf-8").startswith(shown[0])
+
+
+def test_the_kept_report_is_of_the_default_configuration() -> None:
+    report, config = read_json(KEPT), configuration()
+    (run,) = config.runs
+    assert report["model"] == run.encoder_folder
+    assert [*report["score"]["per_seed"]] == [str(seed) for seed in run.seeds]
+    encoder, task = config.section("encoders", run.encoder), report["task"]["name"]
+    assert report["pretraining"]["steps"] == encoder["max_steps"]
+    asked, used = config.section("tasks", task)["finetuning"], report["finetuning"]["recipe"]
+    both = asked.keys() & used.keys()
+    assert {key: used[key] for key in both} == {key: asked[key] for key in both}
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
