@@ -34,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--passes", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3, help="processes of each kind and length")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--only", choices=KINDS, help="measure this kind in this process")
     return parser
 
@@ -67,7 +68,9 @@ def measured(args: argparse.Namespace) -> dict[str, float]:
     seconds = []
     for _ in range(args.passes):
         started = time.perf_counter()
-        encoder(batch).square().mean().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16"):
+            loss = encoder(batch).float().square().mean()
+        loss.backward()
         seconds.append(time.perf_counter() - started)
         encoder.zero_grad(set_to_none=True)
     milliseconds = 1000 * statistics.median(seconds[1:] or seconds)
@@ -110,7 +113,7 @@ def _in_a_process(args: argparse.Namespace, length: int, kind: str) -> dict[str,
     flags = {
         name: getattr(args, name)
         for name in ("hidden_size", "num_attention_heads", "intermediate_size", "local_attention",
-                     "passes", "threads")
+                     "passes", "threads", "precision")
     }  # fmt: skip
     words = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
     command = [sys.executable, __file__, "--only", kind, "--lengths", str(length), *words]
