@@ -57,6 +57,8 @@ def run(args: argparse.Namespace) -> None:
         sys.stdout.write(f"{address} answers for {args.model}; Ctrl-C ends it\n")
         sys.stdout.flush()
         uvicorn.Server(settings).run(sockets=[listener])
+    # Only a signal ends it; one that comes while it starts is not raised again.
+    raise KeyboardInterrupt
 
 
 def _listen(port: int) -> socket.socket:

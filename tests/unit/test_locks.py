@@ -4,7 +4,9 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -101,7 +103,15 @@ def test_of_many_that_take_over_a_lease_one_gets_it(tmp_path: Path) -> None:
         lease.release()
 
 
-@pytest.mark.usefixtures("hurry")
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT as a script meets it; a process of pytest-xdist ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hurry", "ctrl_c")
 def test_who_has_lost_its_lease_ends(tmp_path: Path) -> None:
     def lose() -> None:
         lease.path.write_text("another's")

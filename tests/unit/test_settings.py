@@ -27,7 +27,7 @@ from tests.configurations import config
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 NUMBERS = {"hidden_size": 512, "hold_out_fraction": 0.25, "learning_rate": 0.00012345678901234}
 # The scripts that read config.yaml or tell of it; they need what the workflow needs.
-OF_THE_WORKFLOW = {"plan.py", "clean.py", "make_schema.py"}
+OF_THE_WORKFLOW = {"plan.py", "clean.py", "make_schema.py", "new.py"}
 
 
 def parsed(script: str, flags: list[str], *required: str) -> argparse.Namespace:

@@ -100,7 +100,10 @@ def test_a_test_split_is_evaluated_beside_validation(project: Project) -> None:
     assert output.count("python scripts/finetune.py") == 3
     model = "results/sample/uncased-4k/sentences-128/tiny"
     scratch = "results/sample/uncased-4k/scratch/modernbert-tiny"
-    assert set(re.findall(r"folder=(\S+)/sample-reviews/seed-1; .* --split (\w+) ", output)) == {
+    evaluated = (
+        r"evaluate\.py --model \$\(dirname (\S+)/sample-reviews/seed-1/\S+ .* --split (\w+) "
+    )
+    assert set(re.findall(evaluated, output)) == {
         *((model, "validation"), (model, "test"), (f"{model}/at-50", "validation")),
         *((scratch, "validation"), (scratch, "test")),
     }
@@ -124,7 +127,8 @@ def test_every_kind_of_model_is_fine_tuned_and_evaluated_by_the_same_rules(
     shutil.rmtree(project.folder / "results", ignore_errors=True)
     lines = project.snakemake("-n", *targets, *flags).splitlines()
     for model in models:
-        commands = [line for line in lines if f"folder={model}/sample-reviews/seed-7;" in line]
+        of_model = f"$(dirname {model}/sample-reviews/seed-7/config.json)"
+        commands = [line for line in lines if of_model in line]
         finetuned, evaluated = sorted(commands, key=lambda line: "scripts/evaluate.py" in line)
         is_scratch = "scratch" in model
         assert f"finetune.py --model {model} " in finetuned
