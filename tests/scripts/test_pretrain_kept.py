@@ -45,6 +45,7 @@ def test_keeping_weights_changes_none(inputs, tmp_path):
     assert weights(tmp_path / "kept") == weights(tmp_path / "plain")
 
 
+@pytest.mark.slow
 def test_killed_after_a_mark_the_same_weights_are_kept(inputs, tmp_path):
     steps, slow = 400, ["--checkpoint-seconds=0"]
     assert pretrain.main(command(inputs, tmp_path / "whole", steps, *KEEP)) == 0

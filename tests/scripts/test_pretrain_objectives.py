@@ -59,6 +59,7 @@ def test_both_heads_are_what_transformers_reads(inputs, tmp_path):
     assert load_encoder(tmp_path / "model").config.hidden_size == 16
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_both_objectives_resumes_to_the_bit(inputs, tmp_path):
     arguments = command(
         inputs, tmp_path / "killed", 400, "--next-sentence", "--checkpoint-seconds=0.05"

@@ -56,6 +56,7 @@ def test_the_interval_of_a_difference_in_accuracy_covers():
     assert found == pytest.approx(0.945, abs=0.005 + FOUR_DEVIATIONS / 1_000**0.5)
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_difference_in_macro_f1_covers():
     # With classes of one size and errors that do not ask for the class, macro F1 is accuracy.
     rng = np.random.default_rng(2)
@@ -68,6 +69,7 @@ def test_the_interval_of_a_difference_in_macro_f1_covers():
     assert found == pytest.approx(0.945, abs=0.005 + FOUR_DEVIATIONS / 200**0.5)
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_difference_in_correlation_covers():
     rng = np.random.default_rng(3)
     intervals = []

@@ -39,7 +39,7 @@ def test_numbers_are_those_of_insertion_and_unknown_words_have_none():
 
 
 def test_equal_hashes_do_not_make_equal_words():
-    texts = sorted(set(_random_texts(500, seed=3)))
+    texts = sorted(set(_random_texts(150, seed=3)))
     words = _words(texts)
     words.hashes[:] = 7
     first, inverse = distinct(words)
