@@ -8,10 +8,13 @@ import threading
 import time
 from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import requests
 
 import serve
+from cloze.files import write_json
 from cloze.model.device import Compute
 from cloze.model.heads import QuestionAnswerer
 from cloze.model.hf import save_model
@@ -233,6 +236,30 @@ def test_a_form_that_is_not_utf_8_gets_a_message(classifier):
     page = requests.post(classifier.url, data=b"text=%FF", headers=headers)
     assert page.status_code == 400
     assert "the form is not UTF-8" in page.text
+
+
+def test_the_page_is_titled_by_its_task_and_has_examples_to_click(tmp_path):
+    folder = write_classifier(tmp_path / "seed-1", ["bad", "good"])
+    args = {"model": "results/sample/4k/rows/tiny"}
+    write_json(
+        folder / "metrics.json", {"metrics": {"task": "reviews"}, "args": args, "inputs": {}}
+    )
+    (folder / "validation").mkdir()
+    texts = ["w1 w2", " ", "w3 " * 100, "<b>w4</b>"]
+    pq.write_table(pa.table({"text": texts}), folder / "validation" / "predictions.parquet")
+    server = start(folder)
+    try:
+        page = requests.get(server.url, timeout=60).text
+        assert "<h1>reviews, by sample/4k/rows/tiny</h1>" in page
+        assert page.count('<button name="example"') == 2
+        assert "&lt;b&gt;w4&lt;/b&gt;</button>" in page
+        clicked = submit(server, use="classify", text="", example="1")
+        assert clicked.status_code == 200
+        assert '<textarea id="text" name="text" required autofocus>&lt;b&gt;w4' in clicked.text
+        # A number of none of them is no example.
+        assert submit(server, use="classify", text="", example="7").status_code == 422
+    finally:
+        server.stop()
 
 
 def test_a_port_in_use_is_named(classifier, capsys):

@@ -81,6 +81,9 @@ async def _answer_form(request: Request) -> Response:
         fields = _form_fields(await _read_body(request))
         first, second = fields.get("text", ""), fields.get("second_text", "").strip()
         use = fields.get("use", use)
+        for number, example in enumerate(service.examples):
+            if fields.get("example") == str(number):
+                first, second = example.first, example.second or ""
         texts = [_checked(first, second or None, service, use)]
         if use == "embed" and second:
             texts = [Text(text, None, "text") for text in (first, second)]
@@ -213,7 +216,8 @@ def _page(
 ) -> Response:
     page = render(
         resource("use/page.html"),
-        name=service.name,
+        title=service.title,
+        examples=service.examples,
         uses=service.uses,
         use=use,
         hint=" ".join(_HINTS[name].format(mask=service.mask_token) for name in service.uses),
