@@ -292,10 +292,10 @@ def test_the_kept_report_is_of_the_default_configuration() -> None:
     assert report["pretraining"]["steps"] == encoder["max_steps"]
     asked, used = config.section("tasks", task)["finetuning"], report["finetuning"]["recipe"]
     both = asked.keys() & used.keys()
+    for key in both - {"warmup_ratio"}:
+        assert used[key] == asked[key], key
     # Warm-up is a whole number of steps.
-    assert {key: used[key] for key in both} == pytest.approx(
-        {key: asked[key] for key in both}, rel=0.05
-    )
+    assert used["warmup_ratio"] == pytest.approx(asked["warmup_ratio"], abs=0.005)
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
