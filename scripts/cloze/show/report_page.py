@@ -137,9 +137,9 @@ def _tiles(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _gain(difference: Mapping[str, Any]) -> tuple[str, str]:
-    # Apart, so that no interval is broken over two lines.
+    # With a space that breaks no line.
     gain, interval = points(difference).split(maxsplit=1)
-    return gain, f"points; 95 % {interval}"
+    return gain, f"points; 95 % {interval.replace(' ', chr(0xA0))}"
 
 
 def _bars(report: Mapping[str, Any]) -> list[tuple[str, str, float]]:
