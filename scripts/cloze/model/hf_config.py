@@ -292,7 +292,7 @@ def _model_type(raw: Mapping[str, Any], folder: Path) -> str:
         return kind
     if kind is not None:
         raise ClozeError(
-            f"{path}: model_type {kind!r} is not one Cloze reads; it reads "
+            f"{path}: model_type {shortened(kind)} is not one Cloze reads; it reads "
             f"{', '.join(_LAYOUT_OF)}, so choose one of those"
         )
     guess, by = _guessed_type(raw, folder)
@@ -340,7 +340,7 @@ def _config(raw: Mapping[str, Any], model_type: str, path: Path) -> EncoderConfi
     for key, value in keys.computed.items():
         if raw.get(key) not in (None, value):
             raise ClozeError(
-                f"{path}: {key} {raw[key]!r} is not one Cloze computes; it knows {value}"
+                f"{path}: {key} {shortened(raw[key])} is not one Cloze computes; it knows {value}"
             )
     if raw.get("quantization_config"):
         raise ClozeError(
@@ -447,7 +447,7 @@ def _bases_of_modernbert(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
             )
         if rotary.get("rope_type", "default") != "default":
             raise ClozeError(
-                f"{path}: rope_type {rotary['rope_type']!r} is not one Cloze computes; it knows "
+                f"{path}: rope_type {shortened(rotary['rope_type'])} is not one Cloze computes; it knows "
                 "default"
             )
         if "rope_theta" in rotary:
