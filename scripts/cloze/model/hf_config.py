@@ -447,8 +447,8 @@ def _bases_of_modernbert(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
             )
         if rotary.get("rope_type", "default") != "default":
             raise ClozeError(
-                f"{path}: rope_type {shortened(rotary['rope_type'])} is not one Cloze computes; it knows "
-                "default"
+                f"{path}: rope_type {shortened(rotary['rope_type'])} is not one Cloze computes; "
+                "it knows default"
             )
         if "rope_theta" in rotary:
             bases.append(_number(rotary, "rope_theta", default, path))
