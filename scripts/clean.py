@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _overlays_here() -> list[Path]:
     """Return the other YAML files of the folder; which of them are configurations shows later."""
-    return sorted(path for path in Path().glob("*.y*ml") if path != CONFIG)
+    found = (path for path in Path().glob("*.y*ml") if not path.name.startswith("."))
+    return sorted(path for path in found if path != CONFIG)
 
 
 def _refuse_while_snakemake_runs() -> None:

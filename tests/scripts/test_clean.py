@@ -149,11 +149,13 @@ def test_another_configuration_in_the_folder_keeps_what_it_asks_for(
 ) -> None:
     (repository / "mine.yaml").write_text("{reports: {sst2: {task: sst2}}}")
     (repository / "environment.yaml").write_text("dependencies: [python]")
+    (repository / ".pre-commit-config.yaml").write_text("repos: []")
     assert clean.main([]) == 0
     printed = capsys.readouterr()
     assert "results/tasks/sst2" not in printed.out
     assert "results/other" in printed.out
     assert "environment.yaml is taken for no configuration" in printed.err
+    assert "pre-commit" not in printed.err
 
 
 def test_an_overlay_keeps_what_it_asks_for(
