@@ -11,7 +11,7 @@ import baselines
 import compare
 import find_contamination
 import report
-from cloze.files import read_json, write_json
+from cloze.files import read_json, read_object, write_json, write_sealed
 from tests.hostile.damage import WHOLE_FILES, Damage, damage_file, flipped, of_keys
 from tests.hostile.outcome import by_name, check, run
 from tests.scripts.test_report import PRETRAINING, write_documents, write_evaluation
@@ -50,6 +50,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dataset(root / "dataset", write_tokenizer(root / "tokenizer"))
     for seed, wrong in ((1, [0, 1, 2, 39]), (2, [0, 1, 39])):
         write_evaluation(root / "model" / "task" / f"seed-{seed}" / "validation", seed, wrong, 0.97)
+    # As the scripts write them, with a digest.
+    for name in ("evaluation", "second evaluation", "pretraining", "documents"):
+        write_sealed(root / FILES[name], read_object(root / FILES[name]))
     return root
 
 
@@ -118,7 +121,8 @@ def test_a_comparison_of_damaged_results_names_the_file(results, tmp_path, case)
     check(run(compare, root, folder=tmp_path), str(root))
 
 
-@by_name(WHOLE_FILES)
+# The last byte is a line end, which nobody misses.
+@by_name({name: case for name, case in WHOLE_FILES.items() if name != "all but the last byte"})
 def test_an_average_of_damaged_reports_names_the_file(results, tmp_path, case):
     root = Path(shutil.copytree(results, tmp_path / "results"))
     assert not check(make_report(root))

@@ -247,8 +247,8 @@ def load_task(folder: Path) -> Task:
     task = Task(folder, facts["name"], list(facts["labels"]), facts)
     if task.objective not in TASK_KINDS or task.metric not in task.kind.metrics:
         raise ClozeError(
-            f"{path}: objective {shortened(task.objective)} and metric {shortened(task.metric)} "
-            "do not go together here; run prepare_task.py again"
+            f"{path}: objective {shortened(task.objective)} and metric "
+            f"{shortened(facts.get('metric'))} do not go together here; run prepare_task.py again"
         )
     return task
 
