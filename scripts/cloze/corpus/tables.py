@@ -323,8 +323,8 @@ def _parquet_rows(
         _require_columns(where, columns, file.schema_arrow.names)
         row = 0
         for group in range(file.num_row_groups):
-            size = _rows_at_once(file, stream, group, columns, where)
-            for batch in file.iter_batches(size, row_groups=[group], columns=list(columns)):
+            reader, size = _reader_of(file, stream, group, columns, where)
+            for batch in reader.iter_batches(size, row_groups=[group], columns=list(columns)):
                 cells = [batch.column(name) for name in columns]
                 rows: list[Any] = [None] * batch.num_rows
                 with contextlib.suppress(UnicodeDecodeError):
@@ -341,10 +341,14 @@ def _parquet_rows(
                     yield f"row {row}", list(values)
 
 
-def _rows_at_once(
+def _reader_of(
     file: pq.ParquetFile, stream: BinaryIO, group: int, columns: Sequence[str], where: str
-) -> int:
-    """Return how many rows of a row group may be in memory, by what they have on the average."""
+) -> tuple[pq.ParquetFile, int]:
+    """Return what reads a row group, and how many of its rows may be in memory at a time.
+
+    By the bytes that they have on the average, or by the longest text that they may repeat: that
+    lies in the file once, in a dictionary, and then it is held once, too, which takes longer.
+    """
     about = file.metadata.row_group(group)
     parts = [about.column(number) for number in range(about.num_columns)]
     wanted = [part for part in parts if part.path_in_schema.partition(".")[0] in columns]
@@ -356,27 +360,27 @@ def _rows_at_once(
             f"{where}: has {largest >> 20} MiB in one row group of {rows} rows, which is read as a "
             "whole; write it with fewer rows a group: row_group_size=100"
         )
-    longest = max(largest // rows, 1)
+    average = max(largest // rows, 1)
     if largest > _MAX_REPEATED_BYTES:
-        longest = max(longest, _longest_repeated(file, stream, group, columns))
-    return min(max(_BATCH_BYTES // longest, 1), _BATCH_ROWS)
+        types = {name: file.schema_arrow.field(name).type for name in columns}
+        are_text = (pa.types.is_string, pa.types.is_large_string)
+        texts = [name for name, kind in types.items() if any(is_it(kind) for is_it in are_text)]
+        held_once = pq.ParquetFile(
+            stream, metadata=file.metadata, buffer_size=_BUFFER_BYTES, read_dictionary=texts
+        )
+        longest = _longest_repeated(held_once, group, texts)
+        if longest * _BATCH_ROWS > _BATCH_BYTES:
+            return held_once, max(_BATCH_BYTES // max(longest, average), 1)
+    return file, min(max(_BATCH_BYTES // average, 1), _BATCH_ROWS)
 
 
-def _longest_repeated(
-    file: pq.ParquetFile, stream: BinaryIO, group: int, columns: Sequence[str]
-) -> int:
-    """Return the bytes of the longest text of those that rows of a group may repeat.
-
-    Such a text lies in the file once, in a dictionary that comes with the first row.
-    """
-    types = {name: file.schema_arrow.field(name).type for name in columns}
-    texts = [n for n, t in types.items() if pa.types.is_string(t) or pa.types.is_large_string(t)]
-    held_once = pq.ParquetFile(
-        stream, metadata=file.metadata, buffer_size=_BUFFER_BYTES, read_dictionary=texts
+def _longest_repeated(file: pq.ParquetFile, group: int, texts: Sequence[str]) -> int:
+    """Return the bytes of the longest text in the dictionaries, which come with the first row."""
+    first = next(file.iter_batches(1, row_groups=[group], columns=texts), None)
+    lengths = (
+        [pc.max(pc.binary_length(c.dictionary)).as_py() for c in first.columns] if first else []
     )
-    first = next(held_once.iter_batches(1, row_groups=[group], columns=texts), None)
-    lengths = (pc.binary_length(column.dictionary) for column in (first.columns if first else ()))
-    return max((pc.max(found).as_py() or 0 for found in lengths), default=0)
+    return max((length or 0 for length in lengths), default=0)
 
 
 @contextlib.contextmanager

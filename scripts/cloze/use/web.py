@@ -19,6 +19,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloze.errors import ClozeError
 from cloze.files import resource
@@ -32,6 +33,7 @@ from cloze.use.texts import Text
 MAX_BODY_BYTES = 256 << 10
 MAX_CHARACTERS = 20_000
 MAX_TEXTS = 64
+_SECONDS_TO_NOTICE = 1e-3
 # A larger body is not even read to its end: the connection is closed instead.
 _MAX_DISCARDED_BYTES = 16 << 20
 _HEADERS = {
@@ -52,6 +54,21 @@ _HINTS = {
 }
 
 
+class _AfterWhatArrived:
+    """Begins with a request once all that came with it has been looked at.
+
+    If that was no HTTP, the server has answered by itself and closed the connection; an answer of
+    ours would be its error.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(_SECONDS_TO_NOTICE)
+        await self._app(scope, receive, send)
+
+
 def make_app(service: ModelService) -> Starlette:
     """Return the application: `/` is the page, `/api` and `/api/{use}` the API."""
     app = Starlette(
@@ -62,7 +79,10 @@ def make_app(service: ModelService) -> Starlette:
             Route("/api/{use}", _answer_json, methods=["POST"]),
         ],
         # Another name for this machine may be a page elsewhere that was led here by its DNS.
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
+        middleware=[
+            Middleware(_AfterWhatArrived),
+            Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]),
+        ],
         exception_handlers={HTTPException: _explain},
     )
     app.state.service = service
