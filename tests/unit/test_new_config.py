@@ -92,6 +92,15 @@ def test_a_table_of_classes(texts: Path) -> None:
     assert task_of(path, texts) == {"text_column": "text", "label_column": "label"}
 
 
+def test_a_line_break_in_a_name_ends_no_comment(texts: Path) -> None:
+    rows = {"text": [t for t, _ in ROWS], "label": [y for _, y in ROWS], "a\nseeds: [9]": [0] * 30}
+    path = texts.parent / "task.parquet"
+    pq.write_table(pa.table(rows), path)
+    found = proposed(texts, path)
+    assert found["tasks"]["mine"]["label_column"] == "label"
+    assert "seeds" not in found
+
+
 def test_a_table_without_a_header_and_with_semicolons(texts: Path) -> None:
     path = written(texts.parent / "task.csv", "".join(f"{y};{t}\n" for t, y in ROWS))
     assert task_of(path, texts) == {"text_column": "1", "label_column": "0", "header": False}

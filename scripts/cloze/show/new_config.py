@@ -20,7 +20,7 @@ from cloze.errors import ClozeError
 from cloze.fetch.archives import open_members
 from cloze.files import matching_files
 
-_TEXT_SUFFIXES = {".txt": "text", ".md": "text", ".text": "text"}
+_TEXT_SUFFIXES = {".txt", ".md", ".text"}
 _TABLES = {
     **{".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"},
     **{".jsonl": "jsonl", ".ndjson": "jsonl"},
@@ -64,7 +64,7 @@ def propose(name: str, texts: Path, task: Path | None) -> str:
     Raises `ClozeError` where there is nothing to read or nothing that could be a text or a label.
     """
     corpus, size, language = _corpus(texts)
-    is_tagged = task is not None and _kind(task)[1] in _TAGGED
+    is_tagged = task is not None and _suffix(task) in _TAGGED
     shape = _shape(name, size, language, keeps_case=is_tagged)
     sections = {"corpora": {name: corpus}, **shape}
     picks: dict[str, Any] = {
@@ -77,33 +77,38 @@ def propose(name: str, texts: Path, task: Path | None) -> str:
     if task is not None:
         sections["tasks"] = {name: _task(task)}
     lines = [
-        f"# Proposed by new.py for {texts}" + (f" and {task}" if task is not None else "") + ".",
+        _comment(f"Proposed by new.py for {texts}" + (f" and {task}." if task else ".")),
         f"#   snakemake --cores all --configfile {name}.yaml",
         _dump(picks),
     ]
     for table, entries in sections.items():
         for entry, section in entries.items():
-            lines += [f"# {sentence}" for sentence in section.seen]
+            lines += map(_comment, section.seen)
             lines.append(_dump({table: {entry: section.values}}))
     return "\n".join(lines)
+
+
+def _comment(sentence: str) -> str:
+    # A name of a file or a column may hold a line break, which would end the comment.
+    return f"# {' '.join(sentence.split())}"
 
 
 def _dump(values: dict[str, Any]) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _kind(path: Path) -> tuple[Path, str]:
-    """Return a file's name without its compression, and the suffix that is left."""
-    bare = Path(path.stem) if path.suffix.lower() in _COMPRESSIONS else Path(path.name)
-    return bare, bare.suffix.lower()
+def _suffix(path: Path) -> str:
+    """Return the suffix of a file's name, that of a compression left aside."""
+    bare = Path(path.stem) if path.suffix.lower() in _COMPRESSIONS else path
+    return bare.suffix.lower()
 
 
 def _corpus(texts: Path) -> tuple[Section, float, str | None]:
     """Return the section of a corpus, about how many bytes of text it has, and its language."""
     files = _files(texts)
-    kinds = Counter(_kind(file)[1] for file in files)
+    kinds = Counter(_suffix(file) for file in files)
     suffix = kinds.most_common(1)[0][0]
-    chosen = [file for file in files if _kind(file)[1] == suffix]
+    chosen = [file for file in files if _suffix(file) == suffix]
     size = sum(
         file.stat().st_size * (_RATIO if file.suffix.lower() in _COMPRESSIONS else 1)
         for file in chosen
@@ -141,7 +146,7 @@ def _files(texts: Path) -> list[Path]:
     files = [
         path
         for path in (texts / name for name in matching_files(texts, "*"))
-        if _kind(path)[1] in known and path.stat().st_size
+        if _suffix(path) in known and path.stat().st_size
     ]
     if not files:
         raise ClozeError(f"{texts}: no file in it ends in {', '.join(sorted(known))}")
@@ -214,7 +219,7 @@ def _shape(
 
 
 def _task(path: Path) -> Section:
-    suffix = _kind(path)[1]
+    suffix = _suffix(path)
     values: dict[str, Any] = {"train": str(path), "hold_out_fraction": 0.2}
     seen = ["a fifth of the rows is held out; name a file of your own under `validation` instead"]
     if suffix in _TAGGED:
