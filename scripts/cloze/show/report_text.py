@@ -18,7 +18,7 @@ from cloze.show.text_layout import (
     unit,
     with_deviation,
 )
-from cloze.show.verdicts import verdicts
+from cloze.show.verdicts import best_baseline, verdicts
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -83,11 +83,9 @@ def headline(report: Mapping[str, Any]) -> str:
     parts = [f"{metric} {with_deviation(score)} on {rows}"]
     if report["paired_difference"]:
         parts.append(f"pretraining brings {points(report['paired_difference'])} points")
-    beside = {k: name for k, name in kind.baseline_names.items() if k in report["baselines"]}
-    if beside:
-        best = max(beside, key=lambda key: report["baselines"][key]["score"])
-        shown = f"{percent(report['baselines'][best]['score'])}{unit(score['metric'])}"
-        parts.append(f"{beside[best]} has {shown}")
+    if (best := best_baseline(report)) is not None:
+        name, facts = best
+        parts.append(f"{name} has {percent(facts['score'])}{unit(score['metric'])}")
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."
 

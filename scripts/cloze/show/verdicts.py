@@ -18,18 +18,21 @@ def verdicts(report: Report) -> list[str]:
     return [sentence for tell in found for sentence in tell(report)]
 
 
+def best_baseline(report: Report) -> tuple[str, Mapping[str, Any]] | None:
+    """Return name and facts of the best baseline that needs no encoder, None without any."""
+    names, found = kind_report(report["task"]).baseline_names, report["baselines"]
+    beside = [(name, found[key]) for key, name in names.items() if key in found]
+    return max(beside, key=lambda named: named[1]["score"], default=None)
+
+
 def _lost_to_a_baseline(report: Report) -> Iterator[str]:
-    """Name the best of the baselines that need no encoder, where it is ahead."""
-    names = kind_report(report["task"]).baseline_names
-    beside = {key: report["baselines"][key] for key in names if key in report["baselines"]}
-    best = max(beside, key=lambda key: beside[key]["score"], default=None)
-    if best is None or beside[best]["paired_difference"]["difference"] >= 0:
+    best = best_baseline(report)
+    if best is None or best[1]["paired_difference"]["difference"] >= 0:
         return
-    difference = beside[best]["paired_difference"]
+    name, difference = best[0], best[1]["paired_difference"]
     surely = "is better" if difference["ci95"][1] < 0 else "may be better"
     yield (
-        f"{names[best]} {surely}: this encoder differs by {points(difference)} points. "
-        f"{_way_out(report)}"
+        f"{name} {surely}: this encoder differs by {points(difference)} points. {_way_out(report)}"
     )
 
 
